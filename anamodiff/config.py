@@ -1,0 +1,166 @@
+"""Finds the files shipped with the package and composes a command's settings with Hydra.
+
+Only this module and `anamodiff.cli` know Hydra, and this one imports it inside its functions, so
+that `find` costs nothing to those who only look for weights. Stage functions take the values of a
+composed config as plain keyword arguments (`plain`).
+"""
+
+import difflib
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from anamodiff.errors import AnaMoDiffError
+from anamodiff.settings import kind_of, shown
+
+if TYPE_CHECKING:
+    from omegaconf import DictConfig
+
+PACKAGE = Path(__file__).resolve().parent
+
+
+def find(relative: str) -> Path:
+    """Path of a file or folder shipped with AnaMoDiff, such as `configs` or `checkpoints/mini`.
+
+    A wheel carries it inside the package; in an editable install and a bare checkout it lies
+    beside the package.
+
+    Raises:
+        AnaMoDiffError: it is in neither place.
+    """
+    for base in (PACKAGE, PACKAGE.parent):
+        if (base / relative).exists():
+            return base / relative
+    raise AnaMoDiffError(
+        f"expected {relative} in {PACKAGE} or beside it, found neither; install AnaMoDiff again"
+    )
+
+
+def override(key: str, value: object) -> str:
+    """One Hydra override that sets `key` to exactly `value`, whatever characters it holds.
+
+    Text is quoted for Hydra's grammar (commas, brackets, quotes, equals signs), and `${` is
+    escaped for OmegaConf, which would read it as an interpolation even inside quotes.
+    """
+    from hydra.core.override_parser.types import Quote, QuotedString
+
+    if not isinstance(value, str):
+        return f"{key}={'null' if value is None else value}"
+    # The backslashes right before `${` are OmegaConf's too, and halve when the value is read.
+    text = re.sub(r"(\\*)\$\{", r"\1\1\\${", value)
+    return f"{key}={QuotedString(text, Quote.single).with_quotes()}"
+
+
+def literal(word: str) -> str:
+    """A `key=value` word as the override that its author meant.
+
+    Hydra takes `prompt=a turtle, running` for a sweep, `data=2024` for a number and
+    `data=runs/lr=1` for a mistake; here all three are text. Quoted values, null, and
+    interpolations stay Hydra's.
+
+    Raises:
+        AnaMoDiffError: `word` has no `=`, or adds or deletes a key (`+key`, `~key`): a command's
+            settings are fixed.
+    """
+    key, equals, value = word.partition("=")
+    if not equals or not re.fullmatch(r"[A-Za-z_][\w./@-]*", key):
+        raise AnaMoDiffError(
+            "expected a flag such as --prompt or SETTING=VALUE such as tuning.lr=1e-4, "
+            f"got {word!r}"
+        )
+    if "${" in value or value.lower() == "null" or value[:1] in ("'", '"'):
+        return word
+    if (kind := kind_of(key)) and kind.accepts(value):
+        return override(key, value)
+    return word if _is_plain(word) else override(key, value)
+
+
+def _is_plain(word: str) -> bool:
+    """Whether Hydra's grammar reads an override, and as one value rather than a sweep."""
+    from hydra.core.override_parser.overrides_parser import OverridesParser
+    from hydra.errors import HydraException
+
+    try:
+        return not OverridesParser.create().parse_override(word).is_sweep_override()
+    except HydraException:
+        return False
+
+
+def compose(name: str, overrides: Sequence[str] = ()) -> "DictConfig":
+    """Composes `configs/<name>.yaml` with Hydra overrides and checks every value.
+
+    Nothing is written, the working directory stays, and Hydra's global state is left as it was.
+
+    Raises:
+        AnaMoDiffError: an unknown key (with close matches), a value of the wrong type or out of
+            range, or a value that has to be given and was not.
+    """
+    from hydra import compose as hydra_compose
+    from hydra import initialize_config_dir
+    from hydra.errors import HydraException
+    from omegaconf.errors import OmegaConfBaseException
+
+    with initialize_config_dir(str(find("configs")), version_base="1.3"):
+        try:
+            composed = hydra_compose(name, list(overrides))
+            check(composed)
+        except AnaMoDiffError:
+            raise
+        except (HydraException, OmegaConfBaseException, ValueError) as error:
+            raise _explained(error, overrides, hydra_compose(name)) from error
+    return composed
+
+
+def plain(composed: "DictConfig") -> dict[str, Any]:
+    """The config as nested dicts of plain values, interpolations resolved."""
+    from omegaconf import OmegaConf
+
+    return OmegaConf.to_container(composed, resolve=True, throw_on_missing=True)
+
+
+def leaves(composed: "DictConfig", prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Every dotted key of a config with its resolved value; `"???"` where one is missing."""
+    from omegaconf import DictConfig, OmegaConf
+
+    for key in composed:
+        if OmegaConf.is_missing(composed, key):
+            yield f"{prefix}{key}", "???"
+        elif isinstance(composed[key], DictConfig):
+            yield from leaves(composed[key], f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", composed[key]
+
+
+def check(composed: "DictConfig") -> None:
+    """Raises AnaMoDiffError at the first unknown, missing, ill-typed or out-of-range value."""
+    values = dict(leaves(composed))
+    for key in values:
+        if kind_of(key) is None:
+            raise AnaMoDiffError(f"unknown setting {key!r}; see --help")
+    if missing := [shown(key) for key, value in values.items() if value == "???"]:
+        raise AnaMoDiffError(f"expected {' and '.join(missing)}, got none; see --help")
+    for key, value in values.items():
+        kind = kind_of(key)
+        if not kind.accepts(value):
+            raise AnaMoDiffError(f"{shown(key)}: expected {kind.words}, got {value!r}")
+
+
+def _explained(
+    error: Exception, overrides: Iterable[str], defaults: "DictConfig"
+) -> AnaMoDiffError:
+    """One line for a composition that failed, with the names there are where one is unknown."""
+    known = [key for key, _ in leaves(defaults)]
+    for word in overrides:
+        key, _, value = word.partition("=")
+        if key in known:
+            continue
+        if key in defaults:  # a group, such as tuning=default
+            options = getattr(error, "options", None) or [f"settings such as {key}.NAME=VALUE"]
+            return AnaMoDiffError(f"{key}: expected {' or '.join(options)}, got {value!r}")
+        # A key is often right but for its group: `lr` for `tuning.lr`.
+        close = [full for full in known if full.rpartition(".")[2] == key]
+        close += difflib.get_close_matches(key, known, n=2, cutoff=0.85)
+        cure = f"did you mean {' or '.join(dict.fromkeys(close))}?" if close else "see --help"
+        return AnaMoDiffError(f"unknown setting {key!r}; {cure}")
+    return AnaMoDiffError(" ".join(str(error).split()))

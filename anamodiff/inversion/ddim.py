@@ -1,0 +1,51 @@
+"""DDIM inversion: which noise would the sampler turn into this clip?"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from anamodiff.diffusion import Schedule, ddim_inverse_step, to_epsilon
+from anamodiff.unet3d import UNet3D
+
+Progress = Callable[[int, int], None]
+
+
+@torch.no_grad()
+def ddim_invert(
+    unet: UNet3D,
+    latents: Tensor,
+    *,
+    embedding: Tensor,
+    schedule: Schedule,
+    steps: int = 50,
+    progress: Progress | None = None,
+) -> Tensor:
+    """Follow the deterministic sampler backwards, from clean latents to noise (paper, section 3.5).
+
+    The UNet is asked at the timestep that a step leads *to*, and the first step starts from the
+    schedule's final alpha. There is no guidance: it would make the path irreversible.
+
+    Args:
+        unet: tuned or fresh.
+        latents: clean latents, b c f h w.
+        embedding: prompt embedding, b n d.
+        schedule: the backbone's.
+        steps: as many as `sample` will take.
+        progress: called with (steps done, steps in all) after each.
+
+    Returns:
+        Noise, b c f h w, float32.
+    """
+    current = latents.float()
+    targets = schedule.timesteps(steps).flip(0).tolist()
+    for done, target in enumerate(targets, start=1):
+        level = target - schedule.stride(steps)
+        output = unet(current.to(unet.dtype), target, embedding.to(unet.dtype)).sample.float()
+        epsilon = to_epsilon(schedule, output, current, level)
+        current = ddim_inverse_step(schedule, current, epsilon, level, target)
+        if progress is not None:
+            progress(done, steps)
+    return current

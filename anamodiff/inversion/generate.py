@@ -1,0 +1,82 @@
+"""Denoising: from noise to latents, all frames together."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from anamodiff.diffusion import Schedule, ddim_step, to_epsilon
+from anamodiff.errors import AnaMoDiffError
+from anamodiff.unet3d import UNet3D
+
+Progress = Callable[[int, int], None]
+
+
+@torch.no_grad()
+def sample(
+    unet: UNet3D,
+    noise: Tensor,
+    *,
+    embedding: Tensor,
+    negative: Tensor | None = None,
+    guidance: float = 1.0,
+    schedule: Schedule,
+    steps: int = 50,
+    start: int | None = None,
+    progress: Progress | None = None,
+    generator: torch.Generator | None = None,
+    eta: float = 0.0,
+) -> Tensor:
+    """Denoise clips with DDIM and classifier-free guidance (paper, section 3.5).
+
+    Args:
+        unet: tuned.
+        noise: noise, or latents noised to the level of step `start`, b c f h w.
+        embedding: prompt embedding, b n d.
+        negative: embedding of the empty prompt, b n d; needed when `guidance` is not one.
+        guidance: how far to go from the negative prompt's prediction past the prompt's; one means
+            none, and halves the work.
+        schedule: the backbone's.
+        steps: of the whole schedule.
+        start: index into `schedule.timesteps(steps)` to begin at; later is closer to the input.
+        progress: called with (steps done, steps to do) after each.
+        generator: for the noise that `eta` adds.
+        eta: 0 is deterministic, 1 as random as DDPM.
+
+    Returns:
+        Latents, b c f h w, float32.
+
+    Raises:
+        AnaMoDiffError: if `negative` is missing or `start` out of range.
+    """
+    if guidance != 1.0 and negative is None:
+        raise AnaMoDiffError(
+            f"expected a negative embedding for guidance {guidance}, got none: embed the empty "
+            "prompt, or set guidance to 1"
+        )
+    if not 0 <= (start or 0) < steps:
+        raise AnaMoDiffError(f"expected a start between 0 and {steps - 1}, got {start}")
+    prompts = embedding if guidance == 1.0 else torch.cat([negative, embedding])
+    current = noise.float()
+    timesteps = schedule.timesteps(steps).tolist()[start or 0 :]
+    for done, t in enumerate(timesteps, start=1):
+        output = _guided(unet, current, t, prompts, guidance)
+        epsilon = to_epsilon(schedule, output, current, t)
+        previous = t - schedule.stride(steps)
+        current = ddim_step(schedule, current, epsilon, t, previous, eta=eta, generator=generator)
+        if progress is not None:
+            progress(done, len(timesteps))
+    return current
+
+
+def _guided(unet: UNet3D, current: Tensor, t: int, prompts: Tensor, guidance: float) -> Tensor:
+    """Prediction (b c f h w, float32), from both prompts in one batch if there are two per clip."""
+    both = len(prompts) == 2 * len(current)
+    latents = torch.cat([current, current]) if both else current
+    output = unet(latents.to(unet.dtype), t, prompts.to(unet.dtype)).sample.float()
+    if not both:
+        return output
+    without, with_prompt = output.chunk(2)
+    return without + guidance * (with_prompt - without)

@@ -1,0 +1,30 @@
+"""Settings of inversion and sampling."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from anamodiff.errors import AnaMoDiffError
+from anamodiff.warp import PAPER_NOISE_WEIGHT, NoiseWarp
+
+
+@dataclass(frozen=True, kw_only=True)
+class GenerationOptions:
+    """Settings of generation (paper, section 3.5).
+
+    `guidance` 1 switches classifier-free guidance off; `noise_weight` is the share of fresh noise
+    that `noise_warp="paper"` adds; `match_colours` matches the foreground's colours to the source's.
+    """
+
+    steps: int = 50
+    guidance: float = 7.5
+    negative_prompt: str = ""
+    noise_warp: NoiseWarp = "preserve"
+    noise_weight: float = PAPER_NOISE_WEIGHT
+    match_colours: bool = True
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.steps <= 1000:
+            raise AnaMoDiffError(f"expected generation.steps from 1 to 1000, got {self.steps}")
+        if self.guidance < 0:
+            raise AnaMoDiffError(f"expected generation.guidance 0 or more, got {self.guidance}")

@@ -1,0 +1,91 @@
+"""The hourglass network that the detector and the flow share, with FOMM's module names."""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from anamodiff.errors import AnaMoDiffError
+
+
+class DownBlock(nn.Module):
+    """Convolution, batch norm, ReLU, then half the size: ``b c h w -> b c' h/2 w/2``."""
+
+    def __init__(self, in_features: int, out_features: int) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(in_features, out_features, 3, padding=1)
+        self.norm = nn.BatchNorm2d(out_features)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.avg_pool2d(F.relu(self.norm(self.conv(x))), 2)
+
+
+class UpBlock(nn.Module):
+    """Twice the size, then convolution, batch norm, ReLU: ``b c h w -> b c' 2h 2w``."""
+
+    def __init__(self, in_features: int, out_features: int) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(in_features, out_features, 3, padding=1)
+        self.norm = nn.BatchNorm2d(out_features)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.relu(self.norm(self.conv(F.interpolate(x, scale_factor=2))))
+
+
+class Encoder(nn.Module):
+    """Halve the size block by block; returns the input and every block's output."""
+
+    def __init__(self, widths: list[int]) -> None:
+        super().__init__()
+        self.down_blocks = nn.ModuleList(
+            DownBlock(a, b) for a, b in zip(widths[:-1], widths[1:], strict=True)
+        )
+
+    def forward(self, x: Tensor) -> list[Tensor]:
+        outputs = [x]
+        for block in self.down_blocks:
+            outputs.append(block(outputs[-1]))
+        return outputs
+
+
+class Decoder(nn.Module):
+    """Double the size block by block, joining the encoder's output of the same size."""
+
+    def __init__(self, pairs: list[tuple[int, int]]) -> None:
+        super().__init__()
+        self.up_blocks = nn.ModuleList(UpBlock(a, b) for a, b in pairs)
+
+    def forward(self, outputs: list[Tensor]) -> Tensor:
+        *skips, x = outputs
+        for block, skip in zip(self.up_blocks, reversed(skips), strict=True):
+            x = torch.cat([block(x), skip], dim=1)
+        return x
+
+
+class Hourglass(nn.Module):
+    """U-shaped network: ``b in_features h w -> b out_filters h w``.
+
+    Sizes must be multiples of ``2 ** num_blocks``; others raise an `AnaMoDiffError`.
+    """
+
+    def __init__(
+        self, block_expansion: int, in_features: int, num_blocks: int = 3, max_features: int = 256
+    ) -> None:
+        super().__init__()
+        widths = [min(max_features, block_expansion * 2**i) for i in range(num_blocks + 1)]
+        pairs = [
+            # Every block but the innermost also takes the skip, which is as wide as its input.
+            (widths[i + 1] * (1 if i == num_blocks - 1 else 2), widths[i])
+            for i in reversed(range(num_blocks))
+        ]
+        self.encoder = Encoder([in_features, *widths[1:]])
+        self.decoder = Decoder(pairs)
+        self.stride = 2**num_blocks
+        self.out_filters = widths[0] + in_features
+
+    def forward(self, x: Tensor) -> Tensor:
+        if x.shape[-2] % self.stride or x.shape[-1] % self.stride:
+            raise AnaMoDiffError(
+                f"expected a height and width that are multiples of {self.stride}, got "
+                f"{x.shape[-2]}x{x.shape[-1]}: resize the input or use fewer blocks"
+            )
+        return self.decoder(self.encoder(x))

@@ -1,0 +1,155 @@
+"""Key points with Jacobians, and the network that finds them (FOMM's detector)."""
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from einops import einsum, rearrange
+from torch import Tensor, nn
+
+from anamodiff.lofnet.hourglass import Hourglass
+from anamodiff.warp import identity_grid
+
+
+@dataclass(frozen=True)
+class KeyPoints:
+    """Key points of a batch of frames, with the local affine frame at each.
+
+    Attributes:
+        value: ``b k 2``, (x, y) in [-1, 1].
+        jacobian: ``b k 2 2``, or ``None`` for a detector without Jacobians.
+    """
+
+    value: Tensor
+    jacobian: Tensor | None = None
+
+    def __len__(self) -> int:
+        return self.value.shape[0]
+
+    def __getitem__(self, index: int | slice | Tensor) -> "KeyPoints":
+        """Choose frames; an integer keeps the batch dimension, as a batch of one."""
+        if isinstance(index, int):
+            index = slice(index, index + 1 or None)
+        return self._map(lambda t: t[index])
+
+    def expand(self, batch: int) -> "KeyPoints":
+        """Repeat a batch of one `batch` times, without copying."""
+        return self._map(lambda t: t.expand(batch, *t.shape[1:]))
+
+    def to(self, *args: object, **kwargs: object) -> "KeyPoints":
+        """Move or cast both tensors, with `Tensor.to`'s arguments."""
+        return self._map(lambda t: t.to(*args, **kwargs))
+
+    def detach(self) -> "KeyPoints":
+        """Cut both tensors off the graph."""
+        return self._map(torch.Tensor.detach)
+
+    def _map(self, function) -> "KeyPoints":  # noqa: ANN001
+        jacobian = None if self.jacobian is None else function(self.jacobian)
+        return KeyPoints(function(self.value), jacobian)
+
+
+class AntiAliasDownsample(nn.Module):
+    """Blur with a Gaussian fit for the scale, then take every (1 / scale)-th pixel."""
+
+    def __init__(self, channels: int, scale: float) -> None:
+        super().__init__()
+        sigma = (1 / scale - 1) / 2
+        radius = round(4 * sigma)
+        taps = torch.arange(-radius, radius + 1, dtype=torch.float32)
+        kernel = torch.exp(-(taps**2) / (2 * sigma**2))
+        kernel = torch.outer(kernel, kernel)
+        kernel = rearrange(kernel / kernel.sum(), "h w -> 1 1 h w")
+        self.register_buffer("weight", kernel.repeat(channels, 1, 1, 1))
+        self.padding = radius
+        self.scale = scale
+
+    def forward(self, x: Tensor) -> Tensor:
+        """``b c h w -> b c h*scale w*scale``."""
+        stride = round(1 / self.scale)
+        exact = abs(stride * self.scale - 1) < 1e-6
+        channels = x.shape[1]
+        # Striding skips the pixels that would be dropped: the same numbers, 1/stride^2 the work.
+        step = stride if exact else 1
+        x = F.conv2d(x, self.weight, stride=step, padding=self.padding, groups=channels)
+        return x if exact else F.interpolate(x, scale_factor=self.scale)
+
+
+class KeypointDetector(nn.Module):
+    """Find K key points and a Jacobian at each, on RGB frames (paper, section 3.2; FOMM, 3.1).
+
+    Args:
+        block_expansion, max_features, num_blocks: widths and depth of the hourglass.
+        num_kp: number of key points.
+        num_channels: of the frames.
+        temperature: of the softmax over places.
+        estimate_jacobian: whether to give Jacobians.
+        scale_factor: the frames are downscaled by this first.
+        single_jacobian_map: one Jacobian field for all points (FOMM on MGIF), not one each.
+        pad: of the output convolutions; 0 loses three cells at each border, as FOMM's does.
+    """
+
+    def __init__(
+        self,
+        block_expansion: int,
+        num_kp: int,
+        num_channels: int,
+        max_features: int,
+        num_blocks: int,
+        temperature: float,
+        estimate_jacobian: bool = True,
+        scale_factor: float = 1,
+        single_jacobian_map: bool = False,
+        pad: int = 0,
+    ) -> None:
+        super().__init__()
+        self.config = {
+            "block_expansion": block_expansion,
+            "num_kp": num_kp,
+            "num_channels": num_channels,
+            "max_features": max_features,
+            "num_blocks": num_blocks,
+            "temperature": temperature,
+            "estimate_jacobian": estimate_jacobian,
+            "scale_factor": scale_factor,
+            "single_jacobian_map": single_jacobian_map,
+            "pad": pad,
+        }
+        self.temperature = temperature
+        self.predictor = Hourglass(block_expansion, num_channels, num_blocks, max_features)
+        filters = self.predictor.out_filters
+        self.kp = nn.Conv2d(filters, num_kp, 7, padding=pad)
+        maps = 1 if single_jacobian_map else num_kp
+        self.jacobian = _identity_jacobians(filters, maps, pad) if estimate_jacobian else None
+        self.down = AntiAliasDownsample(num_channels, scale_factor) if scale_factor != 1 else None
+
+    def forward(self, frames: Tensor) -> KeyPoints:
+        """Detect on frames ``b c h w`` in [0, 1]."""
+        if self.down is not None:
+            frames = self.down(frames)
+        features = self.predictor(frames)
+        heat = self._heat(features)
+        grid = identity_grid(*heat.shape[-2:], device=heat.device)
+        value = einsum(heat, grid, "b k h w, h w xy -> b k xy")
+        if self.jacobian is None:
+            return KeyPoints(value)
+        field = self.jacobian(features).float()
+        field = rearrange(field, "b (m i j) h w -> b m i j h w", i=2, j=2)
+        field = field.expand(-1, value.shape[1], -1, -1, -1, -1)
+        return KeyPoints(value, einsum(heat, field, "b k h w, b k i j h w -> b k i j"))
+
+    def _heat(self, features: Tensor) -> Tensor:
+        """Where each point may be: ``b k h w``, each map summing to one, in 32 bits."""
+        logits = self.kp(features).float()
+        height, width = logits.shape[-2:]
+        heat = rearrange(logits, "b k h w -> b k (h w)") / self.temperature
+        return rearrange(heat.softmax(dim=-1), "b k (h w) -> b k h w", h=height, w=width)
+
+
+def _identity_jacobians(filters: int, maps: int, pad: int) -> nn.Conv2d:
+    """Return an output layer that starts by saying the identity everywhere."""
+    layer = nn.Conv2d(filters, 4 * maps, 7, padding=pad)
+    nn.init.zeros_(layer.weight)
+    with torch.no_grad():
+        layer.bias.copy_(torch.tensor([1.0, 0.0, 0.0, 1.0]).repeat(maps))
+    return layer

@@ -1,0 +1,148 @@
+"""LOFNet: detector and dense motion together, saved and loaded as one folder."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import torch.nn.functional as F
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from anamodiff.errors import AnaMoDiffError
+from anamodiff.lofnet.flow import DenseMotion, Motion
+from anamodiff.lofnet.keypoints import KeypointDetector, KeyPoints
+
+WEIGHTS_FILE = "lofnet.safetensors"
+CONFIG_FILE = "lofnet.json"
+
+
+class LOFNet(nn.Module):
+    """Latent optical flow network (paper, section 3.2).
+
+    Args:
+        detector: finds key points on RGB frames.
+        dense_motion: turns two sets of them into a flow on the latent grid.
+        frame_size: side of the square frames that the detector was trained on.
+    """
+
+    def __init__(
+        self, detector: KeypointDetector, dense_motion: DenseMotion, frame_size: int = 256
+    ) -> None:
+        super().__init__()
+        self.detector = detector
+        self.dense_motion = dense_motion
+        self.frame_size = frame_size
+
+    @property
+    def config(self) -> dict[str, Any]:
+        """What `build_lofnet` needs to build this network again."""
+        return {
+            "frame_size": self.frame_size,
+            "detector": self.detector.config,
+            "dense_motion": self.dense_motion.config,
+        }
+
+    def points(self, frames: Tensor) -> KeyPoints:
+        """Find key points on frames ``f c h w`` in [-1, 1] of any size."""
+        size = (self.frame_size, self.frame_size)
+        if frames.shape[-2:] != size:
+            frames = F.interpolate(frames, size, mode="bilinear", antialias=True)
+        return self.detector((frames + 1) / 2)
+
+    def flow(self, latent: Tensor, driving: KeyPoints, source: KeyPoints) -> Motion:
+        """Find the flow that takes the source to the driving points.
+
+        Args:
+            latent: ``b c h w`` of the source; a batch of one serves all driving points.
+            driving: points of `b` frames.
+            source: points of the source frame(s), one or `b`.
+
+        Returns:
+            `b` motions on the latent's grid.
+        """
+        batch = len(driving)
+        if latent.shape[0] != batch:
+            latent = latent.expand(batch, -1, -1, -1)
+        if len(source) != batch:
+            source = source.expand(batch)
+        return self.dense_motion(latent, driving, source)
+
+    def save(self, folder: Path | str) -> Path:
+        """Write weights and configuration into `folder`, which is made if need be."""
+        folder = Path(folder)
+        folder.mkdir(parents=True, exist_ok=True)
+        state = {name: tensor.contiguous() for name, tensor in self.state_dict().items()}
+        save_file(state, folder / WEIGHTS_FILE)
+        (folder / CONFIG_FILE).write_text(json.dumps(self.config, indent=2) + "\n")
+        return folder
+
+    @classmethod
+    def load(cls, folder: Path | str) -> "LOFNet":
+        """Read what `save` wrote, in 32 bits and evaluation mode.
+
+        Raises:
+            AnaMoDiffError: a file is missing, unreadable or of another configuration.
+        """
+        folder = Path(folder)
+        missing = [n for n in (CONFIG_FILE, WEIGHTS_FILE) if not (folder / n).is_file()]
+        if missing:
+            raise AnaMoDiffError(
+                f"expected a LOFNet folder with {CONFIG_FILE} and {WEIGHTS_FILE}, {folder} lacks "
+                f"{' and '.join(missing)}: name a folder that train-lofnet wrote"
+            )
+        try:
+            model = build_lofnet(json.loads((folder / CONFIG_FILE).read_text()))
+            model.load_state_dict(load_file(folder / WEIGHTS_FILE))
+        except AnaMoDiffError:
+            raise
+        except Exception as error:  # broken JSON, cut file, other shapes: all one cure
+            reason = " ".join(str(error).split())[:200]
+            raise AnaMoDiffError(
+                f"expected whole LOFNet files in {folder}, got: {reason}: train or fetch them again"
+            ) from error
+        return model.float().eval()
+
+
+def build_lofnet(config: dict[str, Any]) -> LOFNet:
+    """Build an untrained LOFNet from ``{"frame_size", "detector", "dense_motion"}``.
+
+    The two inner dictionaries hold the constructors' keywords.
+
+    Raises:
+        AnaMoDiffError: a part or keyword is missing or unknown.
+    """
+    try:
+        detector = KeypointDetector(**config["detector"])
+        dense_motion = DenseMotion(**config["dense_motion"])
+        return LOFNet(detector, dense_motion, config.get("frame_size", 256))
+    except (KeyError, TypeError) as error:
+        raise AnaMoDiffError(
+            f"expected a LOFNet configuration with detector and dense_motion, got: {error}: "
+            "compare it with a saved lofnet.json"
+        ) from error
+
+
+def mini_config(
+    frame_size: int = 128, latent_channels: int = 4, num_kp: int = 10
+) -> dict[str, Any]:
+    """Configuration for the mini backbone: small enough to train on a CPU."""
+    return {
+        "frame_size": frame_size,
+        "detector": {
+            "block_expansion": 16,
+            "num_kp": num_kp,
+            "num_channels": 3,
+            "max_features": 256,
+            "num_blocks": 4,
+            "temperature": 0.1,
+            "scale_factor": 0.25,
+            "single_jacobian_map": True,
+        },
+        "dense_motion": {
+            "block_expansion": 32,
+            "num_blocks": 4,
+            "max_features": 256,
+            "num_kp": num_kp,
+            "num_channels": latent_channels,
+        },
+    }

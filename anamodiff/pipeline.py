@@ -1,0 +1,358 @@
+"""Motion transfer: the paper on one page (sections 3.2 to 3.5)."""
+
+from __future__ import annotations
+
+import copy
+import shutil
+import tempfile
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from anamodiff.backbone import Backbone, file_hash
+from anamodiff.errors import AnaMoDiffError
+from anamodiff.inversion import GenerationOptions, ddim_invert, match_histograms, sample
+from anamodiff.letterbox import from_pixels
+from anamodiff.lofnet import LOFNet, adapt_points
+from anamodiff.progress import bar, timed
+from anamodiff.result import Result, write_result
+from anamodiff.runfolder import RunFolder, is_video
+from anamodiff.scene import Scene
+from anamodiff.tuning import TuningOptions, tune as tune_unet
+from anamodiff.unet3d import (
+    UNet3D, add_lora, inflate, load_weights, merge_lora, save_weights,
+)  # fmt: skip
+from anamodiff.video import Clip, read_clip, write_video
+from anamodiff.warp import warp, warp_noise
+
+SCENE, CHECKPOINT, WEIGHTS = "scene.safetensors", "tuning.pt", "weights"
+DEMO_PAIR = 7
+
+
+class MotionTransfer:
+    """Moves the character of one clip as the character of another moves.
+
+    Keeps its models, so that several transfers load them once.
+    """
+
+    def __init__(
+        self, backbone: Backbone, lofnet: LOFNet, *, lofnet_folder: Path | None = None
+    ) -> None:
+        self.backbone = backbone
+        self.lofnet = lofnet.to(backbone.device)
+        self.lofnet_folder = lofnet_folder
+
+    @classmethod
+    def load(
+        cls,
+        backbone: str | Path = "auto",
+        lofnet: str | Path | None = None,
+        *,
+        device: str = "auto",
+        precision: str = "auto",
+    ) -> MotionTransfer:
+        """Load a backbone and a LOFNet (None: the one beside the backbone)."""
+        loaded = Backbone.load(backbone, device=device, precision=precision)
+        folder = loaded.folder / "lofnet" if lofnet is None else Path(lofnet)
+        if lofnet is None and not folder.is_dir():
+            raise AnaMoDiffError(
+                f"expected LOFNet weights in {folder}, found none: train them with "
+                f"anamodiff train-lofnet --backbone {backbone} and name them with --lofnet"
+            )
+        return cls(loaded, LOFNet.load(folder), lofnet_folder=folder)
+
+    def transfer(self, source: str | Path, driving: str | Path, **settings: Any) -> Result:
+        """Tune, then generate; see the function `transfer` for the settings."""
+        generation = settings.pop("generation", None)
+        output = settings.get("output")
+        run = self.tune(source, driving, **settings)
+        return self.generate(
+            run,
+            output=output if is_video(output) else None,
+            generation=generation,
+            progress=settings.get("progress", True),
+        )
+
+    def tune(
+        self,
+        source: str | Path,
+        driving: str | Path,
+        *,
+        prompt: str,
+        output: str | Path | None = None,
+        frames: int = 10,
+        seed: int = 0,
+        start_frame: str | int = "first",
+        resume: bool = False,
+        tuning: TuningOptions | Mapping[str, Any] | None = None,
+        progress: bool = True,
+    ) -> Path:
+        """Sections 3.2 to 3.4: flow, warped intermediate, disentangled tuning. Returns the folder."""
+        options = self._options(TuningOptions, tuning, "tuning")
+        settings = {
+            "source": str(source), "driving": str(driving), "prompt": prompt,
+            "backbone": str(self.backbone.folder), "lofnet": str(self.lofnet_folder),
+            "frames": frames, "seed": seed,
+            "start_frame": start_frame, "tuning": asdict(options),
+        }  # fmt: skip
+        _check_prompt(prompt)
+        clips = self._read(source, driving, frames)
+        name = f"{Path(source).stem}-{Path(driving).stem}"
+        run = RunFolder.open(output, name, settings, resume=resume)
+        try:
+            return self._tune(run, clips, prompt, seed, start_frame, options, progress)
+        except KeyboardInterrupt as stop:
+            stop.run = run.path
+            raise
+
+    def _tune(
+        self, run: RunFolder, clips: tuple[Clip, Clip], prompt: str, seed: int,
+        start_frame: str | int, options: TuningOptions, progress: bool,
+    ) -> Path:  # fmt: skip
+        if (run.path / WEIGHTS).is_dir():  # resumed after tuning was done
+            return run.path
+        timings: dict[str, float] = {}
+        with timed(timings, "warp"):
+            scene = self.warp(*clips, start=_start(start_frame, clips[0]))
+            scene.save(run.path / SCENE)
+        with timed(timings, "tuning"):
+            unet = self._inflate(options)
+            add_lora(unet, rank=options.rank, generator=torch.Generator().manual_seed(seed))
+            with bar(progress, "tuning", options.iterations) as advance:
+                losses = tune_unet(
+                    unet,
+                    scene.latents.to(self.backbone.device),
+                    scene.warped.to(self.backbone.device),
+                    self.backbone.embed([prompt]),
+                    self.backbone.schedule,
+                    options,
+                    seed=seed,
+                    checkpoint=run.path / CHECKPOINT,
+                    progress=advance,
+                )
+            save_weights(unet, run.path / WEIGHTS)
+        (run.path / CHECKPOINT).unlink(missing_ok=True)
+        run.note(timings=timings, seed=seed, hashes=self._hashes(run), losses=losses)
+        return run.path
+
+    def warp(self, source: Clip, driving: Clip, *, start: int = 0) -> Scene:
+        """Sections 3.2 and 3.3: the source frame `start` warped along the driving motion."""
+        device = self.backbone.device
+        latents = self.backbone.encode(source.frames)
+        with torch.no_grad():
+            source_points = self.lofnet.points(source.frames[start : start + 1].to(device))
+            driving_points = self.lofnet.points(driving.frames.to(device))
+            adapted = adapt_points(driving_points, driving_points[:1], source_points)
+            motion = self.lofnet.flow(latents[start : start + 1], adapted, source_points)
+            warped = warp(latents[start : start + 1], motion.flow)
+        return Scene(
+            source.frames, driving.frames, latents, warped, motion.flow, driving_points.value,
+            start, driving.fps, source.box,
+        )  # fmt: skip
+
+    def generate(
+        self,
+        run: str | Path,
+        *,
+        output: str | Path | None = None,
+        seed: int | None = None,
+        generation: GenerationOptions | Mapping[str, Any] | None = None,
+        progress: bool = True,
+    ) -> Result:
+        """Section 3.5 on a tuned run folder: invert, warp the noise, denoise, match colours."""
+        options = self._options(GenerationOptions, generation, "generation")
+        folder = RunFolder.load(run)
+        settings, timings = folder.settings, {}
+        seed = settings["seed"] if seed is None else seed
+        scene = Scene.load(folder.path / SCENE)
+        unet = self._inflate(TuningOptions(**settings["tuning"]))
+        load_weights(unet, folder.path / WEIGHTS)
+        merge_lora(unet.to(self.backbone.dtype))
+        with timed(timings, "sampling"):
+            latents = self._sample(unet, scene, settings["prompt"], options, seed, progress)
+        with timed(timings, "decoding"):
+            frames = self.backbone.decode(latents).cpu()
+            if options.match_colours:
+                frames = match_histograms(frames, scene.source)
+            warped = self.backbone.decode(scene.warped).cpu()
+        with timed(timings, "writing"):
+            written = write_result(folder.path, scene, frames, warped, output)
+        folder.note(timings=timings, generation={**asdict(options), "seed": seed})
+        return Result(*written, folder.path, timings=folder.record["timings"])
+
+    def _sample(
+        self, unet: UNet3D, scene: Scene, prompt: str, options: GenerationOptions, seed: int,
+        progress: bool,
+    ) -> Tensor:  # fmt: skip
+        """Latents f c h w of the result."""
+        device, schedule = self.backbone.device, self.backbone.schedule
+        generator = torch.Generator().manual_seed(seed)
+        prompt_embedding, negative = self.backbone.embed([prompt, options.negative_prompt]).split(1)
+        first = scene.latents[scene.start].to(device)[None, :, None]  # b c f h w
+        steps = options.steps
+        with bar(progress, "inversion", steps) as advance:
+            inverted = ddim_invert(
+                unet, first, embedding=prompt_embedding, schedule=schedule, steps=steps,
+                progress=advance,
+            )  # fmt: skip
+        noise = warp_noise(
+            inverted[:, :, 0], scene.flow.to(device), mode=options.noise_warp,
+            weight=options.noise_weight, generator=generator,
+        )  # fmt: skip
+        with bar(progress, "sampling", steps) as advance:
+            sampled = sample(
+                unet, noise.transpose(0, 1)[None], embedding=prompt_embedding, negative=negative,
+                guidance=options.guidance, schedule=schedule, steps=steps, generator=generator,
+                progress=advance,
+            )  # fmt: skip
+        return sampled[0].transpose(0, 1)
+
+    def _read(self, source: str | Path, driving: str | Path, frames: int) -> tuple[Clip, Clip]:
+        size = self.backbone.image_size
+        return (
+            read_clip(source, frames=frames, size=size, role="source"),
+            read_clip(driving, frames=frames, size=size, minimum=2, role="driving clip"),
+        )
+
+    def _inflate(self, options: TuningOptions) -> UNet3D:
+        """A fresh UNet for clips; the backbone's own stays as it is."""
+        return inflate(copy.deepcopy(self.backbone.unet), group_norm=options.group_norm)
+
+    def _options(self, kind: type, given: Any, name: str) -> Any:
+        """Settings in this order: given, the backbone's own recommendation, the paper's."""
+        if isinstance(given, kind):
+            return given
+        chosen = dict(self.backbone.settings.get(name, {}))
+        chosen.update({k: v for k, v in (given or {}).items() if v is not None})
+        return kind(**chosen)
+
+    def _hashes(self, run: RunFolder) -> dict[str, Any]:
+        tuned = sorted((run.path / WEIGHTS).glob("*.safetensors"))
+        lofnet = sorted(self.lofnet_folder.glob("*.safetensors")) if self.lofnet_folder else []
+        return {
+            "backbone": self.backbone.hashes,
+            "lofnet": {path.name: file_hash(path) for path in lofnet},
+            "tuned": {path.name: file_hash(path) for path in tuned},
+        }
+
+
+def transfer(
+    source: str | Path,
+    driving: str | Path,
+    *,
+    prompt: str,
+    output: str | Path | None = None,
+    backbone: str | Path = "auto",
+    lofnet: str | Path | None = None,
+    frames: int = 10,
+    seed: int = 0,
+    start_frame: str | int = "first",
+    device: str = "auto",
+    precision: str = "auto",
+    resume: bool = False,
+    tuning: TuningOptions | Mapping[str, Any] | None = None,
+    generation: GenerationOptions | Mapping[str, Any] | None = None,
+    progress: bool = True,
+) -> Result:
+    """Move the character of `source` as the character of `driving` moves.
+
+    Args:
+        source: clip or picture of the character: a video file, strip, or folder of frames.
+        driving: clip of the motion, of at least two frames.
+        prompt: a few words for what the source shows, such as "a turtle".
+        output: the run folder, or a file .mp4, .gif or .webm for the video.
+        backbone: `auto`, `mini`, a diffusers folder, or a hub id.
+        lofnet: folder of LOFNet weights; None takes those beside the backbone.
+        frames: length of the result.
+        seed: fixes all that is random.
+        start_frame: `first`, or the source frame (0 is the first) that is moved.
+        device: `auto`, or a torch device.
+        precision: `auto`, `fp32`, `fp16` or `bf16`.
+        resume: go on with an interrupted run of the same settings.
+        tuning: options, or a mapping of some of them; None entries take the backbone's.
+        generation: likewise.
+        progress: show progress bars.
+
+    Raises:
+        AnaMoDiffError: an input cannot be used; the message says what to do.
+    """
+    mover = MotionTransfer.load(backbone, lofnet, device=device, precision=precision)
+    return mover.transfer(
+        source, driving, prompt=prompt, output=output, frames=frames, seed=seed,
+        start_frame=start_frame, resume=resume, tuning=tuning, generation=generation,
+        progress=progress,
+    )  # fmt: skip
+
+
+def tune(
+    source: str | Path,
+    driving: str | Path,
+    *,
+    backbone: str | Path = "auto",
+    lofnet: str | Path | None = None,
+    device: str = "auto",
+    precision: str = "auto",
+    **settings: Any,
+) -> Path:
+    """The first half of `transfer`, with its settings; returns the run folder."""
+    mover = MotionTransfer.load(backbone, lofnet, device=device, precision=precision)
+    return mover.tune(source, driving, **settings)
+
+
+def generate(
+    run: str | Path,
+    *,
+    output: str | Path | None = None,
+    seed: int | None = None,
+    device: str = "auto",
+    precision: str = "auto",
+    generation: GenerationOptions | Mapping[str, Any] | None = None,
+    progress: bool = True,
+) -> Result:
+    """The second half of `transfer`, on a run folder that `tune` wrote."""
+    settings = RunFolder.load(run).settings
+    mover = MotionTransfer.load(
+        settings["backbone"], settings["lofnet"], device=device, precision=precision
+    )
+    return mover.generate(run, output=output, seed=seed, generation=generation, progress=progress)
+
+
+def demo(*, output: str | Path | None = None, seed: int = 0, **settings: Any) -> Result:
+    """Draw a turtle that stands and a rhino that jumps, and move the one like the other."""
+    from anamodiff import creatures
+
+    pair = creatures.draw_pair(
+        DEMO_PAIR, source_species="turtle", driving_species="rhino", motion="jump"
+    )
+    folder = Path(tempfile.mkdtemp(prefix="anamodiff-demo-"))
+    try:
+        clips = {"turtle": pair.source, "rhino": pair.driving}
+        for name, drawn in clips.items():
+            write_video(folder / f"{name}.gif", from_pixels(drawn.frames), drawn.fps)
+        source, driving = (folder / f"{name}.gif" for name in clips)
+        return transfer(
+            source, driving, prompt=pair.source_caption, output=output, seed=seed, **settings
+        )
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _start(start_frame: str | int, source: Clip) -> int:
+    """The number of the source frame to warp."""
+    if start_frame == "first":
+        return 0
+    if isinstance(start_frame, int) and 0 <= start_frame < len(source.frames):
+        return start_frame
+    raise AnaMoDiffError(
+        f"expected start_frame 'first' or a frame from 0 to {len(source.frames) - 1}, "
+        f"got {start_frame!r}"
+    )
+
+
+def _check_prompt(prompt: str) -> None:
+    if not isinstance(prompt, str) or not prompt.strip():
+        raise AnaMoDiffError(f'expected a prompt of a few words such as "a turtle", got {prompt!r}')

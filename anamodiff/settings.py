@@ -1,0 +1,148 @@
+"""What every setting of every command may be, and how the command line spells it."""
+
+import math
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Kind:
+    """What a setting may be: words for the error line, and the test itself."""
+
+    words: str
+    accepts: Callable[[Any], bool]
+
+    def or_null(self) -> "Kind":
+        """The same, or null (which lets the stage choose)."""
+        return Kind(f"{self.words} or null", lambda value: value is None or self.accepts(value))
+
+
+def whole(low: int, high: int | None = None) -> Kind:
+    """Whole numbers from `low` to `high`, both included."""
+    words = f"of at least {low}" if high is None else f"from {low} to {high}"
+    top = math.inf if high is None else high
+    return Kind(f"a whole number {words}", lambda value: type(value) is int and low <= value <= top)
+
+
+def number(above: float | None = None) -> Kind:
+    """Finite numbers greater than `above`, or, without it, of at least 0."""
+    words = "a number of at least 0" if above is None else f"a number above {above:g}"
+
+    def accepts(value: Any) -> bool:
+        if type(value) not in (int, float) or not math.isfinite(value):
+            return False
+        return value >= 0 if above is None else value > above
+
+    return Kind(words, accepts)
+
+
+def share() -> Kind:
+    """Numbers from 0 to 1."""
+    return Kind("a number from 0 to 1", lambda v: type(v) in (int, float) and 0 <= v <= 1)
+
+
+def choice(*words: str) -> Kind:
+    """One of a few words."""
+    return Kind(f"one of {', '.join(words)}", lambda value: value in words)
+
+
+TEXT = Kind("text that is not empty", lambda value: isinstance(value, str) and value.strip() != "")
+SWITCH = Kind("true or false", lambda value: isinstance(value, bool))
+START = Kind('"first" or a frame number from 0', lambda v: v == "first" or whole(0).accepts(v))
+
+KINDS: dict[str, Kind] = {
+    "source": TEXT,
+    "driving": TEXT,
+    "prompt": TEXT,
+    "data": TEXT,
+    "run": TEXT,
+    "output": TEXT.or_null(),
+    "backbone": TEXT,
+    "lofnet": TEXT.or_null(),
+    "frames": whole(2),
+    "seed": whole(0).or_null(),
+    "start_frame": START,
+    "device": TEXT,
+    "precision": TEXT,
+    "resume": SWITCH,
+    "progress": SWITCH,
+    "tuning.iterations": whole(1).or_null(),
+    "tuning.lr": number(above=0).or_null(),
+    "tuning.rank": whole(1),
+    "tuning.noise_min": whole(0, 999),
+    "tuning.noise_max": whole(1, 1000),
+    "tuning.source_noise_min": whole(0, 999),
+    "tuning.source_noise_max": whole(1, 1000),
+    "tuning.warped_weight": number(),
+    "tuning.checkpoint_every": whole(1),
+    "tuning.group_norm": choice("pooled", "per_frame"),
+    "generation.steps": whole(1).or_null(),
+    "generation.guidance": number().or_null(),
+    "generation.negative_prompt": Kind("text", lambda value: isinstance(value, str)),
+    "generation.noise_warp": choice("preserve", "paper", "bilinear"),
+    "generation.noise_weight": number().or_null(),
+    "generation.match_colours": SWITCH,
+    "network.*.block_expansion": whole(1),
+    "network.*.max_features": whole(1),
+    "network.*.num_blocks": whole(1),
+    "network.*.num_channels": whole(1),
+    "network.*.num_kp": whole(3),  # key-point adaptation takes their hull's area
+    "network.*.scale_factor": number(above=0),
+    "network.*.kp_variance": number(above=0),
+    "network.*.temperature": number(above=0),
+    "network.*.single_jacobian_map": SWITCH,
+    "network.frame_size": whole(16),
+    "training.steps": whole(1),
+    "training.epochs": number(above=0).or_null(),
+    "training.batch_size": whole(1),
+    "training.lr": number(above=0),
+    "training.detector_lr": number().or_null(),
+    "training.schedule": choice("cosine", "constant"),
+    "training.warmup": whole(0),
+    "training.equivariance": number(),
+    "training.balance": share(),
+    "training.average": share(),
+    "training.clip_gradient": number(above=0),
+    "training.flip": SWITCH,
+    "training.precision": choice("fp32", "bf16"),
+    "training.held_out": share(),
+    "training.frames_per_clip": whole(2),
+    "training.log_every": whole(1),
+    "training.measure_every": whole(1),
+    "training.picture_every": whole(1),
+    "training.save_every": whole(1),
+}
+
+
+# Keys with a flag of their own on the command line; `anamodiff.cli` says what each flag means.
+FLAG_KEYS = (
+    *("source", "driving", "prompt", "data", "run", "output", "backbone", "lofnet", "frames"),
+    *("seed", "start_frame", "device", "precision", "resume"),
+    *("generation.steps", "generation.guidance", "tuning.iterations", "tuning.noise_min"),
+    "training.steps",
+)
+
+
+def shown(key: str) -> str:
+    """How the command line spells a key: its flag where it has one, the key itself elsewhere."""
+    return f"--{key.rpartition('.')[2].replace('_', '-')}" if key in FLAG_KEYS else key
+
+
+def kind_of(key: str) -> Kind | None:
+    """What a dotted key may hold; None where there is no such key."""
+    return KINDS.get(key) or KINDS.get(re.sub(r"^network\.\w+\.", "network.*.", key))
+
+
+def typed(key: str, value: object) -> object:
+    """What a word on the command line means for `key`: text where it takes that, else a number."""
+    kind = kind_of(key)
+    if not isinstance(value, str) or (kind and kind.accepts(value)):
+        return value
+    for number_type in (int, float):
+        try:
+            return number_type(value)
+        except ValueError:
+            continue
+    return value

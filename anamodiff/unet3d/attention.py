@@ -1,0 +1,106 @@
+"""The three attentions of a video transformer block, as functions of projections and tokens.
+
+Each takes a diffusers `Attention` only for its projections (which peft may have wrapped) and its
+number of heads. Tokens are `(b f) n d`: frames folded into the batch, n = height times width.
+"""
+
+from __future__ import annotations
+
+import torch
+from diffusers.models.attention_processor import Attention
+from einops import rearrange
+from torch import Tensor
+from torch.nn.functional import scaled_dot_product_attention
+
+
+def sparse_causal_attention(attn: Attention, tokens: Tensor, clips: int) -> Tensor:
+    """Every frame looks at the first frame and at the one before it (Tune-A-Video, equation 6).
+
+    Frames 0 and 1 would see the first frame twice, which changes no softmax average, so they see
+    it once.
+
+    Args:
+        attn: projections and heads.
+        tokens: (b f) n d.
+        clips: b.
+
+    Returns:
+        Tokens of the same shape.
+    """
+    query, key, value = (
+        rearrange(project(tokens), "(b f) n d -> b f n d", b=clips)
+        for project in (attn.to_q, attn.to_k, attn.to_v)
+    )
+    mixed = _attend(attn, query[:, :2], key[:, 0], value[:, 0])
+    if query.shape[1] > 2:
+        later = rearrange(query[:, 2:], "b f n d -> (b f) 1 n d")
+        later = _attend(attn, later, _first_and_previous(key), _first_and_previous(value))
+        later = rearrange(later, "(b f) 1 n d -> b f n d", b=clips)
+        mixed = torch.cat([mixed, later], dim=1)
+    return _project_out(attn, rearrange(mixed, "b f n d -> (b f) n d"))
+
+
+def cross_attention(attn: Attention, tokens: Tensor, text: Tensor) -> Tensor:
+    """Every token looks at its clip's prompt.
+
+    The frames of a clip become further queries to one set of keys, so that the prompt is neither
+    repeated nor projected once per frame.
+
+    Args:
+        attn: projections and heads.
+        tokens: (b f) n d.
+        text: b m e, the prompt's m token embeddings.
+
+    Returns:
+        Tokens of the same shape.
+    """
+    query = rearrange(attn.to_q(tokens), "(b f) n d -> b f n d", b=len(text))
+    mixed = _attend(attn, query, attn.to_k(text), attn.to_v(text))
+    return _project_out(attn, rearrange(mixed, "b f n d -> (b f) n d"))
+
+
+def temporal_attention(attn: Attention, tokens: Tensor, clips: int) -> Tensor:
+    """Every token looks at the same place in all frames of its clip; no positional code.
+
+    Args:
+        attn: projections and heads.
+        tokens: (b f) n d.
+        clips: b.
+
+    Returns:
+        Tokens of the same shape.
+    """
+    if len(tokens) == clips:
+        # A single frame attends to itself with weight one.
+        return _project_out(attn, attn.to_v(tokens))
+    query, key, value = (
+        rearrange(
+            project(tokens), "(b f) n (heads d) -> (b n) heads f d", b=clips, heads=attn.heads
+        )
+        for project in (attn.to_q, attn.to_k, attn.to_v)
+    )
+    mixed = scaled_dot_product_attention(query, key, value)
+    return _project_out(attn, rearrange(mixed, "(b n) heads f d -> (b f) n (heads d)", b=clips))
+
+
+def _attend(attn: Attention, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
+    """Attention of all queries (b f n d) of a clip to one set of keys and values (b m d)."""
+    frames = query.shape[1]
+    query = rearrange(query, "b f n (heads d) -> b heads (f n) d", heads=attn.heads)
+    key, value = (
+        rearrange(x, "b m (heads d) -> b heads m d", heads=attn.heads) for x in (key, value)
+    )
+    mixed = scaled_dot_product_attention(query, key, value)
+    return rearrange(mixed, "b heads (f n) d -> b f n (heads d)", f=frames)
+
+
+def _first_and_previous(tokens: Tensor) -> Tensor:
+    """Tokens (b f n d) that frames 2, 3, ... look at: ((b f-2) 2n d)."""
+    previous = tokens[:, 1:-1]
+    first = tokens[:, :1].expand_as(previous)
+    return rearrange([first, previous], "two b f n d -> (b f) (two n) d")
+
+
+def _project_out(attn: Attention, tokens: Tensor) -> Tensor:
+    linear, dropout = attn.to_out
+    return dropout(linear(tokens))

@@ -1,0 +1,149 @@
+"""LoRA on the spatial attentions of an inflated UNet, through peft."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+
+import torch
+from peft import LoraConfig, inject_adapter_in_model
+from peft.tuners.lora import LoraLayer
+from torch import nn
+
+from anamodiff.errors import AnaMoDiffError
+from anamodiff.unet3d.model import UNet3D
+
+ADAPTER = "default"
+ATTENTIONS = ("attn1", "attn2")
+PROJECTIONS = ("to_q", "to_k", "to_v", "to_out.0")
+LEVELS = {"down": "down_blocks.", "mid": "mid_block.", "up": "up_blocks."}
+
+
+def add_lora(
+    unet3d: UNet3D,
+    *,
+    rank: int = 16,
+    alpha: float | None = None,
+    targets: Sequence[str] = PROJECTIONS,
+    blocks: Sequence[str] | None = None,
+    generator: torch.Generator | None = None,
+) -> None:
+    """Put LoRA on the attention projections and freeze everything but it and what is temporal.
+
+    Changes no output until it is trained: one factor starts at zero (LoRA, section 4.1). The
+    temporal attention is new, so it is trained whole.
+
+    Args:
+        unet3d: an inflated UNet without LoRA.
+        rank: the paper names none.
+        alpha: the update is scaled by alpha / rank; `None` means rank, a scale of one.
+        targets: projections in `attn1` and `attn2` that get LoRA.
+        blocks: of "down", "mid", "up", those that train at all, temporal attention included;
+            `None` for all.
+        generator: draws the factor that is not zero; `None` for a fixed seed.
+
+    Raises:
+        AnaMoDiffError: for unknown blocks or targets, a rank below one, or LoRA already there.
+    """
+    _check_options(rank, targets, blocks)
+    prefixes = tuple(LEVELS[level] for level in blocks or LEVELS)
+    ends = tuple(f"{attention}.{target}" for attention in ATTENTIONS for target in targets)
+    names = [name for name, _ in unet3d.named_modules() if name.endswith(ends)]
+    names = [name for name in names if name.startswith(prefixes)]
+    inject(unet3d, {name: rank for name in names}, alpha=alpha, generator=generator)
+    for name, parameter in temporal_parameters(unet3d):
+        parameter.requires_grad_(name.startswith(prefixes))
+
+
+def inject(
+    unet3d: UNet3D,
+    ranks: dict[str, int],
+    *,
+    alpha: float | None = None,
+    generator: torch.Generator | None = None,
+) -> None:
+    """Put LoRA of the given rank on each named linear layer; train it and what is temporal.
+
+    Raises:
+        AnaMoDiffError: if LoRA is already there, or no layer is named.
+    """
+    if has_lora(unet3d):
+        raise AnaMoDiffError("expected a UNet without LoRA, got one with it: inflate a fresh one")
+    if not ranks:
+        raise AnaMoDiffError(
+            "expected LoRA on at least one layer, got none: widen blocks or targets"
+        )
+    rank = next(iter(ranks.values()))
+    others = {f"^{name}": own for name, own in ranks.items() if own != rank}
+    config = LoraConfig(
+        r=rank,
+        lora_alpha=rank if alpha is None else alpha,
+        target_modules=list(ranks),
+        rank_pattern=others,
+        alpha_pattern=others if alpha is None else {},
+    )
+    unet3d.requires_grad_(False)
+    # peft draws from the global generator; ours draws again below.
+    with torch.random.fork_rng(devices=[]):
+        inject_adapter_in_model(config, unet3d, adapter_name=ADAPTER)
+    if generator is None:
+        generator = torch.Generator().manual_seed(0)
+    for _, layer in lora_layers(unet3d):
+        _draw(layer.lora_A[ADAPTER].weight, generator)
+    for _, parameter in temporal_parameters(unet3d):
+        parameter.requires_grad_(True)
+
+
+def trainable_parameters(unet3d: nn.Module) -> list[tuple[str, nn.Parameter]]:
+    """Names and parameters that training changes, in the order of the module tree."""
+    return [(name, p) for name, p in unet3d.named_parameters() if p.requires_grad]
+
+
+def temporal_parameters(unet3d: nn.Module) -> list[tuple[str, nn.Parameter]]:
+    """Names and parameters of `attn_temp` and `norm_temp` in every transformer block."""
+    return [
+        (name, parameter)
+        for name, parameter in unet3d.named_parameters()
+        if ".attn_temp." in name or ".norm_temp." in name
+    ]
+
+
+def lora_layers(unet3d: nn.Module) -> Iterator[tuple[str, LoraLayer]]:
+    """Names and layers that peft has wrapped."""
+    return ((name, m) for name, m in unet3d.named_modules() if isinstance(m, LoraLayer))
+
+
+def has_lora(unet3d: nn.Module) -> bool:
+    """Whether `add_lora` or `load_weights` has been here."""
+    return next(lora_layers(unet3d), None) is not None
+
+
+def merge_lora(unet3d: nn.Module) -> None:
+    """Add LoRA into the base weights, which makes sampling faster. Does nothing when merged."""
+    for _, layer in lora_layers(unet3d):
+        if not layer.merged:
+            layer.merge()
+
+
+def unmerge_lora(unet3d: nn.Module) -> None:
+    """Undo `merge_lora`, up to rounding, to train on."""
+    for _, layer in lora_layers(unet3d):
+        if layer.merged:
+            layer.unmerge()
+
+
+@torch.no_grad()
+def _draw(weight: torch.Tensor, generator: torch.Generator) -> None:
+    """Fill with Kaiming's uniform noise, drawn on the CPU so that devices agree."""
+    bound = math.sqrt(1 / weight.shape[1])
+    noise = torch.rand(weight.shape, generator=generator, device=generator.device)
+    weight.copy_((2 * noise - 1) * bound)
+
+
+def _check_options(rank: int, targets: Sequence[str], blocks: Sequence[str] | None) -> None:
+    if rank < 1:
+        raise AnaMoDiffError(f"expected a LoRA rank of at least 1, got {rank}")
+    if unknown := set(targets) - set(PROJECTIONS):
+        raise AnaMoDiffError(f"expected targets among {PROJECTIONS}, got {sorted(unknown)}")
+    if unknown := set(blocks or ()) - set(LEVELS):
+        raise AnaMoDiffError(f"expected blocks among {tuple(LEVELS)}, got {sorted(unknown)}")

@@ -1,0 +1,194 @@
+"""`inflate`: a Stable Diffusion UNet for pictures becomes one for clips."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, get_args
+
+import torch
+from diffusers import UNet2DConditionModel
+from diffusers.models.attention import BasicTransformerBlock
+from diffusers.models.resnet import ResnetBlock2D
+from einops import rearrange
+from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
+
+from anamodiff.errors import AnaMoDiffError
+from anamodiff.unet3d.blocks import (
+    GroupNormMode,
+    VideoResnetBlock,
+    VideoTransformerBlock,
+    clip_group_norm,
+)
+
+
+@dataclass(frozen=True)
+class UNet3DOutput:
+    """`sample`: the prediction, b c f h w, noise or velocity as the backbone was trained for."""
+
+    sample: Tensor
+
+
+class UNet3D(nn.Module):
+    """A UNet over clips: diffusers' blocks, with frames folded into the batch.
+
+    Its state dict has the keys of the 2-D UNet plus `attn_temp.*` and `norm_temp.*` in every
+    transformer block, which are those of Tune-A-Video. Build it with `inflate`.
+    """
+
+    def __init__(self, unet2d: UNet2DConditionModel, group_norm: GroupNormMode) -> None:
+        """Take over the modules of `unet2d`, whose blocks must know about clips already."""
+        super().__init__()
+        self.config: Mapping[str, Any] = unet2d.config
+        self.group_norm = group_norm
+        self.conv_in = unet2d.conv_in
+        self.time_proj, self.time_embedding = unet2d.time_proj, unet2d.time_embedding
+        self.down_blocks = unet2d.down_blocks
+        self.mid_block = unet2d.mid_block
+        self.up_blocks = unet2d.up_blocks
+        self.conv_norm_out, self.conv_act = unet2d.conv_norm_out, unet2d.conv_act
+        self.conv_out = unet2d.conv_out
+
+    @property
+    def dtype(self) -> torch.dtype:
+        return self.conv_in.weight.dtype
+
+    @property
+    def device(self) -> torch.device:
+        return self.conv_in.weight.device
+
+    def enable_gradient_checkpointing(self, enable: bool = True) -> None:
+        """Trade time for memory in training: keep only blocks' inputs, recompute the rest.
+
+        Uses the non-re-entrant kind. The re-entrant kind drops the gradient of every block whose
+        input needs none, as in the published Tune-A-Video.
+        """
+        for module in self.modules():
+            if hasattr(module, "gradient_checkpointing"):
+                module.gradient_checkpointing = enable
+                module._gradient_checkpointing_func = partial(checkpoint, use_reentrant=False)
+
+    def forward(
+        self, sample: Tensor, timestep: int | Tensor, encoder_hidden_states: Tensor
+    ) -> UNet3DOutput:
+        """Predict the noise (or velocity) in clips.
+
+        Args:
+            sample: noisy latents, b c f h w.
+            timestep: in [0, 1000): a number, a 0-d tensor, or one per clip (b,).
+            encoder_hidden_states: prompt embeddings, b n d, one per clip.
+
+        Raises:
+            AnaMoDiffError: if the shapes do not fit each other.
+        """
+        clips, frames = _check(sample, encoder_hidden_states)
+        hidden = rearrange(sample, "b c f h w -> (b f) c h w")
+        # Channels last: pooled norms and the change to tokens become views, convolutions faster.
+        hidden = self.conv_in(hidden.contiguous(memory_format=torch.channels_last))
+        time = self._embed_time(timestep, clips, hidden)
+        hidden = self._down_and_up(hidden, time, encoder_hidden_states)
+        hidden = self.conv_act(self._normalise_out(hidden, clips))
+        hidden = rearrange(self.conv_out(hidden), "(b f) c h w -> b c f h w", f=frames)
+        return UNet3DOutput(hidden)
+
+    def _embed_time(self, timestep: int | Tensor, clips: int, like: Tensor) -> Tensor:
+        timestep = torch.as_tensor(timestep, device=like.device).reshape(-1).expand(clips)
+        return self.time_embedding(self.time_proj(timestep).to(like.dtype))  # b d
+
+    def _down_and_up(self, hidden: Tensor, time: Tensor, text: Tensor) -> Tensor:
+        skips = [hidden]
+        for block in self.down_blocks:
+            hidden, residuals = block(hidden, time, **_prompt_of(block, text))
+            skips.extend(residuals)
+        hidden = self.mid_block(hidden, time, encoder_hidden_states=text)
+        for block in self.up_blocks:
+            count = len(block.resnets)
+            skips, own = skips[:-count], tuple(skips[-count:])
+            # Sizes that are odd on the way down must come back as they were.
+            size = skips[-1].shape[2:] if skips else None
+            hidden = block(hidden, own, time, upsample_size=size, **_prompt_of(block, text))
+        return hidden
+
+    def _normalise_out(self, hidden: Tensor, clips: int) -> Tensor:
+        pooled = self.group_norm == "pooled"
+        return clip_group_norm(self.conv_norm_out, hidden, clips if pooled else len(hidden))
+
+
+def inflate(unet2d: UNet2DConditionModel, group_norm: GroupNormMode = "pooled") -> UNet3D:
+    """Turn a UNet for pictures into one for clips (Tune-A-Video, section 4.1; paper, section 3.4).
+
+    Takes the modules of `unet2d` over without copying a weight, and rebuilds its blocks: `unet2d`
+    must not be used afterwards. One frame through the fresh result gives what `unet2d` gave.
+
+    Args:
+        unet2d: a UNet of the Stable Diffusion 1.x kind, without adapters.
+        group_norm: "pooled" takes the statistics of group norms over all frames of a clip, as in
+            Tune-A-Video; "per_frame" over each frame.
+
+    Raises:
+        AnaMoDiffError: if `unet2d` has parts that the inflated UNet would leave out.
+    """
+    if group_norm not in get_args(GroupNormMode):
+        raise AnaMoDiffError(f"expected group_norm 'pooled' or 'per_frame', got {group_norm!r}")
+    _check_kind(unet2d)
+    for name, module in list(unet2d.named_modules()):
+        if isinstance(module, ResnetBlock2D):
+            unet2d.set_submodule(name, VideoResnetBlock(module, group_norm))
+        elif isinstance(module, BasicTransformerBlock):
+            unet2d.set_submodule(name, VideoTransformerBlock(module))
+    return UNet3D(unet2d, group_norm).to(memory_format=torch.channels_last).train(unet2d.training)
+
+
+def _prompt_of(block: nn.Module, text: Tensor) -> dict[str, Tensor]:
+    return {"encoder_hidden_states": text} if getattr(block, "has_cross_attention", False) else {}
+
+
+def _check(sample: Tensor, text: Tensor) -> tuple[int, int]:
+    if sample.ndim != 5:
+        raise AnaMoDiffError(
+            f"expected latents of shape b c f h w, got {tuple(sample.shape)}: add the missing "
+            "dimension (a clip `f c h w` becomes `1 c f h w`)"
+        )
+    if text.ndim != 3 or len(text) != len(sample):
+        raise AnaMoDiffError(
+            f"expected one prompt embedding `n d` for each of {len(sample)} clips, got "
+            f"{tuple(text.shape)}: repeat it per clip, not per frame"
+        )
+    return sample.shape[0], sample.shape[2]
+
+
+def _check_kind(unet2d: UNet2DConditionModel) -> None:
+    """Refuse by name what Stable Diffusion 1.x does not have and `UNet3D` would ignore."""
+    config = unet2d.config
+    plain = {
+        "addition_embed_type": None,
+        "attention_type": "default",
+        "center_input_sample": False,
+        "class_embed_type": None,
+        "dual_cross_attention": False,
+        "encoder_hid_dim_type": None,
+        "mid_block_type": "UNetMidBlock2DCrossAttn",
+        "num_class_embeds": None,
+        "only_cross_attention": False,
+        "resnet_skip_time_act": False,
+        "resnet_time_scale_shift": "default",
+        "time_embedding_act_fn": None,
+    }
+    for key, value in plain.items():
+        if config.get(key, value) != value:
+            raise AnaMoDiffError(
+                f"expected a UNet like Stable Diffusion 1.x ({key}={value!r}), got "
+                f"{key}={config[key]!r}: choose another backbone"
+            )
+    blocks = {*config["down_block_types"], *config["up_block_types"]}
+    known = {"DownBlock2D", "CrossAttnDownBlock2D", "UpBlock2D", "CrossAttnUpBlock2D"}
+    if not blocks <= known:
+        raise AnaMoDiffError(
+            f"expected blocks of {sorted(known)}, got {sorted(blocks - known)}: choose another backbone"
+        )
+    if any("lora_" in name for name, _ in unet2d.named_parameters()):
+        raise AnaMoDiffError(
+            "expected a UNet without adapters, got one with LoRA: inflate first, then add LoRA"
+        )

@@ -1,0 +1,1 @@
+"""Training of the embedded backbone: data, autoencoder, text encoder and UNet."""

@@ -1,0 +1,83 @@
+"""Half-precision weights in the diffusers layout, and a look at them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from . import unet, vae
+from .checkpoint import load_state
+
+
+@torch.no_grad()
+def normalise_latents(autoencoder, mean: torch.Tensor, std: torch.Tensor) -> None:
+    """Fold a shift and a scale per channel into the two 1x1 convolutions around the latents.
+
+    Afterwards latents have mean 0 and deviation 1 over the training frames, which diffusion wants,
+    and the scaling factor is 1.
+    """
+    count = len(mean)
+    quant, post = autoencoder.quant_conv, autoencoder.post_quant_conv
+    quant.weight[:count] /= std[:, None, None, None]
+    quant.bias[:count] = (quant.bias[:count] - mean) / std
+    quant.bias[count:] -= 2 * std.log()
+    post.bias += (post.weight[:, :, 0, 0] * mean).sum(dim=1)
+    post.weight *= std[None, :, None, None]
+
+
+def export(folder: Path, target: Path, config: dict) -> None:
+    """Write the averaged weights of all parts, and the sizes of the files."""
+    autoencoder = vae.load_vae(folder, config["vae"], config["size"])
+    autoencoder.half().save_pretrained(target / "vae", safe_serialization=True)
+    own = dict(config["unet"])
+    built = unet.train_unet(
+        folder, folder / "latents", size=config["size"] // 4, seed=config["seed"],
+        **{**own, "steps": load_state(folder / "unet.pt")["step"]},
+    )  # fmt: skip
+    unet.save_unet(*built, target)
+    total = sum(path.stat().st_size for path in target.rglob("*") if path.is_file())
+    print(f"{target}: {total / 2**20:.1f} MB")
+
+
+@torch.no_grad()
+def sheet(target: Path, options: dict, manifest: str | None) -> None:
+    """Write `samples.png` beside the weights and print PSNR of held-out frames."""
+    from anamodiff.backbone import Backbone
+    from anamodiff.pictures import contact_sheet, save_picture
+    from anamodiff.video import read_clip
+
+    backbone = Backbone.load(target, device="cpu")
+    size = backbone.image_size
+    figures = {"creatures": vae.held_out(size)}
+    if manifest:
+        sources = sorted((Path(manifest).parent / "bench").glob("*/source.mp4"))
+        frames = [read_clip(path, frames=5, size=size).frames for path in sources]
+        figures["bench sources"] = torch.cat(frames)
+    for name, frames in figures.items():
+        values = vae.psnr(backbone.vae, frames)
+        print(f"{name}: PSNR mean {values.mean():.2f} dB, worst {values.min():.2f} dB")
+    rows = [(prompt, _sample(backbone, prompt, options)) for prompt in options["prompts"]]
+    save_picture(target / "samples.png", contact_sheet(rows, columns=options["pictures"]))
+
+
+def _sample(backbone, prompt: str, options: dict) -> torch.Tensor:
+    """Pictures of one prompt by plain DDIM with guidance."""
+    from anamodiff.diffusion import ddim_step, to_epsilon
+
+    schedule, count = backbone.schedule, options["pictures"]
+    seed = int(np.random.default_rng([options["seed"], len(prompt)]).integers(2**31))
+    generator = torch.Generator().manual_seed(seed)
+    shape = (count, backbone.vae.config.latent_channels, *[backbone.latent_size] * 2)
+    x = torch.randn(shape, generator=generator)
+    embedding = backbone.embed(["", prompt]).repeat_interleave(count, dim=0)
+    for t in schedule.timesteps(options["steps"]).tolist():
+        output = backbone.unet(torch.cat([x, x]), t, encoder_hidden_states=embedding).sample
+        without, with_prompt = output.chunk(2)
+        output = without + options["guidance"] * (with_prompt - without)
+        epsilon = to_epsilon(schedule, output, x, t)
+        x = ddim_step(schedule, x, epsilon, t, t - schedule.stride(options["steps"]))
+    return backbone.decode(x)
+
+

@@ -1,0 +1,224 @@
+"""The autoencoder: pixels f c h w in [-1, 1] to latents of 4 channels at a quarter of the size.
+
+Three choices serve what comes after. The fresh network already is a thumbnail: colours pass
+straight through it (`start_as_thumbnail`), for otherwise shapes are learnt in grey and hues only
+long after. Crops around the character make a step worth four. And half of each batch is decoded
+from *moved* latents and compared with the moved picture, so that warped latents keep their colours
+and edges.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from .checkpoint import cosine, load_state, save_state
+from .data import Frames, draw_creature, random_crop, recolour
+
+
+def build_vae(channels: list[int], latent_channels: int, layers: int, size: int):
+    """A fresh `AutoencoderKL` without attention (convolutional: crops and frames alike)."""
+    from diffusers import AutoencoderKL
+
+    vae = AutoencoderKL(
+        block_out_channels=tuple(channels),
+        down_block_types=("DownEncoderBlock2D",) * len(channels),
+        up_block_types=("UpDecoderBlock2D",) * len(channels),
+        layers_per_block=layers,
+        latent_channels=latent_channels,
+        norm_num_groups=8,
+        mid_block_add_attention=False,
+        sample_size=size,
+        scaling_factor=1.0,
+    )
+    start_as_thumbnail(vae)
+    return vae
+
+
+@torch.no_grad()
+def start_as_thumbnail(vae) -> None:
+    """Set fresh weights so that latents 0-2 are the averaged colours, and decode to them.
+
+    Each value travels as a pair (x, -x) in the first channels of the residual stream: a pair has
+    mean zero under the group norms, and silu(x) - silu(-x) = x takes it through the last activation
+    unbent. Residual branches start at zero.
+    """
+    for name, module in vae.named_modules():
+        if name.endswith(("conv2",)):
+            torch.nn.init.zeros_(module.weight)
+            torch.nn.init.zeros_(module.bias)
+        elif name.endswith("conv_shortcut"):
+            _pass_on(module, 1.0)
+        elif name.endswith("downsamplers.0.conv"):
+            _pass_on(module, torch.tensor([[1.0, 1, 0], [1, 1, 0], [0, 0, 0]]) / 4)
+        elif name.endswith("upsamplers.0.conv"):
+            _pass_on(module, 1.0)
+    colours = range(3)
+    for conv in (vae.encoder.conv_in, vae.decoder.conv_in):
+        for k in colours:
+            for sign in (0, 1):
+                conv.weight[2 * k + sign] = 0
+                conv.weight[2 * k + sign, k, 1, 1] = 1 - 2 * sign
+                conv.bias[2 * k + sign] = 0
+    for conv in (vae.encoder.conv_out, vae.decoder.conv_out):
+        for k in colours:
+            conv.weight[k] = 0
+            conv.weight[k, 2 * k : 2 * k + 2, 1, 1] = torch.tensor([1.0, -1.0])
+            conv.bias[k] = 0
+    latents = vae.config.latent_channels
+    vae.encoder.conv_out.bias[latents:] = -5  # little noise at the start
+    vae.encoder.conv_out.weight[latents:] *= 0.1
+    for conv in (vae.quant_conv, vae.post_quant_conv):
+        conv.weight.copy_(torch.eye(len(conv.weight))[:, :, None, None])
+        conv.bias.zero_()
+
+
+def _pass_on(conv: torch.nn.Conv2d, kernel: float | Tensor) -> None:
+    """Let the first six channels through, by a 3x3 kernel or the centre alone."""
+    centre = conv.kernel_size[0] // 2
+    for k in range(6):
+        conv.weight[k] = 0
+        conv.bias[k] = 0
+        if isinstance(kernel, float):
+            conv.weight[k, k, centre, centre] = kernel
+        else:
+            conv.weight[k, k] = kernel
+
+
+def to_tensor(frames: list[np.ndarray]) -> Tensor:
+    """uint8 h w 3 frames to b c h w in [-1, 1]."""
+    return torch.from_numpy(np.stack(frames)).permute(0, 3, 1, 2).float() / 127.5 - 1
+
+
+def sample_batch(
+    clips: Frames | None, rng: np.random.Generator, *, size: int, crop: int | None, count: int
+) -> Tensor:
+    """Half creatures, half clips; cut to `crop` pixels around the character, mirrored, recoloured."""
+    batch = []
+    for i in range(count):
+        if clips is None or i % 2:
+            frame = draw_creature(int(rng.integers(2**31)), size)[0][0]
+        else:
+            frame = np.asarray(clips.pixels[rng.integers(len(clips.pixels))])
+        frame = random_crop(frame, crop, rng) if crop else frame
+        frame = frame[:, ::-1] if rng.random() < 0.5 else frame
+        batch.append(np.ascontiguousarray(recolour(frame, rng)))
+    return to_tensor(batch)
+
+
+def random_move(count: int, generator: torch.Generator) -> Tensor:
+    """Mild affine maps (turn, zoom, shift) as b 2 3."""
+    u = torch.rand(count, 5, generator=generator) * 2 - 1
+    angle, zoom = 0.35 * u[:, 0], 1 + 0.2 * u[:, 1]
+    cos, sin = zoom * angle.cos(), zoom * angle.sin()
+    shear = 0.15 * u[:, 4]
+    rows = torch.stack([cos, shear - sin, 0.25 * u[:, 2], sin, cos, 0.25 * u[:, 3]], dim=1)
+    return rows.view(count, 2, 3)
+
+
+def move(x: Tensor, theta: Tensor) -> Tensor:
+    """`x` b c h w sampled at the places that `theta` b 2 3 names, borders prolonged."""
+    grid = F.affine_grid(theta, list(x.shape), align_corners=False)
+    return F.grid_sample(x, grid, padding_mode="border", align_corners=False)
+
+
+def vae_loss(vae, x: Tensor, generator: torch.Generator, kl_weight: float) -> tuple[Tensor, Tensor]:
+    """Loss and plain squared error; the first half of the batch is decoded from moved latents."""
+    with torch.set_grad_enabled(vae.encoder.conv_in.weight.requires_grad):
+        posterior = vae.encode(x).latent_dist
+    noise = torch.randn(posterior.mean.shape, generator=generator)
+    latents = posterior.mean + posterior.std * noise
+    half = len(x) // 2
+    theta = random_move(half, generator)
+    latents = torch.cat([move(latents[:half], theta), latents[half:]])
+    target = torch.cat([move(x[:half], theta), x[half:]])
+    error = vae.decode(latents).sample - target
+    kl = 0.5 * (posterior.mean**2 + posterior.var - 1 - posterior.logvar).mean()
+    plain = error[half:].pow(2).mean().detach()
+    return error.abs().mean() + 4 * error.pow(2).mean() + kl_weight * kl, plain
+
+
+@torch.no_grad()
+def psnr(vae, frames: Tensor) -> Tensor:
+    """PSNR in dB of each frame f c h w in [-1, 1], encoded by the mean and decoded."""
+    decoded = vae.decode(vae.encode(frames).latent_dist.mode()).sample.clamp(-1, 1)
+    return -10 * torch.log10(((decoded - frames) / 2).pow(2).mean(dim=(1, 2, 3)))
+
+
+def load_vae(folder: Path, options: dict, size: int):
+    """The autoencoder as far as it is trained."""
+    vae = build_vae(options["channels"], options["latent_channels"], options["layers"], size)
+    vae.load_state_dict(load_state(folder / "vae.pt")["vae"])
+    return vae.eval()
+
+
+def held_out(size: int, count: int = 24) -> Tensor:
+    """Creatures of seeds that training never draws."""
+    return to_tensor([draw_creature(-(i + 1) % 2**31 + 2**31, size)[0][0] for i in range(count)])
+
+
+def train_vae(
+    folder: Path,
+    clips: Frames | None,
+    *,
+    size: int,
+    channels: list[int],
+    latent_channels: int,
+    layers: int,
+    steps: int,
+    batch: int,
+    crop: int,
+    lr: float,
+    kl_weight: float,
+    seed: int,
+    decoder_only: bool = False,
+    save_every: int = 200,
+) -> None:
+    """Train or go on training; `decoder_only` keeps the latents as they are."""
+    vae = build_vae(channels, latent_channels, layers, size)
+    parts = [vae.decoder, vae.post_quant_conv] if decoder_only else [vae]
+    vae.requires_grad_(not decoder_only)
+    parameters = [p for part in parts for p in part.requires_grad_(True).parameters()]
+    optimiser = torch.optim.AdamW(parameters, lr=lr, weight_decay=1e-4)
+    state = load_state(folder / "vae.pt")
+    start = 0
+    if state is not None:
+        vae.load_state_dict(state["vae"])
+        if state["decoder_only"] == decoder_only:
+            optimiser.load_state_dict(state["optimiser"])
+            start = state["step"]
+    began, errors = time.time(), []
+    for step in range(start, steps):
+        rng = np.random.default_rng([seed, step])
+        generator = torch.Generator().manual_seed(seed * 1_000_003 + step)
+        for group in optimiser.param_groups:
+            group["lr"] = lr * cosine(step, steps, warmup=50)
+        whole = step % 4 == 3  # a quarter of the steps sees whole frames, at the same cost
+        count = max(2, batch * crop**2 // size**2) if whole else batch
+        x = sample_batch(clips, rng, size=size, crop=None if whole else crop, count=count)
+        loss, plain = vae_loss(vae, x, generator, kl_weight)
+        optimiser.zero_grad(set_to_none=True)
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(parameters, 1.0)
+        optimiser.step()
+        errors.append(float(plain))
+        if (step + 1) % save_every == 0 or step + 1 == steps:
+            save_state(
+                folder / "vae.pt",
+                vae=vae.state_dict(),
+                optimiser=optimiser.state_dict(),
+                step=step + 1,
+                decoder_only=decoder_only,
+            )
+            line = f"vae {step + 1}/{steps} batch psnr {-10 * math.log10(np.mean(errors) / 4):.2f}"
+            line += (
+                f" held-out {psnr(vae, held_out(size)).mean():.2f} dB {time.time() - began:.0f} s"
+            )
+            print(line, flush=True)
+            errors.clear()

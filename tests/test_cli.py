@@ -1,0 +1,414 @@
+"""The command line: flags become the stages' arguments, and every mistake one line."""
+
+import importlib
+import logging
+import re
+import shlex
+import sys
+from collections.abc import Callable, Iterator
+from copy import deepcopy
+from functools import cache
+from pathlib import Path
+from types import ModuleType, SimpleNamespace
+
+import pytest
+from omegaconf import DictConfig
+
+import anamodiff
+from anamodiff import cli, config, settings
+from anamodiff.errors import AnaMoDiffError
+
+ROOT = Path(__file__).resolve().parents[1]
+PAIR = ["transfer", "--source", "s.gif", "--driving", "d.gif", "--prompt", "a turtle"]
+
+
+COMPOSE = config.compose
+
+
+@cache
+def composed(name: str, *overrides: str) -> DictConfig:
+    """Composes each distinct command line once: Hydra takes a tenth of a second."""
+    return COMPOSE(name, overrides)
+
+
+class Stages:
+    """Stands for the pipeline: keeps what each stage was called with, in order."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.calls: list[tuple[str, dict]] = []
+        self.error: BaseException | None = None
+
+    def stage(self, name: str, outcome: object) -> Callable[..., object]:
+        def call(*arguments: object, **keywords: object) -> object:
+            self.calls.append((name, {"arguments": arguments} if arguments else keywords))
+            if arguments:
+                self.calls[-1][1].update(keywords)
+            if self.error is not None:
+                raise self.error
+            return outcome
+
+        return call
+
+    @property
+    def last(self) -> dict:
+        return self.calls[-1][1]
+
+
+@pytest.fixture
+def stages(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Stages:
+    """The command line with every heavy module replaced, so that it runs without torch."""
+    fake = Stages(tmp_path / "run")
+    fake.folder.mkdir()
+    result = SimpleNamespace(
+        run=fake.folder,
+        video=fake.folder / "result.mp4",
+        timings={"tune": 61.25, "sample": 3.0},
+        save=lambda path: Path(path),
+        frames=None,
+    )
+    pipeline = ModuleType("anamodiff.pipeline")
+    for name in ("transfer", "demo", "generate"):
+        setattr(pipeline, name, fake.stage(name, result))
+    pipeline.tune = fake.stage("tune", fake.folder)
+    lofnet = ModuleType("anamodiff.lofnet")
+    lofnet.train_lofnet = fake.stage("train_lofnet", fake.folder)
+    backbone = ModuleType("anamodiff.backbone")
+    backbone.Backbone = SimpleNamespace(load=fake.stage("load", "the backbone"))
+    for module in (pipeline, lofnet, backbone):
+        monkeypatch.setitem(sys.modules, module.__name__, module)
+    monkeypatch.setattr(cli, "quiet_libraries", lambda: None)
+    monkeypatch.setattr(
+        config, "compose", lambda name, overrides: deepcopy(composed(name, *overrides))
+    )
+    for name in ("transfer", "demo", "generate", "tune"):
+        monkeypatch.delitem(vars(anamodiff), name, raising=False)
+    return fake
+
+
+@pytest.fixture(autouse=True)
+def _logging() -> Iterator[None]:
+    """Gives the logger of the package back as it was."""
+    log = logging.getLogger("anamodiff")
+    handlers, level = log.handlers[:], log.level
+    yield
+    log.handlers[:], log.level = handlers, level
+
+
+def test_flags_become_arguments(stages: Stages, capsys: pytest.CaptureFixture[str]) -> None:
+    flags = (
+        "--output out.mp4 --backbone mini --lofnet weights --frames 8 --seed 3 --steps 20 "
+        "--iterations 100 --guidance 2.5 --noise-min 900 --device cpu --precision fp32 "
+        "--start-frame 4 --resume"
+    )
+    assert cli.main([*PAIR, *flags.split()]) == 0
+    name, called = stages.calls[0]
+    tuning, generation = called.pop("tuning"), called.pop("generation")
+    assert name == "transfer"
+    assert called == {
+        "source": "s.gif",
+        "driving": "d.gif",
+        "prompt": "a turtle",
+        "output": "out.mp4",
+        "backbone": "mini",
+        "lofnet": "weights",
+        "frames": 8,
+        "seed": 3,
+        "device": "cpu",
+        "precision": "fp32",
+        "start_frame": 4,
+        "resume": True,
+        "progress": True,
+    }
+    assert (tuning["iterations"], tuning["noise_min"]) == (100, 900)
+    assert (generation["steps"], generation["guidance"]) == (20, 2.5)
+
+
+def test_without_flags_the_configs_defaults_hold(stages: Stages) -> None:
+    assert cli.main(PAIR) == 0
+    assert stages.last["tuning"]["noise_min"] == 850
+    assert (stages.last["frames"], stages.last["start_frame"]) == (10, "first")
+    assert stages.last["tuning"]["iterations"] is None
+
+
+def test_overrides_follow_flags_in_any_order(stages: Stages) -> None:
+    words = ["--frames", "6", "tuning.lr=1e-4", "--seed", "2", "tuning.rank=8", "frames=5"]
+    assert cli.main([*PAIR, *words]) == 0
+    tuning = stages.last["tuning"]
+    assert (tuning["lr"], tuning["rank"], stages.last["seed"]) == (1e-4, 8, 2)
+    assert stages.last["frames"] == 5, "a later override wins over a flag"
+
+
+@pytest.mark.parametrize(
+    "prompt",
+    [
+        "a turtle, running",
+        'it\'s a "turtle"',
+        "x=[1, 2], {y: ${seed}}",
+        "100 $ (a lot)",
+        "null",
+        "10",
+        "back\\slash\\",
+        "~+@ 🐢",
+    ],
+)
+def test_prompts_and_paths_arrive_untouched(stages: Stages, prompt: str) -> None:
+    path = f"my clips/{prompt}/lr=1.gif"
+    words = ["--source", path, "--driving", path, "--prompt", prompt, "--output", path]
+    assert cli.main(["transfer", *words]) == 0
+    for key in ("source", "driving", "output"):
+        assert stages.last[key] == path
+    assert stages.last["prompt"] == prompt
+
+
+def test_text_settings_may_follow_without_quotes(stages: Stages) -> None:
+    words = ["generation.negative_prompt=blurry, dark", "backbone=my models/sd=1"]
+    assert cli.main([*PAIR, *words]) == 0
+    assert stages.last["generation"]["negative_prompt"] == "blurry, dark"
+    assert stages.last["backbone"] == "my models/sd=1"
+
+
+def test_a_result_is_announced(stages: Stages, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["demo"]) == 0
+    out = capsys.readouterr().out
+    assert f"video: {stages.folder / 'result.mp4'}\n" in out
+    assert "comparison" not in out, "only a comparison that exists is announced"
+    assert re.search(r"^took \d+\.\d s: start \d+\.\d, tune 61\.2, sample 3\.0$", out, re.M)
+    (stages.folder / "comparison.mp4").touch()
+    cli.main(["demo"])
+    assert f"comparison: {stages.folder / 'comparison.mp4'}\n" in capsys.readouterr().out
+
+
+def test_demo_takes_no_clips(stages: Stages, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["demo", "--iterations", "5"]) == 0
+    assert not {"source", "driving", "prompt"} & set(stages.last)
+    assert cli.main(["demo", "--source", "s.gif"]) == 2
+    assert "demo has no flag --source" in capsys.readouterr().err
+
+
+def test_tune_says_how_to_generate(stages: Stages, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["tune", *PAIR[1:]]) == 0
+    assert "generation" not in stages.last
+    following = re.search(r"^next: anamodiff (.*)$", capsys.readouterr().out, re.M)[1]
+    assert cli.main(shlex.split(following)) == 0
+    assert stages.calls[-1][0] == "generate"
+    assert stages.last["run"] == str(stages.folder)
+
+
+@pytest.mark.parametrize(
+    ("words", "run", "output"),
+    [
+        (["--run", "a", "--output", "b"], "a", "b"),
+        (["--run", "a"], "a", None),
+        (["--output", "a"], "a", None),
+        (["--run", "a", "--output", "b.GIF"], "a", "b.GIF"),
+    ],
+)
+def test_generate_takes_the_run_folder(
+    stages: Stages, words: list[str], run: str, output: str | None
+) -> None:
+    assert cli.main(["generate", *words]) == 0
+    assert (stages.last["run"], stages.last["output"]) == (run, output)
+    assert "tuning" not in stages.last
+
+
+def test_generate_needs_a_run(stages: Stages, capsys: pytest.CaptureFixture[str]) -> None:
+    for words in ([], ["--output", "a.mp4"]):
+        assert cli.main(["generate", *words]) == 2
+        assert "expected --run, got none" in capsys.readouterr().err
+
+
+def test_train_lofnet_loads_the_backbone(stages: Stages) -> None:
+    words = ["--backbone", "mini", "--device", "cpu", "--steps", "7", "--resume"]
+    assert cli.main(["train-lofnet", "data=my clips, new", *words]) == 0
+    (load, loaded), (train, trained) = stages.calls
+    assert (load, loaded["arguments"]) == ("load", ("mini",))
+    assert loaded["device"] == "cpu"
+    assert (train, trained["arguments"]) == ("train_lofnet", ("my clips, new",))
+    assert (trained["backbone"], trained["steps"], trained["resume"]) == ("the backbone", 7, True)
+    assert trained["config"]["dense_motion"]["num_kp"] == 10
+
+
+@pytest.mark.parametrize(
+    ("words", "line"),
+    [
+        (["transfr"], r"invalid choice: 'transfr'"),
+        (["transfer"], r"expected --source and --driving and --prompt, got none"),
+        ([*PAIR, "--promt", "x"], r"has no flag --promt; did you mean --prompt\?"),
+        ([*PAIR, "--promt=x"], r"has no flag --promt; did you mean --prompt\?"),
+        ([*PAIR, "x.gif"], r"expected a flag such as --prompt or SETTING=VALUE.*got 'x.gif'"),
+        ([*PAIR, "--frames"], r"--frames: expected one argument"),
+        ([*PAIR, "--frames", "1"], r"--frames: expected a whole number of at least 2, got 1$"),
+        ([*PAIR, "--frames", "x"], r"--frames: expected a whole number .*, got 'x'$"),
+        ([*PAIR, "--frames", "2.5"], r"--frames: expected a whole number .*, got 2.5$"),
+        ([*PAIR, "--noise-min", "1000"], r"--noise-min: expected a whole number from 0 to 999"),
+        ([*PAIR, "--guidance", "-1"], r"--guidance: expected a number of at least 0 or null"),
+        ([*PAIR, "--prompt", ""], r"--prompt: expected text that is not empty, got ''$"),
+        ([*PAIR, "--start-frame", "last"], r"--start-frame: expected \"first\" or a frame number"),
+        ([*PAIR, "tuning.lrr=1"], r"unknown setting 'tuning.lrr'; did you mean tuning.lr"),
+        ([*PAIR, "tuning.lr=fast"], r"tuning.lr: expected a number above 0 or null, got 'fast'$"),
+        ([*PAIR, "tuning.lr=1,2"], r"tuning.lr: expected a number above 0 or null, got '1,2'$"),
+        ([*PAIR, "+a=1"], r"expected a flag such as --prompt or SETTING=VALUE"),
+    ],
+)
+def test_mistakes_are_one_line(
+    stages: Stages, capsys: pytest.CaptureFixture[str], words: list[str], line: str
+) -> None:
+    assert cli.main(words) == 2
+    out, err = capsys.readouterr()
+    assert re.search(line, err)
+    assert err.startswith("anamodiff: error: ") and err.count("\n") == 1
+    assert out == "" and not stages.calls
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "line"),
+    [
+        (AnaMoDiffError("expected a clip,\ngot none"), 2, "error: expected a clip, got none"),
+        (
+            FileNotFoundError(2, "No such file or directory", "s.gif"),
+            2,
+            "error: No such file or directory: s.gif",
+        ),
+        (OSError("the hub\nis away"), 2, "error: the hub is away"),
+        (
+            RuntimeError("boom\nbang"),
+            1,
+            "unexpected error: RuntimeError: boom bang",
+        ),
+    ],
+)
+def test_errors_show_a_traceback_only_with_debug(
+    stages: Stages,
+    capsys: pytest.CaptureFixture[str],
+    error: Exception,
+    code: int,
+    line: str,
+) -> None:
+    stages.error = error
+    assert cli.main(["demo"]) == code
+    hint = "; run again with --debug to see where" if code == 1 else ""
+    assert capsys.readouterr().err == f"anamodiff: {line}{hint}\n"
+    for words in (["--debug", "demo"], ["demo", "--debug"], ["demo", "--seed", "1", "--debug"]):
+        assert cli.main(words) == code
+        err = capsys.readouterr().err
+        assert err.startswith("Traceback (most recent call last)")
+        assert err.endswith(f"anamodiff: {line}\n")
+
+
+def test_an_interrupted_run_says_how_to_go_on(
+    stages: Stages, capsys: pytest.CaptureFixture[str]
+) -> None:
+    stages.error = KeyboardInterrupt()
+    lines = {
+        ("demo",): "the same command with --resume --output FOLDER (the run folder named above)",
+        ("demo", "--output", "my run"): "the same command with --resume --output 'my run' goes on",
+        ("generate", "--run", "a"): "anamodiff: stopped\n",
+    }
+    for words, line in lines.items():
+        assert cli.main(words) == 130
+        err = capsys.readouterr().err
+        assert line in err and err.count("\n") == 1
+    stages.error.run = Path("outputs/7")
+    assert cli.main(["demo", "--output", "a.mp4"]) == 130
+    assert "--resume --output outputs/7 goes on" in capsys.readouterr().err
+
+
+def test_messages_of_the_library_go_to_stderr(
+    stages: Stages, capsys: pytest.CaptureFixture[str]
+) -> None:
+    cli.main(["demo"])
+    logging.getLogger("anamodiff.backbone").info("backbone: mini (no CUDA device)")
+    logging.getLogger("anamodiff.backbone").debug("more than one wants to know")
+    out, err = capsys.readouterr()
+    assert err == "backbone: mini (no CUDA device)\n"
+    cli.main(["demo", "--debug"])
+    logging.getLogger("anamodiff.backbone").debug("more than one wants to know")
+    assert "more than one wants to know" in capsys.readouterr().err
+
+
+def test_help_and_version(stages: Stages, capsys: pytest.CaptureFixture[str]) -> None:
+    for words in (["--help"], ["transfer", "--help"], ["--version"]):
+        with pytest.raises(SystemExit) as stop:
+            cli.main(words)
+        assert stop.value.code == 0
+    out = capsys.readouterr().out
+    assert out.endswith(f"anamodiff {anamodiff.__version__}\n")
+    for name in cli.COMMANDS:
+        assert f"\n    {name}" in out
+    assert cli.main([]) == 2
+    assert "commands:" in capsys.readouterr().err
+
+
+def test_every_flag_sets_a_setting_of_its_command() -> None:
+    assert set(cli.FLAGS) == set(settings.FLAG_KEYS)
+    used = {key for command in cli.COMMANDS.values() for key in command.flags}
+    assert used == set(cli.FLAGS)
+    for name, command in cli.COMMANDS.items():
+        given = {"generate": {"run": "a"}, "train-lofnet": {"data": "a"}}.get(name, {})
+        pair = dict.fromkeys(("source", "driving", "prompt"), "a")
+        values = cli.compose(name, given or (pair if "source" in command.flags else {}), [])
+        for key in [*command.flags, command.example.partition("=")[0]]:
+            group, _, last = key.rpartition(".")
+            assert last in (values[group] if group else values), f"{name} has no {key}"
+
+
+def test_defaults_in_the_help_are_the_configs() -> None:
+    values = cli.compose("transfer", dict.fromkeys(("source", "driving", "prompt"), "a"), [])
+    values |= {f"tuning.{key}": value for key, value in values["tuning"].items()}
+    for key in ("backbone", "frames", "start_frame", "tuning.noise_min", "device", "precision"):
+        assert f"(default: {values[key]})" in cli.FLAGS[key][1]
+    training = cli.compose("train-lofnet", {"data": "a"}, [])["training"]
+    assert f"(default: {training['steps']})" in cli.FLAGS["training.steps"][1]
+
+
+def _blocks(language: str) -> list[str]:
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    return re.findall(rf"^```{language}\n(.*?)^```", readme, re.M | re.S)
+
+
+def _commands() -> list[str]:
+    """Each command of README.md's bash blocks; `&&` joins several, `#` begins a comment."""
+    lines = "".join(_blocks("bash")).replace("\\\n", " ").splitlines()
+    parts = [part for line in lines for part in line.partition(" #")[0].split("&&")]
+    return [part.strip() for part in parts if part.strip() and not part.startswith("#")]
+
+
+def test_readme_begins_with_the_two_commands() -> None:
+    assert _commands()[:4] == ["pip install .", "anamodiff demo", 'pip install ".[test]"', "pytest"]
+
+
+@pytest.mark.parametrize("command", sorted({c for c in _commands() if c.startswith("anamodiff")}))
+def test_commands_in_the_readme_work(
+    stages: Stages, command: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = shlex.split(command)[1:]
+    try:
+        code = cli.main(words)
+    except SystemExit as stop:  # --help
+        code = stop.code
+    assert code == 0, capsys.readouterr().err
+
+
+def test_other_commands_in_the_readme_are_run_by_ci() -> None:
+    ci = (ROOT / ".ci" / "run").read_text(encoding="utf-8").splitlines()
+    for command in _commands():
+        if not command.startswith("anamodiff ") or command == "anamodiff demo":
+            assert any(re.search(rf"(^|\s){re.escape(command)}$", line) for line in ci), command
+
+
+def test_python_in_the_readme_works(
+    stages: Stages, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Transfers:
+        load = staticmethod(stages.stage("load", None))
+
+    pipeline = importlib.import_module("anamodiff.pipeline")
+    Transfers.load = staticmethod(stages.stage("load", SimpleNamespace(transfer=pipeline.transfer)))
+    monkeypatch.setattr(pipeline, "MotionTransfer", Transfers, raising=False)
+    monkeypatch.delitem(vars(anamodiff), "MotionTransfer", raising=False)
+    blocks = _blocks("python")
+    assert blocks
+    for block in blocks:
+        exec(compile(block, "README.md", "exec"), {})
+    assert "transfer" in {name for name, _ in stages.calls}

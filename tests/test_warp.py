@@ -1,0 +1,139 @@
+"""Warping: identity, parity of the noise's variance, and what is refused."""
+
+import math
+
+import pytest
+import torch
+from torch.testing import assert_close
+
+from anamodiff.errors import AnaMoDiffError
+from anamodiff.warp import identity_grid, resize_flow, warp, warp_noise
+
+SIZE = 32
+
+
+def flow_of(kind: str) -> torch.Tensor:
+    """One flow of a kind, 1 h w 2."""
+    grid = identity_grid(SIZE, SIZE)
+    cell = 2 / (SIZE - 1)
+    if kind == "half":
+        grid = grid + cell / 2
+    elif kind == "rotation":
+        turn = math.radians(23)
+        grid = grid @ torch.tensor(
+            [[math.cos(turn), math.sin(turn)], [-math.sin(turn), math.cos(turn)]]
+        )
+    elif kind == "zoom":
+        grid = grid * 0.61
+    elif kind == "shrink":
+        grid = grid * 1.7
+    return grid[None]
+
+
+def test_grid_is_x_then_y_and_meets_the_corners() -> None:
+    grid = identity_grid(3, 5)
+    assert grid.shape == (3, 5, 2)
+    assert_close(grid[0, -1], torch.tensor([1.0, -1.0]))
+    assert_close(grid[-1, 0], torch.tensor([-1.0, 1.0]))
+
+
+def test_identity_returns_its_input() -> None:
+    x = torch.randn(2, 4, 7, 12, generator=torch.Generator().manual_seed(0))
+    flow = identity_grid(7, 12).expand(2, -1, -1, -1)
+    assert_close(warp(x, flow), x, atol=1e-5, rtol=0)
+    # The other convention blurs: this is why the library does not use it.
+    assert (warp(x, flow, align_corners=False) - x).abs().max() > 0.1
+
+
+def test_whole_cells_shift_and_the_border_goes_on() -> None:
+    x = torch.arange(5.0).expand(1, 1, 4, 5)
+    flow = identity_grid(4, 5)[None] + torch.tensor([2 / 4, 0.0])
+    assert_close(warp(x, flow)[0, 0, 0], torch.tensor([1.0, 2, 3, 4, 4]))
+
+
+def test_half_precision_is_sampled_in_full() -> None:
+    x = torch.randn(1, 1, 64, 64, generator=torch.Generator().manual_seed(0)).half()
+    flow = identity_grid(64, 64)[None]
+    assert warp(x, flow).dtype == torch.float16
+    assert_close(warp(x, flow), x, atol=2e-3, rtol=0)
+
+
+def test_one_picture_serves_many_flows_and_others_are_refused() -> None:
+    flow = torch.cat([flow_of("zoom"), flow_of("half")])
+    x = torch.randn(1, 2, SIZE, SIZE)
+    assert_close(warp(x, flow)[1:], warp(x, flow[1:]))
+    with pytest.raises(AnaMoDiffError, match="as many as flows"):
+        warp(torch.randn(3, 2, SIZE, SIZE), flow)
+
+
+def test_gradients_of_picture_and_flow() -> None:
+    generator = torch.Generator().manual_seed(0)
+    x = torch.randn(1, 2, 5, 4, generator=generator, dtype=torch.float64, requires_grad=True)
+    shift = 0.2 * torch.rand(1, 5, 4, 2, generator=generator, dtype=torch.float64)
+    flow = (0.7 * identity_grid(5, 4, dtype=torch.float64) + shift).requires_grad_()
+    assert torch.autograd.gradcheck(warp, (x, flow))
+
+
+def test_resizing_keeps_the_identity() -> None:
+    small = identity_grid(8, 8)[None]
+    assert_close(resize_flow(small, 20, 13)[0], identity_grid(20, 13))
+    assert resize_flow(small, 8, 8) is small
+
+
+@pytest.mark.parametrize("kind", ["identity", "half", "rotation", "zoom", "shrink"])
+def test_preserved_noise_stays_standard(kind: str) -> None:
+    generator = torch.Generator().manual_seed(1)
+    noise = torch.randn(300, 4, SIZE, SIZE, generator=generator)
+    flow = flow_of(kind).expand(300, -1, -1, -1)
+    moved = warp_noise(noise, flow, generator=generator)
+    assert abs(moved.mean()) < 0.01
+    assert abs(moved.std() - 1) < 0.02
+    # At every single place too, not only on the average over places.
+    assert abs(moved.std(dim=(0, 1)) - 1).max() < 0.1
+
+
+def test_preserved_noise_follows_the_flow() -> None:
+    generator = torch.Generator().manual_seed(2)
+    noise = torch.randn(20, 4, SIZE, SIZE, generator=generator)
+    still = warp_noise(noise, flow_of("identity").expand(20, -1, -1, -1), generator=generator)
+    assert_close(still, noise, atol=0.02, rtol=0)
+    flow = flow_of("half").expand(20, -1, -1, -1)
+    moved, plain = warp_noise(noise, flow, generator=generator), warp(noise, flow)
+    inner = (..., slice(0, -1), slice(0, -1))
+    agreement = (moved[inner] * plain[inner]).mean() / plain[inner].square().mean()
+    assert abs(agreement - 1) < 0.05
+
+
+def test_preserve_does_not_blow_up_smooth_noise() -> None:
+    # DDIM-inverted noise is not white. Neighbours that agree lose less, so less must be added.
+    generator = torch.Generator().manual_seed(3)
+    white = torch.randn(100, 4, SIZE, SIZE, generator=generator)
+    smooth = white + 0.7 * (white.roll(1, -1) + white.roll(1, -2))
+    smooth = smooth / smooth.std()
+    for kind in ("half", "rotation", "zoom"):
+        flow = flow_of(kind).expand(100, -1, -1, -1)
+        assert abs(warp_noise(smooth, flow, generator=generator).std() - 1) < 0.02
+
+
+def test_other_modes() -> None:
+    generator = torch.Generator().manual_seed(4)
+    noise = torch.randn(50, 4, SIZE, SIZE, generator=generator)
+    flow = flow_of("half").expand(50, -1, -1, -1)
+    bilinear = warp_noise(noise, flow, mode="bilinear")
+    inner = bilinear[..., :-1, :-1]
+    assert abs(inner.std() - 0.5) < 0.02  # a quarter of the variance is left
+    paper = warp_noise(noise, flow, mode="paper", weight=0.6, generator=generator)
+    assert abs(paper[..., :-1, :-1].var() - (0.25 + 0.36)) < 0.02
+    with pytest.raises(AnaMoDiffError, match="preserve, paper or bilinear"):
+        warp_noise(noise, flow, mode="nearest")
+
+
+def test_same_generator_same_noise() -> None:
+    noise = torch.randn(1, 4, SIZE, SIZE)
+    flow = flow_of("rotation").expand(3, -1, -1, -1)
+    first, second = (
+        warp_noise(noise, flow, generator=torch.Generator().manual_seed(5)) for _ in range(2)
+    )
+    assert torch.equal(first, second)
+    fresh = [first[i] - warp(noise, flow[:1])[0] for i in range(2)]
+    assert (fresh[0] - fresh[1]).abs().max() > 0.5  # every frame gets its own

@@ -1,0 +1,179 @@
+"""LoRA: what it trains, and its files in and out of diffusers."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from diffusers import DDIMScheduler, StableDiffusionPipeline
+from diffusers.utils import convert_state_dict_to_diffusers
+from peft import LoraConfig
+from peft.utils import get_peft_model_state_dict
+from safetensors.torch import load_file, save_file
+
+from anamodiff.errors import AnaMoDiffError
+from anamodiff.unet3d import (
+    add_lora,
+    inflate,
+    load_weights,
+    merge_lora,
+    save_weights,
+    trainable_parameters,
+    unmerge_lora,
+)
+from anamodiff.unet3d.weights import LORA_FILE, TEMPORAL_FILE, load_lora
+
+
+@torch.no_grad()
+def run(unet, randn, frames: int = 3) -> torch.Tensor:
+    return unet(randn(1, 4, frames, 8, 8), 500, randn(1, 5, 12)).sample
+
+
+def stock_pipeline(unet) -> StableDiffusionPipeline:
+    return StableDiffusionPipeline(
+        vae=None,
+        text_encoder=None,
+        tokenizer=None,
+        unet=unet,
+        scheduler=DDIMScheduler(steps_offset=1, clip_sample=False),
+        safety_checker=None,
+        feature_extractor=None,
+        requires_safety_checker=False,
+    )
+
+
+def test_fresh_lora_changes_nothing(unet2d, randn) -> None:
+    unet = inflate(unet2d())
+    before = run(unet, randn)
+    add_lora(unet, rank=2)
+    assert torch.equal(run(unet, randn), before)
+
+
+def test_only_lora_and_time_are_trained(unet2d) -> None:
+    unet = inflate(unet2d())
+    add_lora(unet, rank=2)
+    names = [name for name, _ in trainable_parameters(unet)]
+    assert all("lora_" in n or ".attn_temp." in n or ".norm_temp." in n for n in names)
+    assert not [n for n in names if "lora_" in n and "attn_temp" in n]
+    assert {name.split(".")[0] for name in names} == {"down_blocks", "mid_block", "up_blocks"}
+
+
+def test_blocks_and_targets_narrow_what_is_trained(unet2d) -> None:
+    unet = inflate(unet2d())
+    add_lora(unet, rank=2, blocks=("mid",), targets=("to_q",))
+    names = [name for name, _ in trainable_parameters(unet)]
+    assert all(name.startswith("mid_block.") for name in names)
+    assert {name.split(".")[-4] for name in names if "lora_" in name} == {"to_q"}
+
+
+def test_same_seed_same_lora_and_the_global_generator_is_left_alone(unet2d) -> None:
+    state = torch.get_rng_state()
+    first, second, third = (inflate(unet2d()) for _ in range(3))
+    add_lora(first, rank=2)
+    add_lora(second, rank=2)
+    add_lora(third, rank=2, generator=torch.Generator().manual_seed(5))
+    weights = [dict(trainable_parameters(unet)) for unet in (first, second, third)]
+    assert all(torch.equal(weights[0][name], weights[1][name]) for name in weights[0])
+    assert not all(torch.equal(weights[0][name], weights[2][name]) for name in weights[0])
+    assert torch.equal(torch.get_rng_state(), state)
+
+
+def test_merging_keeps_the_output(unet2d, randn, stirred) -> None:
+    unet = inflate(unet2d())
+    add_lora(unet, rank=2)
+    before = run(stirred(unet), randn)
+    merge_lora(unet)
+    merge_lora(unet)
+    torch.testing.assert_close(run(unet, randn), before, atol=1e-5, rtol=1e-4)
+    unmerge_lora(unet)
+    torch.testing.assert_close(run(unet, randn), before, atol=1e-5, rtol=1e-4)
+
+
+@pytest.mark.parametrize("alpha", [None, 5])
+@pytest.mark.parametrize("blocks", [None, ("up",)])
+def test_saved_weights_come_back(unet2d, randn, stirred, tmp_path, alpha, blocks) -> None:
+    unet = inflate(unet2d())
+    add_lora(unet, rank=2, alpha=alpha, blocks=blocks)
+    expected = run(stirred(unet), randn)
+    save_weights(unet, tmp_path / "run")
+    loaded = inflate(unet2d())
+    load_weights(loaded, tmp_path / "run")
+    torch.testing.assert_close(run(loaded, randn), expected, atol=1e-5, rtol=1e-4)
+    merge_lora(unet)
+    for present in (loaded, unet):  # into LoRA that is there already
+        load_weights(present, tmp_path / "run")
+        torch.testing.assert_close(run(present, randn), expected, atol=1e-5, rtol=1e-4)
+
+
+def test_merged_weights_are_saved_too(unet2d, randn, stirred, tmp_path) -> None:
+    unet = inflate(unet2d())
+    add_lora(unet, rank=2)
+    expected = run(stirred(unet), randn)
+    merge_lora(unet)
+    save_weights(unet, tmp_path)
+    loaded = inflate(unet2d())
+    load_weights(loaded, tmp_path)
+    torch.testing.assert_close(run(loaded, randn), expected, atol=1e-5, rtol=1e-4)
+
+
+@pytest.mark.parametrize("alpha", [None, 5])
+def test_stock_pipeline_reads_our_lora(unet2d, randn, stirred, tmp_path, alpha) -> None:
+    unet = inflate(unet2d())
+    plain = run(unet, randn, frames=1)
+    add_lora(unet, rank=2, alpha=alpha)
+    stirred(unet)
+    for name, parameter in unet.named_parameters():
+        if "attn_temp.to_out" in name:
+            torch.nn.init.zeros_(parameter)
+    ours = run(unet, randn, frames=1)
+    assert (ours - plain).abs().max() > 1e-2
+    save_weights(unet, tmp_path)
+    pipeline = stock_pipeline(unet2d())
+    pipeline.load_lora_weights(tmp_path)
+    theirs = pipeline.unet(randn(1, 4, 8, 8), 500, randn(1, 5, 12)).sample
+    torch.testing.assert_close(theirs, ours[:, :, 0], atol=1e-5, rtol=1e-4)
+
+
+def test_we_read_lora_that_diffusers_trained(unet2d, randn, tmp_path: Path) -> None:
+    trained = unet2d()
+    config = LoraConfig(r=3, lora_alpha=3, target_modules=["to_q", "to_v"], init_lora_weights=False)
+    trained.add_adapter(config)
+    StableDiffusionPipeline.save_lora_weights(
+        tmp_path,
+        unet_lora_layers=convert_state_dict_to_diffusers(get_peft_model_state_dict(trained)),
+    )
+    theirs = trained(randn(1, 4, 8, 8), 500, randn(1, 5, 12)).sample
+    unet = inflate(unet2d())
+    load_lora(unet, tmp_path / LORA_FILE)
+    torch.testing.assert_close(run(unet, randn, frames=1)[:, :, 0], theirs, atol=1e-5, rtol=1e-4)
+
+
+def test_files_that_do_not_fit_are_refused(unet2d, tmp_path: Path) -> None:
+    unet = inflate(unet2d())
+    with pytest.raises(AnaMoDiffError, match="add_lora"):
+        save_weights(unet, tmp_path)
+    with pytest.raises(AnaMoDiffError, match="tune first"):
+        load_weights(unet, tmp_path / "nowhere")
+    add_lora(unet, rank=2)
+    with pytest.raises(AnaMoDiffError, match="inflate a fresh one"):
+        add_lora(unet, rank=2)
+    save_weights(unet, tmp_path)
+    wide = inflate(unet2d())
+    add_lora(wide, rank=4)
+    with pytest.raises(AnaMoDiffError, match="shape"):
+        load_weights(wide, tmp_path)
+    temporal = load_file(tmp_path / TEMPORAL_FILE)
+    temporal.pop(next(iter(temporal)))
+    save_file(temporal, tmp_path / TEMPORAL_FILE)
+    with pytest.raises(AnaMoDiffError, match="1 missing"):
+        load_weights(inflate(unet2d()), tmp_path)
+    (tmp_path / LORA_FILE).write_bytes(b"not safetensors at all")
+    with pytest.raises(AnaMoDiffError, match="safetensors file"):
+        load_weights(inflate(unet2d()), tmp_path)
+
+
+@pytest.mark.parametrize(
+    "options", [{"rank": 0}, {"targets": ("to_x",)}, {"blocks": ("middle",)}, {"targets": ()}]
+)
+def test_impossible_options_are_refused(unet2d, options: dict) -> None:
+    with pytest.raises(AnaMoDiffError, match="expected"):
+        add_lora(inflate(unet2d()), **options)
