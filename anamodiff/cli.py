@@ -17,7 +17,6 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from importlib import import_module
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from anamodiff import __version__, config
@@ -38,7 +37,7 @@ FLAGS: dict[str, tuple[str, str]] = {
     "run": ("FOLDER", "run folder that tune or transfer wrote (default: --output, if that is one)"),
     "output": (
         "PATH",
-        "run folder, or a FILE.mp4 or FILE.gif for the video (default: outputs/...)",
+        "run folder, or FILE.mp4, .gif or .webm for the video (default: outputs/...)",
     ),
     "backbone": ("NAME", "auto, mini, a diffusers folder or a hub id (default: auto)"),
     "lofnet": ("FOLDER", "LOFNet weights (default: those beside the backbone)"),
@@ -46,13 +45,19 @@ FLAGS: dict[str, tuple[str, str]] = {
     "seed": ("N", "same seed and machine, same frames (default: 0; generate: the run's)"),
     "start_frame": ("N", "source frame to start from: first or a number (default: first)"),
     "tuning.iterations": ("N", "tuning iterations (default: the backbone's)"),
-    "tuning.noise_min": ("T", "lowest noise step at which motion is learned (default: 850)"),
+    "tuning.noise_min": (
+        "T",
+        "lowest noise step at which motion is learned (default: the backbone's)",
+    ),
     "generation.steps": ("N", "DDIM steps (default: the backbone's)"),
     "generation.guidance": ("X", "classifier-free guidance scale (default: the backbone's)"),
     "training.steps": ("N", "training steps (default: 20000)"),
     "device": ("NAME", "auto, cpu, cuda, cuda:1, mps (default: auto)"),
     "precision": ("NAME", "auto, fp32, fp16, bf16 (default: auto)"),
-    "resume": ("", "go on with a run that was stopped; name it with --output"),
+    "resume": (
+        "",
+        "go on with a run that was stopped (the newest with these settings, or --output)",
+    ),
 }
 
 
@@ -123,7 +128,7 @@ def run(words: Sequence[str], debug: bool = False) -> int:
     try:
         COMMANDS[name].act(values, started)
     except KeyboardInterrupt as stop:
-        print(f"anamodiff: {_how_to_go_on(name, values, stop)}", file=sys.stderr)
+        print(f"anamodiff: {_how_to_go_on(values, stop)}", file=sys.stderr)
         return STOPPED
     return 0
 
@@ -131,8 +136,8 @@ def run(words: Sequence[str], debug: bool = False) -> int:
 def compose(name: str, settings: Mapping[str, Any], rest: Sequence[str]) -> dict[str, Any]:
     """The values of a command from its flags (`settings`, by key) and what followed them."""
     given = dict(settings)
-    if name == "generate" and "run" not in given and not _is_video(given.get("output")):
-        given["run"] = given.pop("output", "???")
+    if name == "generate" and "run" not in given and (folder := _folder(given.get("output"))):
+        given.update(run=folder, output=None)
     overrides = [config.override(key, typed(key, value)) for key, value in given.items()]
     for word in rest:
         if word.startswith("-") and word != "--":
@@ -188,18 +193,20 @@ def _unknown_flag(word: str, name: str) -> str:
     return f"{name} has no flag {flag}; {cure}"
 
 
-def _is_video(output: str | None) -> bool:
-    return output is None or Path(output).suffix.lower() in (".mp4", ".gif")
+def _folder(output: str | None) -> str | None:
+    """The run folder that `--output` names, if it names one rather than a video file."""
+    is_video = import_module("anamodiff.runfolder").is_video
+    return None if output is None or is_video(output) else output
 
 
-def _how_to_go_on(name: str, values: Mapping[str, Any], stop: KeyboardInterrupt) -> str:
+def _how_to_go_on(values: Mapping[str, Any], stop: KeyboardInterrupt) -> str:
     """The line after Ctrl-C. The stages leave their run folder on the exception, as `run`."""
     if "resume" not in values:
         return "stopped"
-    output = values["output"]
-    folder = getattr(stop, "run", None) or (None if _is_video(output) else output)
-    where = shlex.quote(str(folder)) if folder else "FOLDER (the run folder named above)"
-    return f"stopped; the same command with --resume --output {where} goes on from there"
+    folder = getattr(stop, "run", None) or _folder(values["output"])
+    # Without --output, --resume looks for the newest run with the same settings.
+    where = f" --output {shlex.quote(str(folder))}" if folder else ""
+    return f"stopped; the same command with --resume{where} goes on from there"
 
 
 def _set_up_logging(debug: bool) -> None:

@@ -22,15 +22,28 @@ SHEET_CELL = (96, 256)
 
 _PAPER, _INK, _GAP = 255, 25, 4
 _RIM = (20, 20, 20)
+_POINTS = (
+    (230, 25, 40),  # red
+    (0, 110, 255),  # blue
+    (40, 180, 60),  # green
+    (255, 225, 25),  # yellow
+    (150, 40, 200),  # violet
+    (0, 225, 235),  # cyan
+    (255, 130, 20),  # orange
+    (240, 60, 220),  # pink
+    (145, 90, 40),  # brown
+    (175, 245, 90),  # lime
+    (128, 128, 128),  # grey
+    (0, 0, 120),  # navy
+)
 
 
 def point_colours(count: int) -> list[tuple[int, int, int]]:
-    """Distinct colours; point k has the same one in every picture."""
-    colours = []
-    for k in range(count):
+    """RGB colours told apart at a glance; point k has the same one in every picture."""
+    colours = list(_POINTS[:count])
+    for k in range(len(colours), count):
         # Steps of the golden ratio around the hue circle never come back to the same hue.
-        hue, value = (0.02 + 0.618034 * k) % 1, (1.0, 0.72)[k // 5 % 2]
-        red, green, blue = colorsys.hsv_to_rgb(hue, 0.9, value)
+        red, green, blue = colorsys.hsv_to_rgb(0.618034 * k % 1, 0.6, 0.9)
         colours.append((round(255 * red), round(255 * green), round(255 * blue)))
     return colours
 

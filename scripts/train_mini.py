@@ -63,7 +63,7 @@ def run(stage: str, config: dict) -> None:
         both = {**config["vae"], **config["decoder"]}
         vae.train_vae(folder, clips, size=size, seed=config["seed"] + 1, **both, decoder_only=True)
     elif stage == "latents":
-        autoencoder = vae.load_vae(folder, config["vae"], size)
+        autoencoder = vae.settle(folder, clips, config["vae"], size)
         unet.cache_latents(
             folder / "latents", autoencoder, clips, size=size, seed=config["seed"] + 10**6,
             **config["latents"],

@@ -20,3 +20,99 @@ def shared() -> Path:
     if not (folder / "clips").is_dir():
         pytest.skip(f"needs the shared clips in {folder.name}/ beside the checkout")
     return folder
+
+
+@pytest.fixture(scope="session")
+def tiny_backbone_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A diffusers folder with random weights: 64-pixel frames, latents 4 x 16 x 16."""
+    import json
+
+    import torch
+    from diffusers import AutoencoderKL, UNet2DConditionModel
+    from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
+
+    folder = tmp_path_factory.mktemp("backbone")
+    torch.manual_seed(0)
+    AutoencoderKL(
+        block_out_channels=(8, 8, 8),
+        down_block_types=("DownEncoderBlock2D",) * 3,
+        up_block_types=("UpDecoderBlock2D",) * 3,
+        latent_channels=4,
+        norm_num_groups=4,
+        sample_size=64,
+        scaling_factor=0.9,
+    ).save_pretrained(folder / "vae")
+    UNet2DConditionModel(
+        sample_size=16,
+        block_out_channels=(8, 16),
+        layers_per_block=1,
+        down_block_types=("DownBlock2D", "CrossAttnDownBlock2D"),
+        up_block_types=("CrossAttnUpBlock2D", "UpBlock2D"),
+        attention_head_dim=2,
+        cross_attention_dim=16,
+        norm_num_groups=4,
+    ).save_pretrained(folder / "unet")
+    tokenizer = CLIPTokenizer().train_new_from_iterator(["a green turtle"] * 9, vocab_size=600)
+    tokenizer.model_max_length = 8
+    tokenizer.save_pretrained(folder / "tokenizer")
+    config = CLIPTextConfig(
+        vocab_size=len(tokenizer),
+        hidden_size=16,
+        intermediate_size=32,
+        num_hidden_layers=1,
+        num_attention_heads=2,
+        max_position_embeddings=8,
+        bos_token_id=tokenizer.bos_token_id,
+        eos_token_id=tokenizer.eos_token_id,
+        pad_token_id=tokenizer.pad_token_id,
+    )
+    CLIPTextModel(config).save_pretrained(folder / "text_encoder")
+    (folder / "scheduler").mkdir()
+    scheduler = {
+        "beta_start": 0.00085,
+        "beta_end": 0.012,
+        "beta_schedule": "scaled_linear",
+        "num_train_timesteps": 1000,
+        "set_alpha_to_one": False,
+        "steps_offset": 1,
+    }
+    (folder / "scheduler" / "scheduler_config.json").write_text(json.dumps(scheduler))
+    (folder / "model_index.json").write_text(json.dumps({"_class_name": "StableDiffusionPipeline"}))
+    _tiny_lofnet().save(folder / "lofnet")
+    return folder
+
+
+def _tiny_lofnet():
+    """A random LOFNet for the tiny backbone's frames and latents."""
+    import torch
+
+    from anamodiff.lofnet import build_lofnet
+
+    torch.manual_seed(1)
+    blocks = {"block_expansion": 4, "max_features": 16, "num_blocks": 2, "num_kp": 5}
+    return build_lofnet(
+        {
+            "frame_size": 64,
+            "detector": {
+                **blocks, "num_channels": 3, "temperature": 0.1, "scale_factor": 0.25,
+                "single_jacobian_map": True,
+            },
+            "dense_motion": {**blocks, "num_channels": 4},
+        }
+    )  # fmt: skip
+
+
+@pytest.fixture(scope="session")
+def drawn_clips(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """A source and a driving gif of drawn creatures, 6 frames of 64 pixels."""
+    from anamodiff import creatures
+    from anamodiff.letterbox import from_pixels
+    from anamodiff.video import write_video
+
+    folder = tmp_path_factory.mktemp("clips")
+    pair = creatures.draw_pair(
+        3, source_species="turtle", driving_species="rhino", motion="jump", frames=6, size=64
+    )
+    for name, drawn in (("source", pair.source), ("driving", pair.driving)):
+        write_video(folder / f"{name}.gif", from_pixels(drawn.frames), drawn.fps)
+    return folder / "source.gif", folder / "driving.gif"

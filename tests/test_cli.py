@@ -1,10 +1,12 @@
 """The command line: flags become the stages' arguments, and every mistake one line."""
 
 import importlib
+import inspect
 import logging
 import re
 import shlex
 import sys
+import warnings
 from collections.abc import Callable, Iterator
 from copy import deepcopy
 from functools import cache
@@ -126,9 +128,8 @@ def test_flags_become_arguments(stages: Stages, capsys: pytest.CaptureFixture[st
 
 def test_without_flags_the_configs_defaults_hold(stages: Stages) -> None:
     assert cli.main(PAIR) == 0
-    assert stages.last["tuning"]["noise_min"] == 850
     assert (stages.last["frames"], stages.last["start_frame"]) == (10, "first")
-    assert stages.last["tuning"]["iterations"] is None
+    assert stages.last["tuning"]["iterations"] is None, "left to the backbone's folder"
 
 
 def test_overrides_follow_flags_in_any_order(stages: Stages) -> None:
@@ -236,6 +237,7 @@ def test_train_lofnet_loads_the_backbone(stages: Stages) -> None:
         (["transfer"], r"expected --source and --driving and --prompt, got none"),
         ([*PAIR, "--promt", "x"], r"has no flag --promt; did you mean --prompt\?"),
         ([*PAIR, "--promt=x"], r"has no flag --promt; did you mean --prompt\?"),
+        ([*PAIR, "--itera", "5"], r"has no flag --itera; did you mean --iterations\?"),
         ([*PAIR, "x.gif"], r"expected a flag such as --prompt or SETTING=VALUE.*got 'x.gif'"),
         ([*PAIR, "--frames"], r"--frames: expected one argument"),
         ([*PAIR, "--frames", "1"], r"--frames: expected a whole number of at least 2, got 1$"),
@@ -301,14 +303,14 @@ def test_an_interrupted_run_says_how_to_go_on(
 ) -> None:
     stages.error = KeyboardInterrupt()
     lines = {
-        ("demo",): "the same command with --resume --output FOLDER (the run folder named above)",
-        ("demo", "--output", "my run"): "the same command with --resume --output 'my run' goes on",
-        ("generate", "--run", "a"): "anamodiff: stopped\n",
+        ("demo",): "stopped; the same command with --resume goes on from there\n",
+        ("demo", "--output", "my run"): "stopped; the same command with --resume --output 'my run'",
+        ("generate", "--run", "a"): "stopped\n",
     }
     for words, line in lines.items():
         assert cli.main(words) == 130
         err = capsys.readouterr().err
-        assert line in err and err.count("\n") == 1
+        assert err.startswith(f"anamodiff: {line}") and err.count("\n") == 1
     stages.error.run = Path("outputs/7")
     assert cli.main(["demo", "--output", "a.mp4"]) == 130
     assert "--resume --output outputs/7 goes on" in capsys.readouterr().err
@@ -355,8 +357,7 @@ def test_every_flag_sets_a_setting_of_its_command() -> None:
 
 def test_defaults_in_the_help_are_the_configs() -> None:
     values = cli.compose("transfer", dict.fromkeys(("source", "driving", "prompt"), "a"), [])
-    values |= {f"tuning.{key}": value for key, value in values["tuning"].items()}
-    for key in ("backbone", "frames", "start_frame", "tuning.noise_min", "device", "precision"):
+    for key in ("backbone", "frames", "start_frame", "device", "precision"):
         assert f"(default: {values[key]})" in cli.FLAGS[key][1]
     training = cli.compose("train-lofnet", {"data": "a"}, [])["training"]
     assert f"(default: {training['steps']})" in cli.FLAGS["training.steps"][1]
@@ -412,3 +413,52 @@ def test_python_in_the_readme_works(
     for block in blocks:
         exec(compile(block, "README.md", "exec"), {})
     assert "transfer" in {name for name, _ in stages.calls}
+
+
+def test_libraries_fall_silent_but_downloads_do_not(monkeypatch: pytest.MonkeyPatch) -> None:
+    from diffusers.utils import logging as diffusers_logging
+    from huggingface_hub.utils import are_progress_bars_disabled
+    from transformers.utils import logging as transformers_logging
+
+    for name in ("DIFFUSERS_VERBOSITY", "TRANSFORMERS_VERBOSITY"):
+        monkeypatch.setenv(name, "error")
+    with warnings.catch_warnings(record=True) as shown:
+        warnings.simplefilter("always")
+        monkeypatch.setattr(sys, "warnoptions", [])
+        cli.quiet_libraries()
+        warnings.warn("noise", stacklevel=1)
+    assert not shown
+    assert not diffusers_logging.is_progress_bar_enabled()
+    assert not transformers_logging.is_progress_bar_enabled()
+    assert not are_progress_bars_disabled()
+
+
+def test_the_stages_take_what_the_configs_give() -> None:
+    from anamodiff import pipeline
+
+    given = dict.fromkeys(("source", "driving", "prompt"), "a")
+    for name, flags in (("transfer", given), ("generate", {"run": "a"})):
+        values = cli.compose(name, flags, [])
+        assert set(values) == set(inspect.signature(getattr(pipeline, name)).parameters)
+
+
+def test_a_transfer_from_the_command_line(
+    tiny_backbone_folder: Path,
+    drawn_clips: tuple[Path, Path],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr(cli, "quiet_libraries", lambda: None)
+    source, driving = map(str, drawn_clips)
+    run, video = tmp_path / "a run", tmp_path / "again.gif"
+    words = ["--source", source, "--driving", driving, "--prompt", "a turtle, green"]
+    words += ["--backbone", str(tiny_backbone_folder), "--output", str(run), "--device", "cpu"]
+    words += ["--frames", "3", "--iterations", "2", "tuning.rank=2", "progress=false"]
+    assert cli.main(["transfer", *words, "--steps", "2", "--guidance", "2"]) == 0
+    out = capsys.readouterr().out
+    assert f"video: {run / 'result.mp4'}\n" in out
+    assert f"comparison: {run / 'comparison.mp4'}\n" in out
+    words = ["--run", str(run), "--output", str(video), "--device", "cpu"]
+    assert cli.main(["generate", *words, "--steps", "2", "--seed", "1"]) == 0
+    assert video.stat().st_size > 0

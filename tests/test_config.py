@@ -3,7 +3,9 @@
 import os
 import random
 from copy import deepcopy
+from dataclasses import fields
 from functools import cache
+from inspect import signature
 from pathlib import Path
 
 import pytest
@@ -106,6 +108,28 @@ def test_demo_and_transfer_agree() -> None:
     assert compose("demo") == {key: whole[key] for key in whole if key not in own}
 
 
+def test_groups_have_the_fields_of_their_options() -> None:
+    from anamodiff.inversion import GenerationOptions
+    from anamodiff.tuning import TuningOptions
+
+    whole = compose("transfer")
+    for group, options in (("tuning", TuningOptions), ("generation", GenerationOptions)):
+        assert set(whole[group]) == {field.name for field in fields(options)}
+        # What the configs set would override what a backbone recommends for itself.
+        assert set(whole[group].values()) == {None}
+
+
+def test_training_has_the_fields_of_its_options() -> None:
+    from anamodiff.lofnet import TrainOptions, mini_config, train_lofnet
+
+    composed = compose("train_lofnet")
+    own = {field.name: field.default for field in fields(TrainOptions)}
+    own |= {name: p.default for name, p in signature(train_lofnet).parameters.items()}
+    assert composed["training"].items() <= own.items()
+    assert {field.name for field in fields(TrainOptions)} <= {*composed["training"], "seed"}
+    assert composed["network"] == mini_config()
+
+
 def test_composing_leaves_no_trace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     compose("demo")
@@ -203,11 +227,14 @@ def test_unknown_names_are_one_line_with_close_matches(override: str, line: str)
     [
         ("frames=1", "--frames: expected a whole number of at least 2, got 1"),
         ("frames=2.5", "--frames: expected a whole number of at least 2, got 2.5"),
-        ("frames=true", "--frames: expected a whole number of at least 2, got True"),
+        ("seed=true", "--seed: expected a whole number of at least 0 or null, got True"),
         ("frames=null", "--frames: expected a whole number of at least 2, got None"),
         ("frames=many", "--frames: expected a whole number of at least 2, got 'many'"),
-        ("tuning.noise_min=1000", "--noise-min: expected a whole number from 0 to 999, got 1000"),
-        ("tuning.noise_min=-1", "--noise-min: expected a whole number from 0 to 999, got -1"),
+        (
+            "tuning.noise_min=1000",
+            "--noise-min: expected a whole number from 0 to 999 or null, got",
+        ),
+        ("tuning.noise_min=-1", "--noise-min: expected a whole number from 0 to 999 or null, got"),
         ("tuning.lr=0", "tuning.lr: expected a number above 0 or null, got 0"),
         ("tuning.lr=inf", "tuning.lr: expected a number above 0 or null, got inf"),
         ("tuning.lr=fast", "tuning.lr: expected a number above 0 or null, got 'fast'"),

@@ -19,7 +19,7 @@ IMPORT_SECONDS = 0.5
 COMPOSE = (
     "from anamodiff import config; import anamodiff; print(anamodiff.__file__); "
     "print(config.find('configs')); print(config.find('checkpoints/mini')); "
-    "print(config.compose('demo').tuning.noise_min)"
+    "print(config.compose('demo').frames)"
 )
 
 
@@ -78,7 +78,7 @@ def test_an_installed_wheel_works_elsewhere(wheel: Path, tmp_path: Path) -> None
         str(inside / "__init__.py"),
         str(inside / "configs"),
         str(inside / "checkpoints" / "mini"),
-        "850",
+        "10",
     ]
     script = target / "bin" / "anamodiff"
     assert "transfer" in python(str(script), "--help", path=target, cwd=elsewhere).stdout
@@ -99,7 +99,7 @@ def test_a_bare_checkout_works(tmp_path: Path) -> None:
 def check_checkout(path: Path | str, cwd: Path) -> None:
     found = python("-c", COMPOSE, path=path, cwd=cwd).stdout.split()
     expected = ("anamodiff/__init__.py", "configs", "checkpoints/mini")
-    assert found == [*(str(ROOT / name) for name in expected), "850"]
+    assert found == [*(str(ROOT / name) for name in expected), "10"]
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ at any size, with masks and joints, so that the answer to a motion transfer is k
 """
 
 from .character import COLOURS, MOTIONS, PATTERNS, SPECIES, Character, motions_of
-from .draw import Drawn, draw
+from .paint import Drawn, draw
 from .pair import Pair, draw_pair
 
 __all__ = [

@@ -1,5 +1,7 @@
 """Motions other than gaits: jump, idle, graze, rear, swim, fly, wave.
 
+Jump, idle, graze, rear and wave all start from one standing pose.
+
 Each is a function from phases (`f`, in cycles; whole numbers are the same moment) to a `Pose`.
 """
 
@@ -29,7 +31,7 @@ def jump(t: np.ndarray, legs: int) -> Pose:
         hind = hind * np.array([0.6, 1.25])
     front_air = keys(t, (0, 0), (0.22, 0), (0.32, 1), (0.68, 1), (0.78, 0))
     hind_air = keys(t, (0, 0), (0.29, 0), (0.36, 1), (0.72 + 0.02 * (legs == 4), 1), (0.82, 0))
-    shift = np.array([0.03, -0.03])[None, :, None]
+    apart = np.stack([0.03 * hind_air, 0 * t], axis=-1)  # near and far legs, in flight
     swing = keys(t, (0, 0), (0.2, -0.9), (0.38, 2.2), (0.58, 1.8), (0.8, 0.3))
     roll = keys(t, (0, 0), (0.24, 0.1), (0.38, 0.9), (0.55, 0.7), (0.7, 0.1), (0.82, 0))
     return Pose(
@@ -43,11 +45,10 @@ def jump(t: np.ndarray, legs: int) -> Pose:
         tail=keys(t, (0, 0), (0.18, 0.1), (0.38, -0.3), (0.6, 0.75), (0.8, 0.5)),
         wag=0.1 * np.sin(TAU * t),
         ear=keys(t, (0, 0), (0.18, -0.3), (0.36, -0.6), (0.6, 0.25), (0.8, 0.3)),
-        feet=np.concatenate([front[:, None] + shift, hind[:, None] + shift], axis=1)
-        * np.array([1.0, 1.0]),
+        feet=np.stack([front + apart, front - apart, hind + apart, hind - apart], axis=1),
         roll=np.stack([0.7 * roll, 0.7 * roll, roll, roll], axis=-1),
         air=np.stack([front_air, front_air, hind_air, hind_air], axis=-1),
-        arms=np.stack([swing, swing - 0.15], axis=-1),
+        arms=np.stack([swing, 0.93 * swing], axis=-1),
         elbows=keys(t, (0, 0.15), (0.2, 0.6), (0.38, 0.3), (0.8, 0.7))[:, None],
         wave=keys(t, (0, 0.2), (0.2, 0.5), (0.4, 0.9), (0.8, 0.4)),
         beat=TAU * t,
@@ -64,15 +65,15 @@ def idle(t: np.ndarray, legs: int) -> Pose:
         lift=-0.025 + 0.025 * np.cos(TAU * t),
         swell=0.03 * breath,
         neck=0.09 * breath,
-        head=0.08 * np.sin(TAU * t - 0.9) + 0.0626,
+        head=0.08 * (np.sin(TAU * t - 0.9) + np.sin(0.9)),
         wag=0.35 * np.sin(TAU * t),
         ear=keys(t, (0, 0), (0.3, 0), (0.45, 0.5), (0.6, 0)),
         arms=np.stack([0.08 * breath, -0.08 * breath], axis=-1),
         elbows=0.15 + 0.08 * breath[:, None],
-        wave=0.22,
+        wave=0.2,
         beat=TAU * t,
         flap=0.25 * breath,
-        spread=0.03 + 0.03 * breath,
+        spread=0.03 * (1 - np.cos(TAU * t)),
     )
 
 
@@ -88,7 +89,7 @@ def graze(t: np.ndarray, legs: int) -> Pose:
         wag=0.3 * np.sin(2 * TAU * t),
         ear=0.2 * np.sin(2 * TAU * t),
         arms=0.35 * bow[:, None],
-        elbows=0.2 + 0.3 * bow[:, None],
+        elbows=0.15 + 0.35 * bow[:, None],
         wave=0.2,
         beat=TAU * t,
         flap=0.2 * bow,
@@ -120,7 +121,7 @@ def rear(t: np.ndarray, legs: int) -> Pose:
         air=np.stack([air, air, 0 * up, 0 * up], axis=-1),
         arms=np.stack([1.7 * clipped + 0.5 * strike, 1.7 * clipped - 0.5 * strike], axis=-1),
         elbows=0.15 + 0.8 * clipped[:, None],
-        wave=0.3,
+        wave=0.2,
         beat=TAU * t,
         flap=strike,
         spread=clipped,

@@ -50,7 +50,7 @@ def animal_head(rig: Rig, shape: str) -> None:
 def eye(rig: Rig, x: float, y: float, r: float) -> None:
     """A white eye with a dark pupil that looks ahead."""
     size = rig.head_size
-    r = max(r, 0.028 / size)
+    r = max(r, 0.036 / size)
     rig.figure.decal(rig.head.place(ellipse(x, y, r * 1.25, r * 1.35, 12) * size), "eye_white")
     rig.figure.decal(rig.head.place(ellipse(x + 0.25 * r, y, r * 0.8, r * 0.9, 10) * size), "eye")
 

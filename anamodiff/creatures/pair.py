@@ -4,11 +4,14 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from .character import SPECIES, Character, motions_of
-from .draw import Drawn, draw
+from .character import SPECIES, Character
 from .motion import COMMON, STARTS_STANDING
+from .paint import Drawn, draw
+from .species import VERTEBRATES
 
 CANDIDATE_PHASES = 24
+# What has legs can take any gait; the others are paired only when asked for.
+LEGGED = tuple(s for s in SPECIES if s in VERTEBRATES or s.startswith("letter"))
 
 
 @dataclass(frozen=True)
@@ -50,7 +53,7 @@ def draw_pair(
     where its joints come nearest to the truth's first frame.
     """
     lot = np.random.default_rng([seed, 2])
-    picks = [str(lot.choice(SPECIES)) for _ in range(2)]
+    picks = [str(lot.choice(LEGGED)) for _ in range(2)]
     motion_pick, source_pick = str(lot.choice(COMMON)), str(lot.choice(COMMON))
     phase_pick, facing = float(lot.random()), str(lot.choice(["right", "left"]))
     source = Character.sample(2 * seed, species=source_species or picks[0], facing=facing)
@@ -75,6 +78,3 @@ def nearest_phase(character: Character, motion: str, joints: np.ndarray) -> floa
     tried = draw(replace(character, silhouette=True), motion, frames=CANDIDATE_PHASES, size=16)
     distance = ((tried.joints - joints) ** 2).sum(axis=(1, 2))
     return float(np.argmin(distance)) / CANDIDATE_PHASES
-
-
-__all__ = ["Pair", "draw_pair", "motions_of", "nearest_phase"]

@@ -1,0 +1,207 @@
+"""Colours: where the character is, and how it gets its own colours back (paper, section 3.5).
+
+All colour arithmetic is in CIE Lab (D65), where a distance of about two is just visible.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import cv2
+import numpy as np
+import torch
+from einops import rearrange
+from numpy.typing import NDArray
+from torch import Tensor
+
+from anamodiff.errors import AnaMoDiffError
+
+Array = NDArray[np.float32]
+Mask = NDArray[np.bool_]
+Ground = Literal["source", "keep"]
+
+JUST_VISIBLE = 2.0
+GROUND_DISTANCE = 6.0  # Lab; white animals on white differ by little more
+NOISE_MARGIN = 3.5  # of the median; one in ten thousand normal deviates is further out
+BORDER = 1 / 32  # of the height and width
+LARGEST_HOLE = 0.02  # of the picture
+SMALLEST_PART = 0.01  # of the largest part
+MIN_PIXELS = 16  # fewer say nothing about colours
+BINS = 512
+
+
+def foreground_mask(frames: Tensor, background: Tensor | None = None) -> Tensor:
+    """Where frames differ from their plain ground.
+
+    Args:
+        frames: f c h w, RGB in [-1, 1].
+        background: the ground's colour, (c,) in [-1, 1]; `None` takes the border's median.
+
+    Returns:
+        Mask f h w, bool, without specks, with pinholes closed.
+    """
+    lab = _to_lab(frames)
+    ground = ground_colour(frames) if background is None else background
+    ground_lab = _to_lab(ground.reshape(1, 3, 1, 1)).reshape(3)
+    distance = np.linalg.norm(lab - ground_lab, axis=-1)
+    # A noisy ground needs a wider margin than a clean one.
+    noise = float(np.median(_border(distance[..., None])))
+    different = distance > max(GROUND_DISTANCE, NOISE_MARGIN * noise)
+    return torch.from_numpy(np.stack([_clean(mask) for mask in different])).to(frames.device)
+
+
+def ground_colour(frames: Tensor) -> Tensor:
+    """Median colour (c,) of the border of frames f c h w."""
+    border = _border(rearrange(frames.detach().float().cpu().numpy(), "f c h w -> f h w c"))
+    return torch.from_numpy(np.median(border, axis=0)).to(frames.device, frames.dtype)
+
+
+def match_histograms(
+    frames: Tensor,
+    reference: Tensor,
+    *,
+    frames_mask: Tensor | None = None,
+    reference_mask: Tensor | None = None,
+    ground: Ground = "source",
+) -> Tensor:
+    """Give the character in `frames` the colours that it has in `reference`.
+
+    In Lab, the foreground's mean and covariance are moved to the reference's, then the histogram of
+    each channel is matched: one mapping for the whole clip, so that nothing flickers. A white
+    ground takes no part, and the mapping fades at the character's edge, where ground shines through.
+
+    Args:
+        frames: f c h w, RGB in [-1, 1].
+        reference: frames of the source, any number r c h w of any size.
+        frames_mask: foreground f h w, bool; `None` for `foreground_mask`.
+        reference_mask: foreground r h w, bool; likewise.
+        ground: "source" paints what is not foreground in the reference's ground colour, "keep"
+            leaves it alone.
+
+    Returns:
+        Frames of the same shape. Unchanged where there is no foreground on either side.
+
+    Raises:
+        AnaMoDiffError: if a mask does not fit its frames.
+    """
+    frames_mask = _mask_of(frames, frames_mask, "frames")
+    reference_mask = _mask_of(reference, reference_mask, "reference")
+    mask = frames_mask.cpu().numpy()
+    lab, reference_lab = _to_lab(frames), _to_lab(reference)
+    own, wanted = lab[mask], reference_lab[reference_mask.cpu().numpy()]
+    if min(len(own), len(wanted)) < MIN_PIXELS:
+        return frames
+    moved = _match_channels(_match_moments(own, wanted), wanted)
+    weight = _inner_weight(mask)[mask][:, None]
+    lab[mask] = own + weight * (moved - own)
+    matched = _to_rgb(lab).to(frames.device, frames.dtype)
+    outside = frames if ground == "keep" else ground_colour(reference).to(frames).view(1, 3, 1, 1)
+    return torch.where(frames_mask[:, None].to(frames.device), matched, outside)
+
+
+def _match_moments(own: Array, wanted: Array) -> Array:
+    """Linear map that takes mean and covariance of `own` (n 3) to those of `wanted` (m 3).
+
+    It is the one that moves colours least (Pitie and Kokaram 2007). What is smaller than a visible
+    difference is not stretched.
+    """
+    mean, wanted_mean = own.mean(0), wanted.mean(0)
+    floor = JUST_VISIBLE**2 * np.eye(3)
+    covariance, wanted_covariance = np.cov(own.T) + floor, np.cov(wanted.T) + floor
+    root, inverse = _power(covariance, 0.5), _power(covariance, -0.5)
+    matrix = inverse @ _power(root @ wanted_covariance @ root, 0.5) @ inverse
+    return ((own - mean) @ matrix + wanted_mean).astype(np.float32)
+
+
+def _power(matrix: NDArray, exponent: float) -> NDArray:
+    """Power of a symmetric positive matrix."""
+    values, vectors = np.linalg.eigh(matrix)
+    return (vectors * values**exponent) @ vectors.T
+
+
+def _match_channels(own: Array, wanted: Array) -> Array:
+    """Match the histogram of each channel of `own` (n 3) to that of `wanted` (m 3)."""
+    return np.stack([_match_values(own[:, i], wanted[:, i]) for i in range(3)], axis=1)
+
+
+def _match_values(own: Array, wanted: Array) -> Array:
+    """Map values (n,) so that they are distributed as `wanted` (m,).
+
+    Both distributions are blurred by a just visible difference. Equal ones thus map to themselves,
+    and the noise of an even colour is not torn apart to fill a wide histogram.
+    """
+    low = min(own.min(), wanted.min()) - 3 * JUST_VISIBLE
+    high = max(own.max(), wanted.max()) + 3 * JUST_VISIBLE
+    edges = np.linspace(low, high, BINS + 1)
+    own_rank, wanted_rank = (_distribution(values, edges) for values in (own, wanted))
+    mapped_edges = np.interp(own_rank, wanted_rank, edges)
+    return np.interp(own, edges, mapped_edges).astype(np.float32)
+
+
+def _distribution(values: Array, edges: NDArray) -> NDArray:
+    """Blurred cumulative distribution at `edges`, rising strictly from 0 to 1."""
+    counts = np.histogram(values, edges)[0].astype(np.float64)
+    sigma = JUST_VISIBLE / (edges[1] - edges[0])
+    counts = cv2.GaussianBlur(counts[None], (0, 0), sigma, borderType=cv2.BORDER_CONSTANT)[0]
+    counts += 1e-9 * len(values)  # without plateaus it can be inverted
+    return np.concatenate([[0.0], np.cumsum(counts) / counts.sum()])
+
+
+def _inner_weight(mask: Mask) -> Array:
+    """1 well inside masks (f h w), a half at their edges, where half a pixel is ground."""
+    sigma = max(0.5, mask.shape[1] / 160)
+    return np.stack([cv2.GaussianBlur(m.astype(np.float32), (0, 0), sigma) for m in mask])
+
+
+def _clean(mask: Mask) -> Mask:
+    """Remove specks of one mask (h w), and close pinholes."""
+    kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (3, 3))
+    cleaned = cv2.morphologyEx(mask.astype(np.uint8), cv2.MORPH_OPEN, kernel)
+    cleaned = cv2.morphologyEx(cleaned, cv2.MORPH_CLOSE, kernel)
+    holes, areas = _parts(1 - cleaned)
+    cleaned[np.isin(holes, np.flatnonzero(areas < LARGEST_HOLE * mask.size))] = 1
+    parts, areas = _parts(cleaned)
+    small = np.flatnonzero(areas < SMALLEST_PART * areas[1:].max(initial=0))
+    return (parts > 0) & ~np.isin(parts, small)
+
+
+def _parts(mask: NDArray[np.uint8]) -> tuple[NDArray, NDArray]:
+    """Labels (h w) of connected parts, 0 outside; areas by label, infinite outside."""
+    _, labels, statistics, _ = cv2.connectedComponentsWithStats(mask, connectivity=4)
+    areas = statistics[:, cv2.CC_STAT_AREA].astype(np.float64)
+    areas[0] = np.inf
+    return labels, areas
+
+
+def _border(pictures: NDArray) -> NDArray:
+    """Pixels (n c) along the four edges of pictures f h w c."""
+    high, wide = (max(1, round(side * BORDER)) for side in pictures.shape[1:3])
+    rows = [pictures[:, :high], pictures[:, -high:]]
+    columns = [pictures[:, high:-high, :wide], pictures[:, high:-high, -wide:]]
+    return np.concatenate([rearrange(part, "f h w c -> (f h w) c") for part in rows + columns])
+
+
+def _mask_of(frames: Tensor, mask: Tensor | None, name: str) -> Tensor:
+    if mask is None:
+        return foreground_mask(frames)
+    expected = (len(frames), *frames.shape[2:])
+    if mask.shape != expected:
+        raise AnaMoDiffError(
+            f"expected {name}_mask of shape {tuple(expected)}, got {tuple(mask.shape)}: "
+            "give one mask f h w for frames f c h w"
+        )
+    return mask.bool()
+
+
+def _to_lab(frames: Tensor) -> Array:
+    """RGB f c h w in [-1, 1] to Lab f h w c, L in [0, 100]."""
+    rgb = rearrange(
+        frames.detach().float().clamp(-1, 1).cpu().numpy() / 2 + 0.5, "f c h w -> f h w c"
+    )
+    return np.stack([cv2.cvtColor(np.ascontiguousarray(x), cv2.COLOR_RGB2LAB) for x in rgb])
+
+
+def _to_rgb(lab: Array) -> Tensor:
+    """Lab f h w c to RGB f c h w in [-1, 1]."""
+    rgb = np.stack([cv2.cvtColor(picture, cv2.COLOR_LAB2RGB) for picture in lab])
+    return torch.from_numpy(rearrange(rgb.clip(0, 1) * 2 - 1, "f h w c -> f c h w").copy())

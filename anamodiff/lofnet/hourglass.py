@@ -2,9 +2,41 @@
 
 import torch
 import torch.nn.functional as F
+from einops import rearrange
 from torch import Tensor, nn
 
 from anamodiff.errors import AnaMoDiffError
+
+
+def doubled_conv(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    """Convolve the nearest-neighbour double of `x` 3x3 with zero padding, at half the cost.
+
+    Of the nine cells that an output cell sees, those that are copies of one another share a
+    product: each output parity is a 2x2 convolution of `x` itself, with summed weights.
+
+    Args:
+        x: ``b i h w``.
+        weight: ``o i 3 3``.
+
+    Returns:
+        ``b o 2h 2w``, what ``conv2d(interpolate(x, scale_factor=2), weight, padding=1)`` gives.
+    """
+    height, width = x.shape[-2:]
+    rows = _fold(weight, dim=2)
+    kernels = [kernel for row in rows for kernel in _fold(row, dim=3)]
+    bias = None if bias is None else bias.repeat(4)
+    y = F.conv2d(x, torch.cat(kernels), bias, padding=1)  # b 4o h+1 w+1
+    parities = rearrange(y, "b (py px o) h w -> py px b o h w", py=2, px=2)
+    cut = torch.stack([
+        parities[py, px, ..., py : py + height, px : px + width] for py in (0, 1) for px in (0, 1)
+    ])  # fmt: skip
+    return rearrange(cut, "(py px) b o h w -> b o (h py) (w px)", py=2)
+
+
+def _fold(weight: Tensor, dim: int) -> tuple[Tensor, Tensor]:
+    """Sum three taps along `dim` to two, for the even and for the odd output cells."""
+    first, middle, last = weight.split(1, dim=dim)
+    return torch.cat([first, middle + last], dim), torch.cat([first + middle, last], dim)
 
 
 class DownBlock(nn.Module):
@@ -28,7 +60,7 @@ class UpBlock(nn.Module):
         self.norm = nn.BatchNorm2d(out_features)
 
     def forward(self, x: Tensor) -> Tensor:
-        return F.relu(self.norm(self.conv(F.interpolate(x, scale_factor=2))))
+        return F.relu(self.norm(doubled_conv(x, self.conv.weight, self.conv.bias)))
 
 
 class Encoder(nn.Module):

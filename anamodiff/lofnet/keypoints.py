@@ -127,20 +127,28 @@ class KeypointDetector(nn.Module):
         """Detect on frames ``b c h w`` in [0, 1]."""
         if self.down is not None:
             frames = self.down(frames)
-        features = self.predictor(frames)
-        heat = self._heat(features)
+        logits, field = self._maps(self.predictor(frames))
+        heat = self._heat(logits)
         grid = identity_grid(*heat.shape[-2:], device=heat.device)
         value = einsum(heat, grid, "b k h w, h w xy -> b k xy")
-        if self.jacobian is None:
+        if field is None:
             return KeyPoints(value)
-        field = self.jacobian(features).float()
         field = rearrange(field, "b (m i j) h w -> b m i j h w", i=2, j=2)
         field = field.expand(-1, value.shape[1], -1, -1, -1, -1)
         return KeyPoints(value, einsum(heat, field, "b k h w, b k i j h w -> b k i j"))
 
-    def _heat(self, features: Tensor) -> Tensor:
-        """Where each point may be: ``b k h w``, each map summing to one, in 32 bits."""
-        logits = self.kp(features).float()
+    def _maps(self, features: Tensor) -> tuple[Tensor, Tensor | None]:
+        """Heat map logits ``b k h w`` and the Jacobian field ``b 4m h w``, in 32 bits."""
+        if self.jacobian is None:
+            return self.kp(features).float(), None
+        # One convolution for both layers: narrow ones waste most of their time.
+        weight = torch.cat([self.kp.weight, self.jacobian.weight])
+        bias = torch.cat([self.kp.bias, self.jacobian.bias])
+        maps = F.conv2d(features, weight, bias, padding=self.kp.padding).float()
+        return maps[:, : self.kp.out_channels], maps[:, self.kp.out_channels :]
+
+    def _heat(self, logits: Tensor) -> Tensor:
+        """Where each point may be: ``b k h w``, each map summing to one."""
         height, width = logits.shape[-2:]
         heat = rearrange(logits, "b k h w -> b k (h w)") / self.temperature
         return rearrange(heat.softmax(dim=-1), "b k (h w) -> b k h w", h=height, w=width)

@@ -21,6 +21,18 @@ _TINY = 1e-6
 _LATTICE = 33
 
 
+def crowding(points: KeyPoints, *, radius: float = 0.15) -> Tensor:
+    """How much key points sit on one another: 1 if all do, 0 if all are several `radius` apart.
+
+    A new detector puts all points in the middle of the body, where they are perfectly
+    equivariant; from there only the reconstruction, slowly, would pull them apart.
+    """
+    square = (points.value[:, :, None] - points.value[:, None]).square().sum(dim=-1)  # b k k
+    count = square.shape[-1]
+    overlap = torch.exp(-square / (2 * radius**2)).sum(dim=(1, 2)) - count
+    return (overlap / (count * (count - 1))).mean()
+
+
 @dataclass(frozen=True)
 class PlaneTransform:
     """A smooth map of the plane for each batch entry: affine plus a thin-plate spline.

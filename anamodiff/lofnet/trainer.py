@@ -15,7 +15,7 @@ from torch import Tensor
 from anamodiff.errors import AnaMoDiffError
 from anamodiff.lofnet.data import LatentClips, Pairs
 from anamodiff.lofnet.keypoints import KeyPoints
-from anamodiff.lofnet.losses import PlaneTransform, equivariance_errors, latent_error
+from anamodiff.lofnet.losses import PlaneTransform, crowding, equivariance_errors, latent_error
 from anamodiff.lofnet.model import LOFNet
 from anamodiff.warp import warp
 
@@ -38,6 +38,7 @@ class TrainOptions:
         warmup: steps over which the rate rises to its full height.
         equivariance: weight of both equivariance losses (FOMM: 10); 0 for a detector that has
             learnt it already.
+        separation: weight of the penalty on key points that sit on one another.
         balance: 0 counts every pair's error as it is, 1 divides it by the pair's motion, so that
             small motions weigh as much as large ones.
         average: decay of the averaged weights, which are what is saved.
@@ -57,6 +58,7 @@ class TrainOptions:
     schedule: Literal["cosine", "constant"] = "cosine"
     warmup: int = 200
     equivariance: float = 10.0
+    separation: float = 0.5
     balance: float = 0.0
     average: float = 0.999
     clip_gradient: float = 1.0
@@ -132,7 +134,10 @@ class Trainer:
         if deformed is not None:
             value, jacobian = equivariance_errors(found, deformed, transform)
             loss = loss + self.options.equivariance * (value + jacobian)
+            crowd = crowding(found)
+            loss = loss + self.options.separation * crowd
             figures |= {"equivariance_value": value, "equivariance_jacobian": jacobian}
+            figures |= {"crowding": crowd}
         return loss, figures
 
     def _points(

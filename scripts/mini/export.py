@@ -11,22 +11,6 @@ from . import unet, vae
 from .checkpoint import load_state
 
 
-@torch.no_grad()
-def normalise_latents(autoencoder, mean: torch.Tensor, std: torch.Tensor) -> None:
-    """Fold a shift and a scale per channel into the two 1x1 convolutions around the latents.
-
-    Afterwards latents have mean 0 and deviation 1 over the training frames, which diffusion wants,
-    and the scaling factor is 1.
-    """
-    count = len(mean)
-    quant, post = autoencoder.quant_conv, autoencoder.post_quant_conv
-    quant.weight[:count] /= std[:, None, None, None]
-    quant.bias[:count] = (quant.bias[:count] - mean) / std
-    quant.bias[count:] -= 2 * std.log()
-    post.bias += (post.weight[:, :, 0, 0] * mean).sum(dim=1)
-    post.weight *= std[None, :, None, None]
-
-
 def export(folder: Path, target: Path, config: dict) -> None:
     """Write the averaged weights of all parts, and the sizes of the files."""
     autoencoder = vae.load_vae(folder, config["vae"], config["size"])

@@ -158,6 +158,36 @@ def load_vae(folder: Path, options: dict, size: int):
     return vae.eval()
 
 
+@torch.no_grad()
+def normalise_latents(autoencoder, mean: torch.Tensor, std: torch.Tensor) -> None:
+    """Fold a shift and a scale per channel into the two 1x1 convolutions around the latents.
+
+    Afterwards latents have mean 0 and deviation 1 over the training frames, which diffusion wants,
+    and the scaling factor is 1.
+    """
+    count = len(mean)
+    quant, post = autoencoder.quant_conv, autoencoder.post_quant_conv
+    quant.weight[:count] /= std[:, None, None, None]
+    quant.bias[:count] = (quant.bias[:count] - mean) / std
+    quant.bias[count:] -= 2 * std.log()
+    post.bias += (post.weight[:, :, 0, 0] * mean).sum(dim=1)
+    post.weight *= std[None, :, None, None]
+
+
+def settle(folder: Path, clips: Frames | None, options: dict, size: int, count: int = 512):
+    """Normalise the latents of a trained autoencoder, once, and return it."""
+    vae = load_vae(folder, options, size)
+    state = load_state(folder / "vae.pt")
+    if not state.get("settled"):
+        rng = np.random.default_rng(0)
+        batches = [sample_batch(clips, rng, size=size, crop=None, count=8) for _ in range(count // 8)]
+        with torch.no_grad():
+            latents = torch.cat([vae.encode(x).latent_dist.mode() for x in batches])
+        normalise_latents(vae, latents.mean(dim=(0, 2, 3)), latents.std(dim=(0, 2, 3)))
+        save_state(folder / "vae.pt", **{**state, "vae": vae.state_dict(), "settled": True})
+    return vae
+
+
 def held_out(size: int, count: int = 24) -> Tensor:
     """Creatures of seeds that training never draws."""
     return to_tensor([draw_creature(-(i + 1) % 2**31 + 2**31, size)[0][0] for i in range(count)])
@@ -179,22 +209,30 @@ def train_vae(
     seed: int,
     decoder_only: bool = False,
     save_every: int = 200,
+    stop_at: int | None = None,
 ) -> None:
-    """Train or go on training; `decoder_only` keeps the latents as they are."""
+    """Train or go on training; `decoder_only` keeps the latents as they are.
+
+    `stop_at` ends early, at a step where a state is saved, as a kill would.
+    """
+    torch.manual_seed(seed)
     vae = build_vae(channels, latent_channels, layers, size)
     parts = [vae.decoder, vae.post_quant_conv] if decoder_only else [vae]
     vae.requires_grad_(not decoder_only)
     parameters = [p for part in parts for p in part.requires_grad_(True).parameters()]
     optimiser = torch.optim.AdamW(parameters, lr=lr, weight_decay=1e-4)
     state = load_state(folder / "vae.pt")
-    start = 0
+    start, settled = 0, False
     if state is not None:
+        if state["decoder_only"] and not decoder_only:
+            return  # the decoder's own training has begun: this stage is over
         vae.load_state_dict(state["vae"])
+        settled = state.get("settled", False)
         if state["decoder_only"] == decoder_only:
             optimiser.load_state_dict(state["optimiser"])
             start = state["step"]
     began, errors = time.time(), []
-    for step in range(start, steps):
+    for step in range(start, min(steps, stop_at or steps)):
         rng = np.random.default_rng([seed, step])
         generator = torch.Generator().manual_seed(seed * 1_000_003 + step)
         for group in optimiser.param_groups:

@@ -10,6 +10,7 @@ from torch.testing import assert_close
 from anamodiff.errors import AnaMoDiffError
 from anamodiff.lofnet import DenseMotion, KeypointDetector, KeyPoints, LOFNet, build_lofnet
 from anamodiff.lofnet.flow import invert_2x2, local_motions
+from anamodiff.lofnet.hourglass import doubled_conv
 from anamodiff.lofnet.keypoints import AntiAliasDownsample
 from anamodiff.warp import identity_grid
 
@@ -78,6 +79,15 @@ def test_downsampling_by_strides_equals_blurring_whole_and_picking() -> None:
     x = torch.rand(1, 3, 32, 32)
     blurred = torch.nn.functional.conv2d(x, down.weight, padding=6, groups=3)
     assert_close(down(x), blurred[..., ::4, ::4])
+
+
+def test_folded_convolution_equals_doubling_first() -> None:
+    generator = torch.Generator().manual_seed(0)
+    x = torch.randn(2, 3, 5, 4, generator=generator)
+    weight, bias = torch.randn(6, 3, 3, 3, generator=generator), torch.arange(6.0)
+    doubled = torch.nn.functional.interpolate(x, scale_factor=2)
+    expected = torch.nn.functional.conv2d(doubled, weight, bias, padding=1)
+    assert_close(doubled_conv(x, weight, bias), expected, atol=1e-5, rtol=1e-5)
 
 
 def test_scaled_dense_motion_gives_a_flow_of_the_latents_size() -> None:

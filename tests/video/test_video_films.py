@@ -11,6 +11,7 @@ from video_samples import (
 )
 
 from anamodiff import film, reel, video
+from anamodiff.letterbox import to_pixels
 from anamodiff.video import read_clip
 
 # Video files
@@ -94,7 +95,7 @@ def test_transparent_webm_lies_on_white(tmp_path, codec):
         pixels="yuva420p",
         options={"auto-alt-ref": "0"},
     )
-    clip = pixels_of(path)
+    clip = to_pixels(read_clip(path).frames)
     assert np.abs(clip[0, 40, 50].astype(int) - 255).max() <= 3
     assert np.abs(clip[0, 20, 20].astype(int) - (200, 40, 30)).max() <= 6
 
@@ -102,7 +103,9 @@ def test_transparent_webm_lies_on_white(tmp_path, codec):
 def test_films_in_hd_colours_keep_them(tmp_path):
     picture = np.broadcast_to(np.array([30, 200, 60], np.uint8), (48, 64, 3))
     path = write_film(tmp_path / "hd.mp4", [picture] * 3, pixels="yuv444p", matrix=("ITU709", 1))
-    assert np.abs(pixels_of(path)[0, 20, 20].astype(int) - (30, 200, 60)).max() <= 3
+    assert (
+        np.abs(to_pixels(read_clip(path).frames)[0, 20, 20].astype(int) - (30, 200, 60)).max() <= 3
+    )
 
 
 def test_a_stale_index_falls_back_to_counting(tmp_path, monkeypatch):

@@ -54,6 +54,11 @@ def test_rounded_clocks_count_as_steady():
     assert sample_indices(gif, 10) == tuple(range(0, 40, 4))
 
 
+def test_rounded_clocks_do_not_skip_frames_beside_a_long_one():
+    durations = [0.042, 0.041, 0.042, 0.042, 0.041, 0.042, 0.125]
+    assert sample_indices(durations, 9) == (0, 1, 2, 3, 4, 5, 6, 6, 6)
+
+
 # Folders of clips, and the real files
 
 

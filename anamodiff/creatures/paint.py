@@ -7,13 +7,17 @@ import cv2
 import numpy as np
 
 from ..errors import AnaMoDiffError
-from .character import COLOURS, MOTIONS, Character, Rgb, figure_of, pose_of
+from .character import COLOURS, Character, Rgb, figure_of, legs_of, pose_of
 from .figure import Figure
 from .geometry import grow
-from .pose import join
+from .motion import POSES
+from .pose import Pose, join
 
 MARGIN = 0.94  # share of the picture's half-width that the widest motion may fill
 EDGE = 0.02  # outline width, in half-widths of the picture
+SPREAD = 0.5  # pixels by which OpenCV's smoothed polygons come out too large on every side
+MODEST = ("walk", "trot", "idle")  # motions that reach no farther than the others do
+COVERED = 24  # of 255: with a tenth painted, thin tips still belong to the foreground
 SHIFT = 4  # fractional bits of OpenCV's coordinates
 
 
@@ -70,7 +74,7 @@ def draw(
     names = tuple(figure.joints)
     joints = np.stack([_place(figure.joints[n], character, fit) for n in names], axis=1)
     fps = frames / (cycles * (1.2 if motion in ("idle", "graze", "rear", "wave") else 0.9))
-    return Drawn(pictures, alpha > 127, joints.astype(np.float32), names, float(fps))
+    return Drawn(pictures, alpha > COVERED, joints.astype(np.float32), names, float(fps))
 
 
 def fit_of(character: Character) -> Fit:
@@ -93,12 +97,17 @@ def fit_of(character: Character) -> Fit:
 @lru_cache(maxsize=4096)
 def _extent(shape: Character) -> tuple[float, float, float, float]:
     """Box around everything that a figure of this shape ever does, in figure units."""
-    moments = np.arange(12) / 12
-    poses = [pose_of(shape.species, motion, moments) for motion in MOTIONS]
-    parts = figure_of(shape, join(poses)).parts
-    low = np.min([p.points.min(axis=(0, 1)) for p in parts], axis=0)
-    high = np.max([p.points.max(axis=(0, 1)) for p in parts], axis=0)
-    return float(low[0]), float(low[1]), float(high[0]), float(high[1])
+    parts = figure_of(shape, _far_reaching(legs_of(shape.species))).parts
+    x = np.concatenate([p.points[..., 0].ravel() for p in parts])
+    y = np.concatenate([p.points[..., 1].ravel() for p in parts])
+    return float(x.min()), float(y.min()), float(x.max()), float(y.max())
+
+
+@lru_cache(maxsize=2)
+def _far_reaching(legs: int) -> Pose:
+    """Moments of all motions that reach far, for two or four legs."""
+    moments = np.arange(10) / 10
+    return join([POSES[motion](moments, legs) for motion in POSES if motion not in MODEST])
 
 
 def _place(points: np.ndarray, character: Character, fit: Fit) -> np.ndarray:
@@ -137,11 +146,13 @@ def _strokes(
         if character.outline and not character.silhouette:
             order += [(part, part.edge, inks["line"]) for part in parts if np.any(part.edge)]
         for part in parts:
-            order.append((part, 0.0, _far(inks[part.ink]) if part.far else inks[part.ink]))
+            dim = part.far and not character.silhouette
+            order.append((part, 0.0, _far(inks[part.ink]) if dim else inks[part.ink]))
     counts = [part.points.shape[1] for part, _, _ in order]
     points = np.concatenate([part.points for part, _, _ in order], axis=1)
     edges = [np.broadcast_to(edge, n) for n, (_, edge, _) in zip(counts, order, strict=True)]
-    grown = grow(points, EDGE / fit.scale * np.concatenate(edges), counts)
+    spread = SPREAD * 2 / (size - 1) / fit.scale
+    grown = grow(points, EDGE / fit.scale * np.concatenate(edges) - spread, counts)
     to_pixels = (size - 1) / 2 * (1 << SHIFT)
     pixels = np.round((_place(grown, character, fit) + 1) * to_pixels).astype(np.int32, order="C")
     ends = np.cumsum(counts)

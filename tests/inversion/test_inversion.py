@@ -1,0 +1,133 @@
+"""Inversion, sampling and guidance on a small UNet, and on functions in a UNet's place."""
+
+import pytest
+import torch
+from diffusers import UNet2DConditionModel
+from torch import Tensor
+
+from anamodiff.diffusion import Schedule
+from anamodiff.errors import AnaMoDiffError
+from anamodiff.inversion import ddim_invert, sample
+from anamodiff.unet3d import UNet3D, UNet3DOutput, inflate
+
+STABLE_DIFFUSION = {"set_alpha_to_one": False, "steps_offset": 1}
+
+
+def randn(*shape: int, seed: int = 0) -> Tensor:
+    return torch.randn(shape, generator=torch.Generator().manual_seed(seed))
+
+
+class Linear:
+    """Stands for a UNet: predicts a share of its input plus the prompt's mean; notes its calls."""
+
+    dtype = torch.float32
+
+    def __init__(self) -> None:
+        self.calls: list[tuple[int, int]] = []
+
+    def __call__(self, latents: Tensor, t: int, text: Tensor) -> UNet3DOutput:
+        self.calls.append((t, len(latents)))
+        return UNet3DOutput(0.1 * latents + text.mean((1, 2)).reshape(-1, 1, 1, 1, 1))
+
+
+@pytest.fixture(scope="module")
+def unet() -> UNet3D:
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        flat = UNet2DConditionModel(
+            sample_size=8,
+            block_out_channels=(8, 16),
+            down_block_types=("CrossAttnDownBlock2D", "DownBlock2D"),
+            up_block_types=("UpBlock2D", "CrossAttnUpBlock2D"),
+            layers_per_block=1,
+            norm_num_groups=4,
+            cross_attention_dim=12,
+            attention_head_dim=2,
+        )
+    return inflate(flat.eval())
+
+
+@pytest.mark.parametrize("prediction", ["epsilon", "v_prediction"])
+def test_invert_then_sample_returns(unet: UNet3D, prediction: str) -> None:
+    schedule = Schedule.from_config(STABLE_DIFFUSION | {"prediction_type": prediction})
+    clip, text = randn(1, 4, 3, 8, 8), randn(1, 5, 12, seed=1)
+    noise = ddim_invert(unet, clip, embedding=text, schedule=schedule, steps=50)
+    back = sample(unet, noise, embedding=text, schedule=schedule, steps=50)
+    assert (noise - clip).square().mean() > 0.1
+    assert (back - clip).square().mean() < 1e-3 * clip.square().mean()
+
+
+def test_inversion_asks_at_the_timestep_it_leads_to() -> None:
+    schedule = Schedule.from_config(STABLE_DIFFUSION)
+    model = Linear()
+    progress: list[tuple[int, int]] = []
+    ddim_invert(
+        model,
+        randn(1, 4, 2, 4, 4),
+        embedding=randn(1, 3, 6),
+        schedule=schedule,
+        steps=5,
+        progress=lambda done, total: progress.append((done, total)),
+    )
+    assert [t for t, _ in model.calls] == [1, 201, 401, 601, 801]
+    assert progress == [(done, 5) for done in range(1, 6)]
+
+
+def test_guidance_extrapolates_in_one_batch() -> None:
+    schedule = Schedule.from_config(STABLE_DIFFUSION)
+    noise, text, empty = randn(2, 4, 2, 4, 4), randn(2, 3, 6, seed=1), randn(2, 3, 6, seed=2)
+    options = {"schedule": schedule, "steps": 4}
+    guided, plain = Linear(), Linear()
+    got = sample(guided, noise, embedding=text, negative=empty, guidance=3.0, **options)
+    # In a model that is linear in the prompt, guidance is the same as an extrapolated prompt.
+    expected = sample(plain, noise, embedding=empty + 3.0 * (text - empty), **options)
+    torch.testing.assert_close(got, expected)
+    assert [batch for _, batch in guided.calls] == [4] * 4
+    assert [batch for _, batch in plain.calls] == [2] * 4
+
+
+def test_guidance_of_one_ignores_the_negative_prompt() -> None:
+    model = Linear()
+    text = randn(1, 3, 6)
+    schedule = Schedule.from_config(STABLE_DIFFUSION)
+    sample(model, randn(1, 4, 1, 4, 4), embedding=text, negative=-text, schedule=schedule, steps=3)
+    assert [batch for _, batch in model.calls] == [1] * 3
+
+
+def test_sampling_starts_late() -> None:
+    model = Linear()
+    schedule = Schedule.from_config(STABLE_DIFFUSION)
+    noise, text = randn(1, 4, 2, 4, 4), randn(1, 3, 6)
+    late = sample(model, noise, embedding=text, schedule=schedule, steps=5, start=3)
+    assert [t for t, _ in model.calls] == [201, 1]
+    assert (late - noise).abs().max() > 0
+
+
+def test_eta_adds_noise_from_the_generator() -> None:
+    schedule = Schedule.from_config(STABLE_DIFFUSION)
+    noise, text = randn(1, 4, 2, 4, 4), randn(1, 3, 6)
+
+    def draw(seed: int, eta: float) -> Tensor:
+        generator = torch.Generator().manual_seed(seed)
+        return sample(
+            Linear(),
+            noise,
+            embedding=text,
+            schedule=schedule,
+            steps=4,
+            eta=eta,
+            generator=generator,
+        )
+
+    assert torch.equal(draw(0, 1.0), draw(0, 1.0))
+    assert not torch.equal(draw(0, 1.0), draw(1, 1.0))
+    assert torch.equal(draw(0, 0.0), draw(1, 0.0))
+
+
+def test_missing_prompts_and_starts_out_of_range_are_refused() -> None:
+    schedule = Schedule.from_config(STABLE_DIFFUSION)
+    noise, text = randn(1, 4, 2, 4, 4), randn(1, 3, 6)
+    with pytest.raises(AnaMoDiffError, match="negative"):
+        sample(Linear(), noise, embedding=text, guidance=7.5, schedule=schedule)
+    with pytest.raises(AnaMoDiffError, match="between 0 and 4"):
+        sample(Linear(), noise, embedding=text, schedule=schedule, steps=5, start=5)

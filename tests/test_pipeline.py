@@ -1,0 +1,205 @@
+"""The whole road on a tiny random backbone: files, resumption, seeds and refusals."""
+
+import json
+import shutil
+
+import pytest
+import torch
+import yaml
+
+import anamodiff
+from anamodiff.errors import AnaMoDiffError
+from anamodiff.pipeline import CHECKPOINT, MotionTransfer
+from anamodiff.runfolder import RunFolder
+from anamodiff.scene import Scene
+
+QUICK = {
+    "frames": 4,
+    "tuning": {"iterations": 4, "checkpoint_every": 1, "rank": 2},
+    "progress": False,
+    "prompt": "a green turtle",
+}
+SAMPLING = {"steps": 3, "guidance": 2.0}
+
+
+@pytest.fixture(scope="module")
+def mover(tiny_backbone_folder) -> MotionTransfer:
+    return MotionTransfer.load(tiny_backbone_folder, device="cpu")
+
+
+@pytest.fixture(scope="module")
+def result(mover, drawn_clips, tmp_path_factory) -> anamodiff.Result:
+    output = tmp_path_factory.mktemp("transfer") / "run"
+    return mover.transfer(*drawn_clips, output=output, generation=SAMPLING, **QUICK)
+
+
+def test_run_folder_holds_everything(result):
+    names = {path.name for path in result.run.iterdir()}
+    assert {
+        "result.mp4", "result.gif", "comparison.mp4", "warped.mp4", "frames", "config.yaml",
+        "run.json", "weights", "scene.safetensors",
+    } <= names  # fmt: skip
+    assert CHECKPOINT not in names
+    assert len(list((result.run / "frames").glob("*.png"))) == 4
+    weights = {path.name for path in (result.run / "weights").iterdir()}
+    assert weights == {"pytorch_lora_weights.safetensors", "temporal.safetensors"}
+
+
+def test_result_has_the_source_s_size_and_the_driving_clip_s_rate(result, drawn_clips):
+    source = anamodiff.read_clip(drawn_clips[0], frames=4)
+    assert result.frames.shape == source.frames.shape
+    assert result.frames.abs().max() <= 1
+    assert result.fps == pytest.approx(anamodiff.read_clip(drawn_clips[1], frames=4).fps)
+
+
+def test_record_says_with_what_it_was_made(result):
+    record = json.loads((result.run / "run.json").read_text())
+    assert record["seed"] == 0
+    assert set(record["timings"]) == {"warp", "tuning", "sampling", "decoding", "writing"}
+    assert record["timings"] == result.timings
+    assert "torch" in record["versions"]
+    assert record["peak_memory_mb"] > 50
+    assert set(record["hashes"]) == {"backbone", "lofnet", "tuned"}
+    assert all(len(h) == 64 for part in record["hashes"].values() for h in part.values())
+    assert len(record["losses"]) == 4
+    assert record["generation"]["steps"] == 3
+    settings = yaml.safe_load((result.run / "config.yaml").read_text())
+    assert settings["prompt"] == "a green turtle"
+    assert settings["tuning"]["iterations"] == 4
+
+
+def test_saving_writes_what_reads_back(result, tmp_path):
+    path = result.save(tmp_path / "out.gif")
+    assert len(anamodiff.read_clip(path, frames=4).frames) == 4
+
+
+def test_same_seed_same_frames_and_stages_apart_are_transfer(mover, result, drawn_clips, tmp_path):
+    run = mover.tune(*drawn_clips, output=tmp_path / "run", **QUICK)
+    apart = mover.generate(run, generation=SAMPLING, progress=False)
+    assert torch.equal(apart.frames, result.frames)
+    other = mover.generate(run, seed=1, generation=SAMPLING, progress=False)
+    assert not torch.equal(other.frames, result.frames)
+
+
+def test_killed_in_tuning_and_resumed_is_the_same(
+    mover, result, drawn_clips, tmp_path, monkeypatch
+):
+    from anamodiff import pipeline
+
+    class Killed(BaseException):
+        pass
+
+    real = pipeline.tune_unet
+
+    def dies(*args, progress, **kwargs):
+        def stop(done: int, loss: float) -> None:
+            if done == 3:
+                raise Killed
+
+        return real(*args, progress=stop, **kwargs)
+
+    run = tmp_path / "run"
+    with monkeypatch.context() as patch:
+        patch.setattr(pipeline, "tune_unet", dies)
+        with pytest.raises(Killed):
+            mover.transfer(*drawn_clips, output=run, generation=SAMPLING, **QUICK)
+    assert (run / CHECKPOINT).is_file()
+    resumed = mover.transfer(*drawn_clips, output=run, resume=True, generation=SAMPLING, **QUICK)
+    assert torch.equal(resumed.frames, result.frames)
+    again = mover.transfer(*drawn_clips, output=run, resume=True, generation=SAMPLING, **QUICK)
+    assert torch.equal(again.frames, result.frames)
+
+
+def test_output_file_gets_the_video_and_outputs_the_run(
+    mover, drawn_clips, tmp_path, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    for number in range(2):
+        made = mover.transfer(
+            *drawn_clips, output=f"mine{number}.gif", generation=SAMPLING, **QUICK
+        )
+        assert made.video.name == f"mine{number}.gif"
+        assert made.video.is_file()
+    assert {p.name for p in (tmp_path / "outputs").iterdir()} == {
+        "source-driving",
+        "source-driving-2",
+    }
+
+
+def test_a_still_picture_can_be_the_source(mover, drawn_clips, tmp_path):
+    from anamodiff.video import read_clip, write_frames
+
+    write_frames(tmp_path / "frames", read_clip(drawn_clips[0], frames=1).frames)
+    still = tmp_path / "frames" / "0000.png"
+    result = mover.transfer(
+        still, drawn_clips[1], output=tmp_path / "run", generation=SAMPLING, **QUICK
+    )
+    assert len(result.frames) == 4
+
+
+def test_start_frame_chooses_the_frame_that_is_warped(mover, drawn_clips, tmp_path):
+    run = mover.tune(*drawn_clips, output=tmp_path / "run", start_frame=2, **QUICK)
+    assert Scene.load(run / "scene.safetensors").start == 2
+    with pytest.raises(AnaMoDiffError, match="from 0 to 3"):
+        mover.tune(*drawn_clips, output=tmp_path / "other", start_frame=4, **QUICK)
+
+
+def test_frames_outside_of_a_run_are_never_overwritten(mover, drawn_clips, tmp_path, result):
+    (tmp_path / "holiday.txt").write_text("dear")
+    with pytest.raises(AnaMoDiffError, match="new or empty"):
+        mover.tune(*drawn_clips, output=tmp_path, **QUICK)
+    with pytest.raises(AnaMoDiffError, match="--resume"):
+        mover.tune(*drawn_clips, output=result.run, **QUICK)
+    assert (tmp_path / "holiday.txt").read_text() == "dear"
+
+
+def test_resume_wants_the_same_settings(mover, drawn_clips, result, tmp_path, monkeypatch):
+    with pytest.raises(AnaMoDiffError, match="to resume, got others"):
+        mover.tune(*drawn_clips, output=result.run, resume=True, **{**QUICK, "frames": 5})
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(AnaMoDiffError, match="found none"):
+        mover.tune(*drawn_clips, resume=True, **QUICK)
+
+
+def test_refusals_leave_no_folder_behind(mover, drawn_clips, tmp_path):
+    still = tmp_path / "frames"
+    from anamodiff.video import read_clip, write_frames
+
+    write_frames(still, read_clip(drawn_clips[0], frames=1).frames)
+    for clips, settings, words in (
+        ((drawn_clips[0], still / "0000.png"), QUICK, "driving clip"),
+        ((tmp_path / "none.gif", drawn_clips[1]), QUICK, "none.gif"),
+        (drawn_clips, {**QUICK, "prompt": "  "}, "prompt"),
+        (drawn_clips, {**QUICK, "tuning": {"lr": -1}}, "lr"),
+    ):
+        with pytest.raises(AnaMoDiffError, match=words):
+            mover.tune(*clips, output=tmp_path / "run", **settings)
+        assert not (tmp_path / "run").exists()
+
+
+def test_generate_wants_a_tuned_run(mover, result, tmp_path):
+    with pytest.raises(AnaMoDiffError, match="run folder"):
+        mover.generate(tmp_path)
+    untuned = shutil.copytree(result.run, tmp_path / "copy")
+    (untuned / "scene.safetensors").unlink()
+    with pytest.raises(AnaMoDiffError, match="tune first"):
+        mover.generate(untuned)
+
+
+def test_half_precision_tunes_and_samples(tiny_backbone_folder, drawn_clips, tmp_path):
+    mover = MotionTransfer.load(tiny_backbone_folder, device="cpu", precision="bf16")
+    made = mover.transfer(*drawn_clips, output=tmp_path / "run", generation=SAMPLING, **QUICK)
+    assert made.frames.isfinite().all()
+
+
+def test_the_backbone_s_own_settings_are_used_where_nothing_is_given(
+    tiny_backbone_folder, drawn_clips, tmp_path
+):
+    folder = shutil.copytree(tiny_backbone_folder, tmp_path / "backbone")
+    advice = {"tuning": {"iterations": 2, "rank": 3}}
+    (folder / "anamodiff.json").write_text(json.dumps(advice))
+    mover = MotionTransfer.load(folder, device="cpu")
+    own = {**QUICK, "tuning": {"iterations": None, "rank": 5}}
+    run = mover.tune(*drawn_clips, output=tmp_path / "run", **own)
+    tuning = RunFolder.load(run).settings["tuning"]
+    assert (tuning["iterations"], tuning["rank"], tuning["noise_min"]) == (2, 5, 850)

@@ -1,0 +1,61 @@
+"""The disentangled loss: which clip sees which noise."""
+
+import torch
+
+from anamodiff.diffusion import Schedule
+from anamodiff.tuning import disentangled_loss
+from anamodiff.tuning.loss import NoisyClip
+
+SCHEDULE = Schedule.from_config({})
+EMBEDDING = torch.zeros(1, 2, 4)
+
+
+class Recorder(torch.nn.Module):
+    """Answers zero noise and remembers what it was asked."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.calls: list[tuple[torch.Tensor, torch.Tensor]] = []
+
+    def forward(self, sample, timestep, encoder_hidden_states):
+        assert len(encoder_hidden_states) == len(sample)
+        self.calls.append((sample, timestep))
+        return type("Output", (), {"sample": torch.zeros_like(sample)})
+
+
+def clip(frames: int, first: int = 0, stop: int = 1000, weight: float = 1.0) -> NoisyClip:
+    return NoisyClip(torch.zeros(frames, 4, 8, 8), first, stop, weight)
+
+
+def test_each_clip_is_noised_within_its_own_range():
+    unet, generator = Recorder(), torch.Generator().manual_seed(0)
+    for _ in range(200):
+        disentangled_loss(unet, clip(3), clip(3, 850), EMBEDDING, SCHEDULE, generator)
+    drawn = torch.stack([t for _, t in unet.calls])  # iterations, clips
+    assert drawn.shape == (200, 2)
+    assert drawn[:, 1].min() >= 850
+    assert drawn[:, 0].min() < 100
+    assert drawn[:, 0].max() > 900
+
+
+def test_one_batch_for_equal_clips_and_two_for_a_picture():
+    unet, generator = Recorder(), torch.Generator().manual_seed(0)
+    disentangled_loss(unet, clip(3), clip(3), EMBEDDING, SCHEDULE, generator)
+    assert [len(s) for s, _ in unet.calls] == [2]
+    disentangled_loss(unet, clip(1), clip(3), EMBEDDING, SCHEDULE, generator)
+    assert [s.shape[2] for s, _ in unet.calls[1:]] == [1, 3]
+
+
+def test_total_is_the_weighted_sum_and_terms_are_noise_errors():
+    loss = disentangled_loss(
+        Recorder(), clip(4), clip(4, weight=0.5), EMBEDDING, SCHEDULE, torch.Generator()
+    )
+    torch.testing.assert_close(loss.total, loss.source + 0.5 * loss.warped)
+    # A zero answer to standard normal noise is wrong by the noise's variance.
+    assert 0.8 < loss.source < 1.2
+
+
+def test_without_the_warped_clip_only_the_source_counts():
+    loss = disentangled_loss(Recorder(), clip(4), None, EMBEDDING, SCHEDULE, torch.Generator())
+    assert loss.warped is None
+    assert loss.total == loss.source
