@@ -22,9 +22,15 @@ from anamodiff.progress import bar, timed
 from anamodiff.result import Result, write_result
 from anamodiff.runfolder import RunFolder, is_video
 from anamodiff.scene import Scene
-from anamodiff.tuning import TuningOptions, tune as tune_unet
+from anamodiff.tuning import TuningOptions
+from anamodiff.tuning import tune as tune_unet
 from anamodiff.unet3d import (
-    UNet3D, add_lora, inflate, load_weights, merge_lora, save_weights,
+    UNet3D,
+    add_lora,
+    inflate,
+    load_weights,
+    merge_lora,
+    save_weights,
 )  # fmt: skip
 from anamodiff.video import Clip, read_clip, write_video
 from anamodiff.warp import warp, warp_noise
@@ -91,7 +97,7 @@ class MotionTransfer:
         tuning: TuningOptions | Mapping[str, Any] | None = None,
         progress: bool = True,
     ) -> Path:
-        """Sections 3.2 to 3.4: flow, warped intermediate, disentangled tuning. Returns the folder."""
+        """Sections 3.2 to 3.4: flow, warped clip, disentangled tuning; returns the folder."""
         options = self._options(TuningOptions, tuning, "tuning")
         settings = {
             "source": str(source), "driving": str(driving), "prompt": prompt,

@@ -110,9 +110,7 @@ def test_killed_in_tuning_and_resumed_is_the_same(
     assert torch.equal(again.frames, result.frames)
 
 
-def test_output_file_gets_the_video_and_outputs_the_run(
-    mover, drawn_clips, tmp_path, monkeypatch
-):
+def test_output_file_gets_the_video_and_outputs_the_run(mover, drawn_clips, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     for number in range(2):
         made = mover.transfer(

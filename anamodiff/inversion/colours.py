@@ -26,6 +26,7 @@ NOISE_MARGIN = 3.5  # of the median; one in ten thousand normal deviates is furt
 BORDER = 1 / 32  # of the height and width
 LARGEST_HOLE = 0.02  # of the picture
 SMALLEST_PART = 0.01  # of the largest part
+LARGEST_GAIN = 3.0  # of colour contrast
 MIN_PIXELS = 16  # fewer say nothing about colours
 BINS = 512
 
@@ -41,11 +42,13 @@ def foreground_mask(frames: Tensor, background: Tensor | None = None) -> Tensor:
         Mask f h w, bool, without specks, with pinholes closed.
     """
     lab = _to_lab(frames)
-    ground = ground_colour(frames) if background is None else background
-    ground_lab = _to_lab(ground.reshape(1, 3, 1, 1)).reshape(3)
-    distance = np.linalg.norm(lab - ground_lab, axis=-1)
+    border = _border(lab)
+    ground = np.median(border, axis=0)
     # A noisy ground needs a wider margin than a clean one.
-    noise = float(np.median(_border(distance[..., None])))
+    noise = float(np.median(np.linalg.norm(border - ground, axis=-1)))
+    if background is not None:
+        ground = _to_lab(background.reshape(1, 3, 1, 1)).reshape(3)
+    distance = np.linalg.norm(lab - ground, axis=-1)
     different = distance > max(GROUND_DISTANCE, NOISE_MARGIN * noise)
     return torch.from_numpy(np.stack([_clean(mask) for mask in different])).to(frames.device)
 
@@ -68,7 +71,7 @@ def match_histograms(
 
     In Lab, the foreground's mean and covariance are moved to the reference's, then the histogram of
     each channel is matched: one mapping for the whole clip, so that nothing flickers. A white
-    ground takes no part, and the mapping fades at the character's edge, where ground shines through.
+    ground takes no part, and the mapping fades at the character's edge, where the ground mixes in.
 
     Args:
         frames: f c h w, RGB in [-1, 1].
@@ -91,12 +94,23 @@ def match_histograms(
     own, wanted = lab[mask], reference_lab[reference_mask.cpu().numpy()]
     if min(len(own), len(wanted)) < MIN_PIXELS:
         return frames
+    wanted = _limit_gain(own, wanted)
     moved = _match_channels(_match_moments(own, wanted), wanted)
     weight = _inner_weight(mask)[mask][:, None]
     lab[mask] = own + weight * (moved - own)
     matched = _to_rgb(lab).to(frames.device, frames.dtype)
     outside = frames if ground == "keep" else ground_colour(reference).to(frames).view(1, 3, 1, 1)
     return torch.where(frames_mask[:, None].to(frames.device), matched, outside)
+
+
+def _limit_gain(own: Array, wanted: Array) -> Array:
+    """Draw `wanted` (m 3) together where `own` (n 3) is far more even.
+
+    Otherwise the noise of an even colour would be torn apart to fill a wide histogram.
+    """
+    spread, wanted_spread = (float(colours.std(0).max()) for colours in (own, wanted))
+    mean = wanted.mean(0)
+    return mean + min(1.0, LARGEST_GAIN * spread / (wanted_spread + 1e-6)) * (wanted - mean)
 
 
 def _match_moments(own: Array, wanted: Array) -> Array:
@@ -127,8 +141,8 @@ def _match_channels(own: Array, wanted: Array) -> Array:
 def _match_values(own: Array, wanted: Array) -> Array:
     """Map values (n,) so that they are distributed as `wanted` (m,).
 
-    Both distributions are blurred by a just visible difference. Equal ones thus map to themselves,
-    and the noise of an even colour is not torn apart to fill a wide histogram.
+    Both distributions are blurred by a just visible difference, which keeps the mapping smooth;
+    equal ones still map to themselves.
     """
     low = min(own.min(), wanted.min()) - 3 * JUST_VISIBLE
     high = max(own.max(), wanted.max()) + 3 * JUST_VISIBLE

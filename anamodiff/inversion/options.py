@@ -13,7 +13,8 @@ class GenerationOptions:
     """Settings of generation (paper, section 3.5).
 
     `guidance` 1 switches classifier-free guidance off; `noise_weight` is the share of fresh noise
-    that `noise_warp="paper"` adds; `match_colours` matches the foreground's colours to the source's.
+    that `noise_warp="paper"` adds; `match_colours` gives the foreground the
+    source's colours.
     """
 
     steps: int = 50

@@ -1,39 +1,20 @@
-"""Clips as LOFNet is trained on them: frames for the detector and latents, computed once."""
+"""Clips as LOFNet is trained on them: frames for the detector and latents, drawn as pairs."""
 
 import hashlib
 import logging
 import math
-import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
 
 import torch
-import torch.nn.functional as F
 from einops import rearrange
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors import safe_open
 from torch import Tensor
-from tqdm import tqdm
 
 from anamodiff.errors import AnaMoDiffError
 
 logger = logging.getLogger(__name__)
-
-_ENCODE_AT_ONCE = 8
-_LARGEST_DETECTOR_FRAME = 256
-
-
-class Encoder(Protocol):
-    """The part of a backbone that the cache needs."""
-
-    image_size: int
-    hash: str
-
-    def encode(self, frames: Tensor) -> Tensor:
-        """Turn frames ``f c h w`` in [-1, 1] into latents ``f c h w``."""
-        ...
 
 
 @dataclass(frozen=True)
@@ -94,7 +75,9 @@ class LatentClips:
         """
         if len(self) < 2 or held_out <= 0:
             return self, self
-        order = sorted(range(len(self)), key=lambda i: _digest(self.names[i].encode()))
+        order = sorted(
+            range(len(self)), key=lambda i: hashlib.sha256(self.names[i].encode()).digest()
+        )
         count = min(len(self) - 1, math.ceil(held_out * len(self)))
         return self._choose(sorted(order[count:])), self._choose(sorted(order[:count]))
 
@@ -123,6 +106,10 @@ class LatentClips:
             "check the backbone's precision"
         )
 
+    def __add__(self, other: "LatentClips") -> "LatentClips":
+        """Join two sets of clips of the same sizes."""
+        return LatentClips(self.files + other.files, self.names + other.names)
+
     def _draw_one(self, generator: torch.Generator | None) -> tuple[Tensor, Tensor] | None:
         """Two frames ``2 3 s s`` in bytes and their latents; none where a latent is broken."""
         clip = int(torch.randint(len(self), (1,), generator=generator))
@@ -142,116 +129,6 @@ class LatentClips:
     def _choose(self, indices: Iterable[int]) -> "LatentClips":
         indices = list(indices)
         return LatentClips([self.files[i] for i in indices], [self.names[i] for i in indices])
-
-
-def cache_latents(
-    folder: Path | str,
-    *,
-    backbone: Encoder,
-    cache: Path | str,
-    frames_per_clip: int = 32,
-    frame_size: int | None = None,
-    progress: bool = True,
-) -> LatentClips:
-    """Encode every clip of a folder once, and keep the latents.
-
-    Args:
-        folder: clips in any format that `anamodiff.video` reads.
-        backbone: encodes frames of its `image_size`.
-        cache: folder for the results; a clip already there, with the same content, backbone and
-            settings, is not encoded again.
-        frames_per_clip: at most so many frames of a clip, evenly spread.
-        frame_size: side of the detector's frames; the backbone's, 256 at most, by default.
-
-    Returns:
-        The clips, in the order of their names. Unreadable ones are left out, with one line each.
-
-    Raises:
-        AnaMoDiffError: no clip could be read, or the cache cannot be written.
-    """
-    from anamodiff.video import find_clips
-
-    size = frame_size or min(backbone.image_size, _LARGEST_DETECTOR_FRAME)
-    settings = f"{backbone.hash} {backbone.image_size} {size} {frames_per_clip}"
-    files, names = [], []
-    for path in tqdm(find_clips(folder), desc="latents", unit="clip", disable=not progress):
-        target = Path(cache) / f"{_digest(settings.encode(), _identity(path))}.safetensors"
-        if not _is_whole(target):
-            try:
-                tensors = _encode_clip(path, backbone, size, frames_per_clip)
-            except (AnaMoDiffError, OSError) as error:
-                logger.warning("%s skipped: %s", path, error)
-                continue
-            _write(tensors, target)
-        files.append(target)
-        names.append(path.name)
-    if not files:
-        raise AnaMoDiffError(
-            f"expected clips of at least two frames in {folder}, found none that can be read: "
-            "name a folder of gifs, videos or frame folders"
-        )
-    return LatentClips(files, names)
-
-
-def _encode_clip(path: Path, backbone: Encoder, size: int, count: int) -> dict[str, Tensor]:
-    from anamodiff.video import read_clip
-
-    clip = read_clip(path, frames=count, size=backbone.image_size, minimum=2)
-    # A clip shorter than asked for comes with repeated frames, which would only take room.
-    frames = torch.stack([clip.frames[i] for i in _first_places(clip.indices)])
-    latents = [
-        backbone.encode(part).to("cpu", torch.float16) for part in frames.split(_ENCODE_AT_ONCE)
-    ]
-    if frames.shape[-1] != size:
-        frames = F.interpolate(frames, (size, size), mode="bilinear", antialias=True)
-    frames = ((frames + 1) * 127.5).round().clamp(0, 255).to(torch.uint8)
-    return {"frames": frames.contiguous(), "latents": torch.cat(latents)}
-
-
-def _first_places(indices: Sequence[int]) -> list[int]:
-    return sorted({frame: place for place, frame in reversed(list(enumerate(indices)))}.values())
-
-
-def _write(tensors: dict[str, Tensor], target: Path) -> None:
-    """Write a cache file under another name first: nobody ever sees half of it."""
-    draft = target.with_name(f"{target.name}.{os.getpid()}.part")
-    try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        save_file(tensors, draft)
-        os.replace(draft, target)
-    except (OSError, SafetensorError) as error:
-        draft.unlink(missing_ok=True)
-        raise AnaMoDiffError(
-            f"expected to write latents to {target.parent}, got: {error}: free some space or name "
-            "another cache folder"
-        ) from error
-
-
-def _is_whole(file: Path) -> bool:
-    try:
-        with safe_open(file, framework="pt") as content:
-            return {"frames", "latents"} <= set(content.keys())
-    except (OSError, SafetensorError):
-        return False
-
-
-def _identity(path: Path) -> bytes:
-    """Digest of what a clip holds: its bytes, or those of a folder's files with their names."""
-    parts = [path] if path.is_file() else [p for p in sorted(path.rglob("*")) if p.is_file()]
-    names = b"" if path.is_file() else "\n".join(p.name for p in parts).encode()
-    return _digest(names, *(_file_digest(part) for part in parts)).encode()
-
-
-def _file_digest(path: Path) -> bytes:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").digest()
-
-
-def _digest(*parts: bytes) -> str:
-    digest = hashlib.sha256()
-    for part in parts:
-        digest.update(len(part).to_bytes(8, "big") + part)
-    return digest.hexdigest()[:32]
 
 
 def _from_bytes(frames: Tensor) -> Tensor:

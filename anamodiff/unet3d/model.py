@@ -186,7 +186,8 @@ def _check_kind(unet2d: UNet2DConditionModel) -> None:
     known = {"DownBlock2D", "CrossAttnDownBlock2D", "UpBlock2D", "CrossAttnUpBlock2D"}
     if not blocks <= known:
         raise AnaMoDiffError(
-            f"expected blocks of {sorted(known)}, got {sorted(blocks - known)}: choose another backbone"
+            f"expected blocks of {sorted(known)}, got {sorted(blocks - known)}: "
+            "choose another backbone"
         )
     if any("lora_" in name for name, _ in unet2d.named_parameters()):
         raise AnaMoDiffError(

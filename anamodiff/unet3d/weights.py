@@ -1,4 +1,4 @@
-"""What tuning leaves behind: a LoRA file that diffusers reads, and the temporal weights beside it."""
+"""What tuning leaves behind: LoRA in a file that diffusers reads, temporal weights beside it."""
 
 from __future__ import annotations
 
@@ -111,7 +111,8 @@ def _read(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
         raise AnaMoDiffError(f"expected tuned weights in {path}, got no such file: tune first")
     try:
         with safe_open(path, framework="pt") as file:
-            return {name: file.get_tensor(name) for name in file.keys()}, file.metadata() or {}
+            names = list(file.keys())
+            return {name: file.get_tensor(name) for name in names}, file.metadata() or {}
     except SafetensorError as error:
         raise AnaMoDiffError(
             f"expected a safetensors file in {path}, got: {error}; tune again"

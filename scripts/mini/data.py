@@ -24,7 +24,7 @@ class Frames:
         return self.pixels[self.starts[index] : self.starts[index + 1]]
 
     def draw_clip(self, rng: np.random.Generator) -> int:
-        """A random clip; species take part by the root of their share, so that horses do not rule."""
+        """A random clip; species count by the root of their share, so that horses do not rule."""
         return int(rng.choice(len(self.captions), p=self._weights()))
 
     def _weights(self) -> np.ndarray:

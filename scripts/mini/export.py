@@ -63,5 +63,3 @@ def _sample(backbone, prompt: str, options: dict) -> torch.Tensor:
         epsilon = to_epsilon(schedule, output, x, t)
         x = ddim_step(schedule, x, epsilon, t, t - schedule.stride(options["steps"]))
     return backbone.decode(x)
-
-

@@ -7,14 +7,14 @@ from pathlib import Path
 
 import numpy as np
 
-WORDS = (
-    "a an the of in on and with is are it its one two small big little large old young baby cute "
-    "2d illustration picture drawing cartoon clip animation character animal man woman person boy "
-    "girl letter flag red orange yellow green blue purple pink brown grey gray black white tan "
-    "walking running jumping flying swimming trotting galloping standing eating waving light dark "
-    "fox wolf lion lioness tiger bear polar deer stag alpaca llama sheep robot kangaroo monkey "
-    "panda zebra giraffe rhino turtle horse cat elephant rabbit cow dog pig camel crocodile bird"
-).split()
+WORDS = """
+a an the of in on and with is are it its one two small big little large old young baby cute
+2d illustration picture drawing cartoon clip animation character animal man woman person boy
+girl letter flag red orange yellow green blue purple pink brown grey gray black white tan
+walking running jumping flying swimming trotting galloping standing eating waving light dark
+fox wolf lion lioness tiger bear polar deer stag alpaca llama sheep robot kangaroo monkey
+panda zebra giraffe rhino turtle horse cat elephant rabbit cow dog pig camel crocodile bird
+"""
 
 
 def build_tokenizer(captions: Iterable[str], length: int, vocabulary: int = 1400):
@@ -24,7 +24,7 @@ def build_tokenizer(captions: Iterable[str], length: int, vocabulary: int = 1400
     """
     from transformers import CLIPTokenizer
 
-    corpus = list(captions) + WORDS * 50
+    corpus = list(captions) + WORDS.split() * 50
     tokenizer = CLIPTokenizer().train_new_from_iterator(corpus, vocab_size=vocabulary)
     tokenizer.model_max_length = length
     return tokenizer
@@ -50,7 +50,7 @@ def build_text_encoder(tokenizer, *, width: int, layers: int, heads: int):
 
 
 def vary(caption: str, rng: np.random.Generator) -> str:
-    """The caption as people would type it: whole, without colour, bare, or nothing (for guidance)."""
+    """The caption as people type it: whole, without colour, bare, or nothing (for guidance)."""
     draw = rng.random()
     if draw < 0.1:
         return ""

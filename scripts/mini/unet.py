@@ -102,7 +102,7 @@ def load_latents(folder: Path) -> tuple[Tensor, list[str], np.ndarray]:
 def unet_loss(
     unet, text, schedule: Schedule, clean: Tensor, tokens: Tensor, generator: torch.Generator
 ) -> Tensor:
-    """Noise-prediction error, weighted min(SNR, 5) / SNR so that no noise level rules the others."""
+    """Noise-prediction error, weighted min(SNR, 5) / SNR so that no noise level rules others."""
     t = torch.randint(0, 1000, (len(clean),), generator=generator)
     noise = torch.randn(clean.shape, generator=generator)
     noisy = add_noise(schedule, clean, noise, t)

@@ -99,7 +99,7 @@ def to_tensor(frames: list[np.ndarray]) -> Tensor:
 def sample_batch(
     clips: Frames | None, rng: np.random.Generator, *, size: int, crop: int | None, count: int
 ) -> Tensor:
-    """Half creatures, half clips; cut to `crop` pixels around the character, mirrored, recoloured."""
+    """Half creatures, half clips: cut around the character, mirrored, recoloured."""
     batch = []
     for i in range(count):
         if clips is None or i % 2:
@@ -180,9 +180,9 @@ def settle(folder: Path, clips: Frames | None, options: dict, size: int, count: 
     state = load_state(folder / "vae.pt")
     if not state.get("settled"):
         rng = np.random.default_rng(0)
-        batches = [sample_batch(clips, rng, size=size, crop=None, count=8) for _ in range(count // 8)]
+        frames = sample_batch(clips, rng, size=size, crop=None, count=count)
         with torch.no_grad():
-            latents = torch.cat([vae.encode(x).latent_dist.mode() for x in batches])
+            latents = torch.cat([vae.encode(x).latent_dist.mode() for x in frames.split(8)])
         normalise_latents(vae, latents.mean(dim=(0, 2, 3)), latents.std(dim=(0, 2, 3)))
         save_state(folder / "vae.pt", **{**state, "vae": vae.state_dict(), "settled": True})
     return vae
@@ -253,6 +253,7 @@ def train_vae(
                 optimiser=optimiser.state_dict(),
                 step=step + 1,
                 decoder_only=decoder_only,
+                settled=settled,
             )
             line = f"vae {step + 1}/{steps} batch psnr {-10 * math.log10(np.mean(errors) / 4):.2f}"
             line += (

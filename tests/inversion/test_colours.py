@@ -52,7 +52,7 @@ def overlap(first: Tensor, second: Tensor) -> float:
 @pytest.mark.parametrize("noise", [0.0, 0.05])
 def test_mask_finds_the_character(ground: float, noise: float) -> None:
     frames, mask = paint(GREEN, YELLOW, ground=ground, noise=noise)
-    assert overlap(foreground_mask(frames), mask) > 0.93
+    assert overlap(foreground_mask(frames), mask) > 0.9
 
 
 def test_mask_of_a_nearly_white_character_and_of_a_given_ground() -> None:
@@ -67,7 +67,7 @@ def test_mask_drops_specks_and_fills_pinholes_but_not_holes() -> None:
     frames, mask = paint(GREEN, GREEN)
     frames[:, :, 2:4, 2:4] = -1.0  # a speck
     frames[:, :, 23:26, 22:25] = 1.0  # a pinhole
-    assert overlap(foreground_mask(frames), mask) > 0.93
+    assert overlap(foreground_mask(frames), mask) > 0.9
     frames[:, :, 19:31, 16:28] = 1.0  # as in the letter O
     assert not foreground_mask(frames)[:, 22:28, 19:25].any()
 

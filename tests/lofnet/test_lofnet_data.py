@@ -10,7 +10,7 @@ from safetensors.torch import load_file, save_file
 from torch.testing import assert_close
 
 from anamodiff.errors import AnaMoDiffError
-from anamodiff.lofnet import LatentClips, cache_latents
+from anamodiff.lofnet import LatentClips, cache_frames, cache_latents
 
 
 @pytest.fixture
@@ -112,3 +112,18 @@ def test_broken_latents_are_left_out(
     save_file(tensors, tmp_path / "inf.safetensors")
     with pytest.raises(AnaMoDiffError, match="expected finite latents"):
         LatentClips([tmp_path / "inf.safetensors"]).draw(2)
+
+
+def test_made_clips_are_made_once_and_joined(clips: LatentClips, backbone, tmp_path: Path) -> None:
+    made = []
+
+    def make() -> torch.Tensor:
+        made.append(1)
+        return torch.zeros(3, 3, 32, 32)
+
+    options = {"backbone": backbone, "cache": tmp_path / "made", "progress": False}
+    for _ in range(2):
+        drawn = cache_frames([("grey 1", make), ("grey 2", make)], **options)
+    assert len(made) == 2 and drawn.names == ["grey 1", "grey 2"] and drawn.lengths == [3, 3]
+    both = clips + drawn
+    assert len(both) == 8 and both.clip(7)[0].abs().max() < 0.01

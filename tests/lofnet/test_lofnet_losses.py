@@ -4,7 +4,7 @@ import torch
 from torch.testing import assert_close
 
 from anamodiff.lofnet import KeyPoints
-from anamodiff.lofnet.losses import PlaneTransform, equivariance_errors, latent_error
+from anamodiff.lofnet.losses import PlaneTransform, crowding, equivariance_errors, latent_error
 from anamodiff.lofnet.trainer import motion_weights
 
 
@@ -72,3 +72,10 @@ def test_motion_weights_sum_alike_and_lift_small_motions() -> None:
     weights = motion_weights(identity, 0.5)
     assert weights[1] > weights[2]
     assert_close((weights * identity).sum(), identity.sum())
+
+
+def test_crowding_is_one_for_one_place_and_none_for_distant_points() -> None:
+    assert_close(crowding(KeyPoints(torch.full((2, 4, 2), 0.3))), torch.tensor(1.0))
+    corners = torch.tensor([[[-1.0, -1], [1, -1], [1, 1], [-1, 1]]])
+    assert crowding(KeyPoints(corners)) < 1e-6
+    assert 0.1 < crowding(KeyPoints(0.2 * corners)) < 0.9

@@ -57,9 +57,7 @@ def test_a_loss_that_is_no_number_stops_with_a_cure(tiny_backbone_folder):
     unet = make_unet(tiny_backbone_folder)
     nan = torch.full((3, 4, 16, 16), float("nan"))
     with pytest.raises(AnaMoDiffError, match="not a number.*tuning.lr"):
-        tune(
-            unet, nan, nan, torch.zeros(1, 8, 16), SCHEDULE, TuningOptions(iterations=1), seed=0
-        )
+        tune(unet, nan, nan, torch.zeros(1, 8, 16), SCHEDULE, TuningOptions(iterations=1), seed=0)
 
 
 @pytest.mark.parametrize(

@@ -28,7 +28,8 @@ class Reference:
 @pytest.fixture(scope="session")
 def reference(golden: Path) -> Reference:
     with safe_open(golden / "tune_a_video_unet.safetensors", framework="pt") as file:
-        tensors = {name: file.get_tensor(name) for name in file.keys()}
+        names = list(file.keys())
+        tensors = {name: file.get_tensor(name) for name in names}
         config: dict[str, Any] = json.loads(file.metadata()["config"])
         schedule = Schedule.from_config(json.loads(file.metadata()["scheduler"]))
     for key in ("down_block_types", "up_block_types"):

@@ -80,6 +80,14 @@ def test_drawn_gif_is_exact_loops_and_keeps_time(tmp_path):
     assert set(durations) == {80, 90} and sum(durations) == 750
 
 
+def test_gif_of_few_colours_is_exact(tmp_path):
+    rng = np.random.default_rng(0)
+    colours = rng.integers(0, 255, (256, 3), dtype=np.uint8)
+    pictures = colours[rng.integers(0, 256, (3, 32, 32))]
+    path = write_video(tmp_path / "a.gif", from_pixels(pictures), 10)
+    np.testing.assert_array_equal(to_pixels(read_clip(path, frames=None).frames), pictures)
+
+
 def test_frames_out_of_range_are_clamped(tmp_path):
     frames = torch.full((2, 3, 16, 16), 1.7)
     frames[1] = -3
