@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import copy
-import shutil
-import tempfile
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
@@ -20,7 +18,7 @@ from anamodiff.letterbox import from_pixels
 from anamodiff.lofnet import LOFNet, adapt_points
 from anamodiff.progress import bar, timed
 from anamodiff.result import Result, write_result
-from anamodiff.runfolder import RunFolder, is_video
+from anamodiff.runfolder import OUTPUTS, RunFolder, is_video
 from anamodiff.scene import Scene
 from anamodiff.tuning import TuningOptions
 from anamodiff.tuning import tune as tune_unet
@@ -107,23 +105,21 @@ class MotionTransfer:
         }  # fmt: skip
         _check_prompt(prompt)
         clips = self._read(source, driving, frames)
+        start = _start(start_frame, clips[0])
         name = f"{Path(source).stem}-{Path(driving).stem}"
         run = RunFolder.open(output, name, settings, resume=resume)
-        try:
-            return self._tune(run, clips, prompt, seed, start_frame, options, progress)
-        except KeyboardInterrupt as stop:
-            stop.run = run.path
-            raise
+        with run.named_on_stop():
+            return self._tune(run, clips, prompt, seed, start, options, progress)
 
     def _tune(
         self, run: RunFolder, clips: tuple[Clip, Clip], prompt: str, seed: int,
-        start_frame: str | int, options: TuningOptions, progress: bool,
+        start: int, options: TuningOptions, progress: bool,
     ) -> Path:  # fmt: skip
         if (run.path / WEIGHTS).is_dir():  # resumed after tuning was done
             return run.path
         timings: dict[str, float] = {}
         with timed(timings, "warp"):
-            scene = self.warp(*clips, start=_start(start_frame, clips[0]))
+            scene = self.warp(*clips, start=start)
             scene.save(run.path / SCENE)
         with timed(timings, "tuning"):
             unet = self._inflate(options)
@@ -172,6 +168,17 @@ class MotionTransfer:
         """Section 3.5 on a tuned run folder: invert, warp the noise, denoise, match colours."""
         options = self._options(GenerationOptions, generation, "generation")
         folder = RunFolder.load(run)
+        with folder.named_on_stop():
+            return self._generate(folder, output, seed, options, progress)
+
+    def _generate(
+        self,
+        folder: RunFolder,
+        output: str | Path | None,
+        seed: int | None,
+        options: GenerationOptions,
+        progress: bool,
+    ) -> Result:
         settings, timings = folder.settings, {}
         seed = settings["seed"] if seed is None else seed
         scene = Scene.load(folder.path / SCENE)
@@ -334,17 +341,11 @@ def demo(*, output: str | Path | None = None, seed: int = 0, **settings: Any) ->
     pair = creatures.draw_pair(
         DEMO_PAIR, source_species="turtle", driving_species="rhino", motion="jump"
     )
-    folder = Path(tempfile.mkdtemp(prefix="anamodiff-demo-"))
-    try:
-        clips = {"turtle": pair.source, "rhino": pair.driving}
-        for name, drawn in clips.items():
-            write_video(folder / f"{name}.gif", from_pixels(drawn.frames), drawn.fps)
-        source, driving = (folder / f"{name}.gif" for name in clips)
-        return transfer(
-            source, driving, prompt=pair.source_caption, output=output, seed=seed, **settings
-        )
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
+    folder = OUTPUTS / "demo"
+    clips = {folder / "turtle.gif": pair.source, folder / "rhino.gif": pair.driving}
+    for path, drawn in clips.items():
+        write_video(path, from_pixels(drawn.frames), drawn.fps)
+    return transfer(*clips, prompt=pair.source_caption, output=output, seed=seed, **settings)
 
 
 def _start(start_frame: str | int, source: Clip) -> int:

@@ -7,6 +7,8 @@ import os
 import platform
 import resource
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -75,6 +77,15 @@ class RunFolder:
     def record(self) -> dict[str, Any]:
         path = self.path / RECORD
         return json.loads(path.read_text()) if path.is_file() else {}
+
+    @contextmanager
+    def named_on_stop(self) -> Iterator[None]:
+        """Leave the folder on a KeyboardInterrupt, as `run`: the message says how to go on."""
+        try:
+            yield
+        except KeyboardInterrupt as stop:
+            stop.run = self.path
+            raise
 
     def note(self, **facts: Any) -> None:
         """Add facts to `run.json`; dictionaries are merged."""
