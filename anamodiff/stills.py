@@ -28,7 +28,16 @@ SHORTEST_STRIP = 3
 #: Browsers show frames of 10 ms and less, 0 included, for 100 ms.
 SHORTEST_FRAME, BROWSER_FRAME = 0.011, 0.1
 
-_DAMAGE = (OSError, SyntaxError, ValueError, IndexError, EOFError, struct.error, zlib.error)
+_DAMAGE = (
+    OSError,
+    SyntaxError,
+    ValueError,
+    IndexError,
+    EOFError,
+    struct.error,
+    zlib.error,
+    Image.DecompressionBombError,
+)
 
 
 def open_pictures(path: Path, role: str) -> Reel | None:

@@ -94,19 +94,20 @@ def match_histograms(
     own, wanted = lab[mask], reference_lab[reference_mask.cpu().numpy()]
     if min(len(own), len(wanted)) < MIN_PIXELS:
         return frames
-    wanted = _limit_gain(own, wanted)
+    weight = _inner_weight(mask)[mask]
+    wanted = _limit_gain(own[weight >= np.median(weight)], wanted)
     moved = _match_channels(_match_moments(own, wanted), wanted)
-    weight = _inner_weight(mask)[mask][:, None]
-    lab[mask] = own + weight * (moved - own)
+    lab[mask] = own + weight[:, None] * (moved - own)
     matched = _to_rgb(lab).to(frames.device, frames.dtype)
     outside = frames if ground == "keep" else ground_colour(reference).to(frames).view(1, 3, 1, 1)
     return torch.where(frames_mask[:, None].to(frames.device), matched, outside)
 
 
 def _limit_gain(own: Array, wanted: Array) -> Array:
-    """Draw `wanted` (m 3) together where `own` (n 3) is far more even.
+    """Draw `wanted` (m 3) together if `own` (n 3) is far more even.
 
-    Otherwise the noise of an even colour would be torn apart to fill a wide histogram.
+    Otherwise the noise of an even colour would be torn apart to fill a wide histogram. `own` is
+    taken well inside the character, because its edges are never even.
     """
     spread, wanted_spread = (float(colours.std(0).max()) for colours in (own, wanted))
     mean = wanted.mean(0)

@@ -1,8 +1,8 @@
 """The latent optical flow network: key points, flows on latents, adaptation, training."""
 
 from anamodiff.lofnet.adapt import adapt_points, hull_area
-from anamodiff.lofnet.cache import cache_frames, cache_latents
-from anamodiff.lofnet.data import LatentClips
+from anamodiff.lofnet.clips import LatentClips
+from anamodiff.lofnet.data import cache_frames, cache_latents
 from anamodiff.lofnet.flow import DenseMotion, Motion
 from anamodiff.lofnet.keypoints import KeypointDetector, KeyPoints
 from anamodiff.lofnet.model import LOFNet, build_lofnet, mini_config

@@ -139,7 +139,7 @@ def mini_config(
             "single_jacobian_map": True,
         },
         "dense_motion": {
-            "block_expansion": 32,
+            "block_expansion": 16,
             "num_blocks": 4,
             "max_features": 256,
             "num_kp": num_kp,

@@ -10,7 +10,7 @@ import torch
 from einops import rearrange
 from torch import Tensor
 
-from anamodiff.lofnet.data import LatentClips, Pairs
+from anamodiff.lofnet.clips import LatentClips, Pairs
 from anamodiff.lofnet.keypoints import KeyPoints
 from anamodiff.lofnet.losses import latent_error
 from anamodiff.lofnet.model import LOFNet

@@ -9,8 +9,8 @@ import torch
 from tqdm import tqdm
 
 from anamodiff.errors import AnaMoDiffError
-from anamodiff.lofnet.cache import cache_latents
-from anamodiff.lofnet.data import LatentClips
+from anamodiff.lofnet.clips import LatentClips
+from anamodiff.lofnet.data import cache_latents
 from anamodiff.lofnet.model import LOFNet, build_lofnet, mini_config
 from anamodiff.lofnet.report import Journal, draw_progress, measure
 from anamodiff.lofnet.trainer import CHECKPOINT_FILE, Trainer, TrainOptions

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from anamodiff.errors import AnaMoDiffError
-from anamodiff.lofnet.data import LatentClips, Pairs
+from anamodiff.lofnet.clips import LatentClips, Pairs
 from anamodiff.lofnet.keypoints import KeyPoints
 from anamodiff.lofnet.losses import PlaneTransform, crowding, equivariance_errors, latent_error
 from anamodiff.lofnet.model import LOFNet
@@ -36,8 +36,9 @@ class TrainOptions:
         detector_lr: the detector's own; 0 freezes it, ``None`` is `lr`.
         schedule: ``cosine`` falls to a fiftieth over the whole run, ``constant`` stays.
         warmup: steps over which the rate rises to its full height.
-        equivariance: weight of both equivariance losses (FOMM: 10); 0 for a detector that has
-            learnt it already.
+        equivariance: weight of both equivariance losses. FOMM has 10 beside a perceptual loss
+            near 100; beside a latent error below one, 10 would outweigh the reconstruction. 0 for
+            a detector that has learnt it already.
         separation: weight of the penalty on key points that sit on one another.
         balance: 0 counts every pair's error as it is, 1 divides it by the pair's motion, so that
             small motions weigh as much as large ones.
@@ -57,7 +58,7 @@ class TrainOptions:
     detector_lr: float | None = None
     schedule: Literal["cosine", "constant"] = "cosine"
     warmup: int = 200
-    equivariance: float = 10.0
+    equivariance: float = 2.0
     separation: float = 0.5
     balance: float = 0.0
     average: float = 0.999

@@ -50,12 +50,11 @@ def unet() -> UNet3D:
     return inflate(flat.eval())
 
 
-@pytest.mark.parametrize("prediction", ["epsilon", "v_prediction"])
-def test_invert_then_sample_returns(unet: UNet3D, prediction: str) -> None:
-    schedule = Schedule.from_config(STABLE_DIFFUSION | {"prediction_type": prediction})
+def test_invert_then_sample_returns(unet: UNet3D) -> None:
+    schedule = Schedule.from_config(STABLE_DIFFUSION)
     clip, text = randn(1, 4, 3, 8, 8), randn(1, 5, 12, seed=1)
-    noise = ddim_invert(unet, clip, embedding=text, schedule=schedule, steps=20)
-    back = sample(unet, noise, embedding=text, schedule=schedule, steps=20)
+    noise = ddim_invert(unet, clip, embedding=text, schedule=schedule, steps=10)
+    back = sample(unet, noise, embedding=text, schedule=schedule, steps=10)
     assert (noise - clip).square().mean() > 0.1
     assert (back - clip).square().mean() < 0.01 * clip.square().mean()
 

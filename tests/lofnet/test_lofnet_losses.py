@@ -78,4 +78,4 @@ def test_crowding_is_one_for_one_place_and_none_for_distant_points() -> None:
     assert_close(crowding(KeyPoints(torch.full((2, 4, 2), 0.3))), torch.tensor(1.0))
     corners = torch.tensor([[[-1.0, -1], [1, -1], [1, 1], [-1, 1]]])
     assert crowding(KeyPoints(corners)) < 1e-6
-    assert 0.1 < crowding(KeyPoints(0.2 * corners)) < 0.9
+    assert 0.1 < crowding(KeyPoints(0.1 * corners)) < 0.9
