@@ -97,12 +97,18 @@ def to_tensor(frames: list[np.ndarray]) -> Tensor:
 
 
 def sample_batch(
-    clips: Frames | None, rng: np.random.Generator, *, size: int, crop: int | None, count: int
+    clips: Frames | None,
+    rng: np.random.Generator,
+    *,
+    size: int,
+    crop: int | None,
+    count: int,
+    creatures: float = 0.5,
 ) -> Tensor:
-    """Half creatures, half clips: cut around the character, mirrored, recoloured."""
+    """A share of creatures, the rest clips: cut around the character, mirrored, recoloured."""
     batch = []
-    for i in range(count):
-        if clips is None or i % 2:
+    for _ in range(count):
+        if clips is None or rng.random() < creatures:
             frame = draw_creature(int(rng.integers(2**31)), size)[0][0]
         else:
             frame = np.asarray(clips.pixels[rng.integers(len(clips.pixels))])
@@ -128,20 +134,26 @@ def move(x: Tensor, theta: Tensor) -> Tensor:
     return F.grid_sample(x, grid, padding_mode="border", align_corners=False)
 
 
-def vae_loss(vae, x: Tensor, generator: torch.Generator, kl_weight: float) -> tuple[Tensor, Tensor]:
-    """Loss and plain squared error; the first half of the batch is decoded from moved latents."""
+def vae_loss(
+    vae, x: Tensor, generator: torch.Generator, *, kl_weight: float, square: float, moved: float
+) -> tuple[Tensor, Tensor]:
+    """Loss and plain squared error; the first `moved` share is decoded from moved latents.
+
+    `square` weighs the squared error against the absolute one: more of it lifts PSNR, which edges
+    decide, less of it keeps flat colours true.
+    """
     with torch.set_grad_enabled(vae.encoder.conv_in.weight.requires_grad):
         posterior = vae.encode(x).latent_dist
     noise = torch.randn(posterior.mean.shape, generator=generator)
     latents = posterior.mean + posterior.std * noise
-    half = len(x) // 2
+    half = round(len(x) * moved)
     theta = random_move(half, generator)
     latents = torch.cat([move(latents[:half], theta), latents[half:]])
     target = torch.cat([move(x[:half], theta), x[half:]])
     error = vae.decode(latents).sample - target
     kl = 0.5 * (posterior.mean**2 + posterior.var - 1 - posterior.logvar).mean()
     plain = error[half:].pow(2).mean().detach()
-    return error.abs().mean() + 4 * error.pow(2).mean() + kl_weight * kl, plain
+    return error.abs().mean() + square * error.pow(2).mean() + kl_weight * kl, plain
 
 
 @torch.no_grad()
@@ -206,6 +218,9 @@ def train_vae(
     crop: int,
     lr: float,
     kl_weight: float,
+    square: float,
+    moved: float,
+    creatures: float,
     seed: int,
     decoder_only: bool = False,
     save_every: int = 200,
@@ -239,8 +254,10 @@ def train_vae(
             group["lr"] = lr * cosine(step, steps, warmup=50)
         whole = step % 4 == 3  # a quarter of the steps sees whole frames, at the same cost
         count = max(2, batch * crop**2 // size**2) if whole else batch
-        x = sample_batch(clips, rng, size=size, crop=None if whole else crop, count=count)
-        loss, plain = vae_loss(vae, x, generator, kl_weight)
+        x = sample_batch(
+            clips, rng, size=size, crop=None if whole else crop, count=count, creatures=creatures
+        )
+        loss, plain = vae_loss(vae, x, generator, kl_weight=kl_weight, square=square, moved=moved)
         optimiser.zero_grad(set_to_none=True)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(parameters, 1.0)

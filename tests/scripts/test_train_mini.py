@@ -10,8 +10,10 @@ ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "scripts"))
 
 SIZE = 32
-VAE = {"size": SIZE, "channels": [8, 8, 8], "latent_channels": 4, "layers": 1, "batch": 4,
-       "crop": 16, "lr": 1e-3, "kl_weight": 1e-5, "seed": 0}  # fmt: skip
+VAE = {
+    "size": SIZE, "channels": [8, 8, 8], "latent_channels": 4, "layers": 1, "batch": 4, "crop": 16,
+    "lr": 1e-3, "kl_weight": 1e-5, "square": 4.0, "moved": 0.5, "creatures": 0.5, "seed": 0,
+}  # fmt: skip
 
 
 def vae_weights(folder: Path, *steps: int) -> dict:

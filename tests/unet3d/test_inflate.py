@@ -8,7 +8,7 @@ from einops import rearrange
 from anamodiff.errors import AnaMoDiffError
 from anamodiff.unet3d import add_lora, inflate, trainable_parameters
 from anamodiff.unet3d.attention import sparse_causal_attention, temporal_attention
-from anamodiff.unet3d.blocks import clip_group_norm
+from anamodiff.unet3d.blocks import VideoResnetBlock, clip_group_norm
 
 MODES = ["pooled", "per_frame"]
 
@@ -51,6 +51,17 @@ def test_pooled_norm_is_the_norm_of_the_whole_clip(randn) -> None:
     folded = rearrange(clip, "b c f h w -> (b f) c h w")
     got = rearrange(clip_group_norm(norm, folded, 2), "(b f) c h w -> b c f h w", b=2)
     torch.testing.assert_close(got, norm(clip), atol=1e-5, rtol=1e-4)
+
+
+@torch.no_grad()
+def test_only_pooled_residual_blocks_mix_frames(unet2d, randn) -> None:
+    block = unet2d().mid_block.resnets[0]
+    hidden, time = randn(6, 16, 4, 4), randn(2, 32)
+    hidden[1] *= 5
+    expected = block(hidden, time.repeat_interleave(3, dim=0))
+    per_frame, pooled = (VideoResnetBlock(block, mode)(hidden, time) for mode in MODES[::-1])
+    torch.testing.assert_close(per_frame, expected)
+    assert (pooled - expected).abs().max() > 1e-2
 
 
 def test_weights_are_taken_over_not_copied(unet2d) -> None:
