@@ -1,6 +1,6 @@
 """Transfer a set of pairs, print figures, and draw a contact sheet of each to look at.
 
-    python scripts/look.py OUTPUT [--pairs creatures bench real] [--clips FOLDER] [SETTING=VALUE]
+    python scripts/look.py OUTPUT [--pairs creatures|bench|real]... [--clips FOLDER] [SETTING=VALUE]
 
 For every pair a sheet `OUTPUT/NAME.png` (source, driving, truth where it is known, warped
 intermediate, result) and a line: foreground IoU with the truth for the source held still, the bare
@@ -109,9 +109,9 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("output", type=Path)
-    parser.add_argument("--pairs", nargs="+", default=["creatures"])
+    parser.add_argument("--pairs", choices=("creatures", "bench", "real"), action="append")
     parser.add_argument("--clips", type=Path, help="folder with bench/ and real/")
-    parser.add_argument("--only", nargs="+", help="names of pairs")
+    parser.add_argument("--only", metavar="NAME", action="append", help="one pair; may be repeated")
     arguments, overrides = parser.parse_known_args()
     given = ["source=x", "driving=x", "prompt=x", *overrides]
     settings = config.plain(config.compose("transfer", given))
@@ -119,12 +119,13 @@ def main() -> None:
         settings.pop(key)
     models = {key: settings.pop(key) for key in ("backbone", "lofnet", "device", "precision")}
     mover = MotionTransfer.load(**models)
+    chosen = arguments.pairs or ["creatures"]
     tasks: list[Task] = []
-    if "creatures" in arguments.pairs:
+    if "creatures" in chosen:
         tasks += drawn_tasks(arguments.output)
-    if "bench" in arguments.pairs:
+    if "bench" in chosen:
         tasks += clip_tasks(arguments.clips, mover.backbone.image_size)
-    if "real" in arguments.pairs:
+    if "real" in chosen:
         tasks += real_tasks(arguments.clips)
     for task in tasks:
         if not arguments.only or task.name in arguments.only:
