@@ -201,3 +201,16 @@ def test_the_backbone_s_own_settings_are_used_where_nothing_is_given(
     run = mover.tune(*drawn_clips, output=tmp_path / "run", **own)
     tuning = RunFolder.load(run).settings["tuning"]
     assert (tuning["iterations"], tuning["rank"], tuning["noise_min"]) == (2, 5, 850)
+
+
+def test_demo_draws_its_clips_and_resumes(tiny_backbone_folder, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    settings = {k: v for k, v in QUICK.items() if k != "prompt"} | {"generation": SAMPLING}
+    made = anamodiff.demo(backbone=tiny_backbone_folder, device="cpu", **settings)
+    assert made.run.name == "turtle-rhino"
+    clips = {path.name for path in (tmp_path / "outputs" / "demo").iterdir()}
+    assert clips == {"turtle.gif", "rhino.gif"}
+    assert RunFolder.load(made.run).settings["prompt"] == "a green turtle"
+    again = anamodiff.demo(backbone=tiny_backbone_folder, device="cpu", resume=True, **settings)
+    assert again.run == made.run
+    assert torch.equal(again.frames, made.frames)
