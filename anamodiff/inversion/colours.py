@@ -91,13 +91,14 @@ def match_histograms(
     reference_mask = _mask_of(reference, reference_mask, "reference")
     mask = frames_mask.cpu().numpy()
     lab, reference_lab = _to_lab(frames), _to_lab(reference)
-    own, wanted = lab[mask], reference_lab[reference_mask.cpu().numpy()]
+    # Smoothed colours say how far to move, so that grain is moved along and not stretched.
+    own, wanted = _smooth(lab)[mask], reference_lab[reference_mask.cpu().numpy()]
     if min(len(own), len(wanted)) < MIN_PIXELS:
         return frames
     weight = _inner_weight(mask)[mask]
     wanted = _limit_gain(own[weight >= np.median(weight)], wanted)
     moved = _match_channels(_match_moments(own, wanted), wanted)
-    lab[mask] = own + weight[:, None] * (moved - own)
+    lab[mask] += weight[:, None] * (moved - own)
     matched = _to_rgb(lab).to(frames.device, frames.dtype)
     outside = frames if ground == "keep" else ground_colour(reference).to(frames).view(1, 3, 1, 1)
     return torch.where(frames_mask[:, None].to(frames.device), matched, outside)
@@ -160,6 +161,11 @@ def _distribution(values: Array, edges: NDArray) -> NDArray:
     counts = cv2.GaussianBlur(counts[None], (0, 0), sigma, borderType=cv2.BORDER_CONSTANT)[0]
     counts += 1e-9 * len(values)  # without plateaus it can be inverted
     return np.concatenate([[0.0], np.cumsum(counts) / counts.sum()])
+
+
+def _smooth(lab: Array) -> Array:
+    """Frames f h w c without grain, but with their edges."""
+    return np.stack([cv2.bilateralFilter(x, 5, 5 * JUST_VISIBLE, 2.0) for x in lab])
 
 
 def _inner_weight(mask: Mask) -> Array:

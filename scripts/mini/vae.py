@@ -146,7 +146,7 @@ def vae_loss(
         posterior = vae.encode(x).latent_dist
     noise = torch.randn(posterior.mean.shape, generator=generator)
     latents = posterior.mean + posterior.std * noise
-    half = round(len(x) * moved)
+    half = max(1, round(len(x) * moved))
     theta = random_move(half, generator)
     latents = torch.cat([move(latents[:half], theta), latents[half:]])
     target = torch.cat([move(x[:half], theta), x[half:]])
