@@ -2,6 +2,7 @@
 
 Stages, in this order; each goes on where a kill left it:
 
+  start     optional: begin with the weights of an exported backbone (`start.folder`)
   vae       the autoencoder
   latents   its latents of all training frames
   unet      UNet and text encoder on those latents
@@ -27,7 +28,7 @@ from mini import data, export, unet, vae  # noqa: E402
 
 from anamodiff.config import plain  # noqa: E402
 
-STAGES = ("vae", "latents", "unet", "decoder", "export", "sheet")
+STAGES = ("start", "vae", "latents", "unet", "decoder", "export", "sheet")
 
 
 def settings(overrides: list[str]) -> dict:
@@ -57,7 +58,9 @@ def run(stage: str, config: dict) -> None:
     clips = None
     if config["manifest"] and stage in ("vae", "latents", "decoder"):
         clips = data.load_clips(Path(config["manifest"]), folder, size)
-    if stage == "vae":
+    if stage == "start":
+        export.start_from(Path(config["start"]["folder"]), folder)
+    elif stage == "vae":
         vae.train_vae(folder, clips, size=size, seed=config["seed"], **config["vae"])
     elif stage == "decoder":
         both = {**config["vae"], **config["decoder"]}

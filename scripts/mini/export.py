@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from . import unet, vae
-from .checkpoint import load_state
+from .checkpoint import load_state, save_state
 
 
 def export(folder: Path, target: Path, config: dict) -> None:
@@ -23,6 +23,30 @@ def export(folder: Path, target: Path, config: dict) -> None:
     unet.save_unet(*built, target)
     total = sum(path.stat().st_size for path in target.rglob("*") if path.is_file())
     print(f"{target}: {total / 2**20:.1f} MB")
+
+
+def start_from(source: Path, folder: Path) -> None:
+    """Begin with the weights of an exported backbone, in a folder without states.
+
+    Its latents stay: the decoder, UNet and text encoder can be trained on.
+    """
+    from anamodiff.backbone import Backbone
+
+    if any(folder.glob("*.pt")):
+        raise SystemExit(f"expected a folder without states, got {folder}: name another")
+    backbone = Backbone.load(source, device="cpu", precision="fp32")
+    backbone.tokenizer.save_pretrained(folder / "tokenizer")
+    fresh = {"optimiser": {}, "step": 0}
+    save_state(
+        folder / "vae.pt", vae=backbone.vae.state_dict(), decoder_only=True, settled=True, **fresh
+    )
+    save_state(
+        folder / "unet.pt",
+        unet=backbone.unet.state_dict(),
+        text=backbone.text_encoder.state_dict(),
+        average=[*backbone.unet.parameters(), *backbone.text_encoder.parameters()],
+        **fresh,
+    )
 
 
 @torch.no_grad()

@@ -135,6 +135,15 @@ class Average:
             parameter.copy_(value)
 
 
+def _tokenizer(folder: Path, captions: list[str], length: int):
+    """The tokenizer that this training began with: other captions would change its tokens."""
+    from transformers import CLIPTokenizer
+
+    if not folder.is_dir():
+        build_tokenizer(sorted(set(captions)), length).save_pretrained(folder)
+    return CLIPTokenizer.from_pretrained(folder)
+
+
 def train_unet(
     folder: Path, latents_folder: Path, *, channels: list[int], heads: list[int], layers: int,
     width: int, text_layers: int, length: int, size: int, steps: int, batch: int, lr: float,
@@ -143,7 +152,7 @@ def train_unet(
     """Train or go on training; returns (tokenizer, text encoder, UNet) with averaged weights."""
     latents, captions, weights = load_latents(latents_folder)
     torch.manual_seed(seed)
-    tokenizer = build_tokenizer(sorted(set(captions)), length)
+    tokenizer = _tokenizer(folder / "tokenizer", captions, length)
     text = build_text_encoder(tokenizer, width=width, layers=text_layers, heads=width // 32)
     unet = build_unet(channels, heads, layers, width, size)
     parameters = [*unet.parameters(), *text.parameters()]
@@ -154,7 +163,8 @@ def train_unet(
     if state is not None:
         unet.load_state_dict(state["unet"])
         text.load_state_dict(state["text"])
-        optimiser.load_state_dict(state["optimiser"])
+        if state["optimiser"]:
+            optimiser.load_state_dict(state["optimiser"])
         average.values, average.updates, start = state["average"], state["step"], state["step"]
     began, losses = time.time(), []
     for step in range(start, steps):

@@ -243,7 +243,7 @@ def train_vae(
             return  # the decoder's own training has begun: this stage is over
         vae.load_state_dict(state["vae"])
         settled = state.get("settled", False)
-        if state["decoder_only"] == decoder_only:
+        if state["decoder_only"] == decoder_only and state["optimiser"]:
             optimiser.load_state_dict(state["optimiser"])
             start = state["step"]
     began, errors = time.time(), []

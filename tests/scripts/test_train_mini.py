@@ -83,6 +83,17 @@ def test_all_stages_end_in_a_backbone_that_loads(tmp_path):
     assert backbone.embed(["a turtle", "an unheard-of quokka"]).isfinite().all()
     assert (tmp_path / "mini" / "samples.png").is_file()
 
+    more = {**config, "folder": str(tmp_path / "more"), "start": {"folder": str(tmp_path / "mini")}}
+    more["export"] = {"folder": str(tmp_path / "again")}
+    for stage in ("start", "vae", "latents", "unet", "decoder", "export"):
+        run(stage, more)
+    latents = [Backbone.load(tmp_path / name, device="cpu") for name in ("mini", "again")]
+    frame = torch.rand(1, 3, 32, 32) * 2 - 1
+    one, other = (backbone.encode(frame) for backbone in latents)
+    torch.testing.assert_close(one, other)  # training went on, on the same latents
+    with pytest.raises(SystemExit, match="without states"):
+        run("start", more)
+
 
 def test_captions_are_varied_but_keep_the_animal():
     import numpy as np
