@@ -83,7 +83,7 @@ KINDS: dict[str, Kind] = {
     "generation.steps": whole(1, 1000).or_null(),
     "generation.guidance": number().or_null(),
     "generation.negative_prompt": Kind("text", lambda value: isinstance(value, str)).or_null(),
-    "generation.noise_warp": choice("preserve", "paper", "bilinear").or_null(),
+    "generation.noise_warp": choice("nearest", "preserve", "paper", "bilinear").or_null(),
     "generation.noise_weight": share().or_null(),
     "generation.match_colours": SWITCH.or_null(),
     "network.*.block_expansion": whole(1),

@@ -13,7 +13,10 @@ from torch import Tensor
 
 from anamodiff.errors import AnaMoDiffError
 
-NoiseWarp = Literal["preserve", "paper", "bilinear"]
+#: Share of fresh noise beside the nearest cells: enough to part equal neighbours and seeds.
+NEAREST_FRESH = 0.1
+
+NoiseWarp = Literal["nearest", "preserve", "paper", "bilinear"]
 
 # A flow of the usual strength leaves a standard deviation of about 0.7; as much again of fresh
 # noise brings it back near one on the average (not at every place, hence `preserve`).
@@ -34,9 +37,14 @@ def identity_grid(
 
 
 def warp(
-    x: Tensor, flow: Tensor, *, align_corners: bool = True, padding_mode: str = "border"
+    x: Tensor,
+    flow: Tensor,
+    *,
+    align_corners: bool = True,
+    padding_mode: str = "border",
+    interpolation: str = "bilinear",
 ) -> Tensor:
-    """Sample `x` where `flow` says, bilinearly.
+    """Sample `x` where `flow` says, bilinearly unless `interpolation` is ``nearest``.
 
     Args:
         x: ``b c h w``, of any floating type; a batch of one serves every flow.
@@ -55,7 +63,7 @@ def warp(
     sampled = F.grid_sample(
         _match_batch(x, flow).to(dtype),
         flow.to(dtype),
-        mode="bilinear",
+        mode=interpolation,
         padding_mode=padding_mode,
         align_corners=align_corners,
     )
@@ -75,7 +83,7 @@ def warp_noise(
     noise: Tensor,
     flow: Tensor,
     *,
-    mode: NoiseWarp = "preserve",
+    mode: NoiseWarp = "nearest",
     generator: torch.Generator | None = None,
     weight: float = PAPER_NOISE_WEIGHT,
 ) -> Tensor:
@@ -86,7 +94,9 @@ def warp_noise(
     they leave, and adds exactly the missing part as independent noise; what comes from outside
     the frame is all new. Noise from DDIM inversion is not quite white: its neighbours agree a
     little and less is lost, so the agreement is measured and counted. ``paper`` adds `weight`
-    times fresh noise everywhere, ``bilinear`` adds nothing.
+    times fresh noise everywhere, ``bilinear`` adds nothing. ``nearest`` averages nothing: each
+    place takes the value of one cell, so variance stays, and a little fresh noise (`NEAREST_FRESH`)
+    parts neighbours that the flow has made equal. It keeps the character best.
 
     Args:
         noise: ``b c h w``; a batch of one serves every flow.
@@ -102,12 +112,17 @@ def warp_noise(
     """
     if mode == "bilinear":
         return warp(noise, flow)
+    if mode == "nearest":
+        moved = warp(noise, flow, interpolation="nearest")
+        fresh = moved.std() * _fresh_like(moved, generator)
+        return (1 - NEAREST_FRESH**2) ** 0.5 * moved + NEAREST_FRESH * fresh
     if mode == "paper":
         moved = warp(noise, flow)
         return moved + weight * _fresh_like(moved, generator)
     if mode != "preserve":
         raise AnaMoDiffError(
-            f"expected a noise warp of preserve, paper or bilinear, got {mode!r}: name one of them"
+            f"expected a noise warp of nearest, preserve, paper or bilinear, got {mode!r}: "
+            "name one of them"
         )
     moved = warp(noise, flow, padding_mode="zeros")
     missing = _missing_variance(noise, flow).to(moved.dtype)

@@ -245,7 +245,7 @@ def test_unknown_names_are_one_line_with_close_matches(override: str, line: str)
         ("start_frame=last", '--start-frame: expected "first" or a frame number from 0'),
         ("start_frame=-1", '--start-frame: expected "first" or a frame number from 0, got -1'),
         ("resume=maybe", "--resume: expected true or false, got 'maybe'"),
-        ("generation.noise_warp=x", "generation.noise_warp: expected one of preserve, paper"),
+        ("generation.noise_warp=x", "generation.noise_warp: expected one of nearest, preserve"),
     ],
 )
 def test_wrong_values_are_one_line(transfer: DictConfig, override: str, line: str) -> None:

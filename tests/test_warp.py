@@ -85,20 +85,33 @@ def test_preserved_noise_stays_standard(kind: str) -> None:
     generator = torch.Generator().manual_seed(1)
     noise = torch.randn(300, 4, SIZE, SIZE, generator=generator)
     flow = flow_of(kind).expand(300, -1, -1, -1)
-    moved = warp_noise(noise, flow, generator=generator)
+    moved = warp_noise(noise, flow, mode="preserve", generator=generator)
     assert abs(moved.mean()) < 0.01
     assert abs(moved.std() - 1) < 0.02
     # At every single place too, not only on the average over places.
     assert abs(moved.std(dim=(0, 1)) - 1).max() < 0.1
 
 
+def test_nearest_noise_is_moved_and_keeps_its_variance() -> None:
+    noise = torch.randn(1, 4, 16, 16)
+    flow = identity_grid(16, 16)[None] + torch.tensor([2 / 15, 0.0])  # one cell to the right
+    moved = warp_noise(noise, flow, mode="nearest")
+    both = torch.stack([moved[..., :-1].flatten(), noise[..., 1:].flatten()])
+    assert torch.corrcoef(both)[0, 1] > 0.985  # a tenth is fresh
+    between = flow + torch.tensor([0.9 / 15, 0.9 / 15])
+    moved = warp_noise(noise, between, mode="nearest")
+    torch.testing.assert_close(moved.std(), noise.std(), atol=0.05, rtol=0)
+
+
 def test_preserved_noise_follows_the_flow() -> None:
     generator = torch.Generator().manual_seed(2)
     noise = torch.randn(20, 4, SIZE, SIZE, generator=generator)
-    still = warp_noise(noise, flow_of("identity").expand(20, -1, -1, -1), generator=generator)
+    still = warp_noise(
+        noise, flow_of("identity").expand(20, -1, -1, -1), mode="preserve", generator=generator
+    )
     assert_close(still, noise, atol=0.02, rtol=0)
     flow = flow_of("half").expand(20, -1, -1, -1)
-    moved, plain = warp_noise(noise, flow, generator=generator), warp(noise, flow)
+    moved, plain = warp_noise(noise, flow, mode="preserve", generator=generator), warp(noise, flow)
     inner = (..., slice(0, -1), slice(0, -1))
     agreement = (moved[inner] * plain[inner]).mean() / plain[inner].square().mean()
     assert abs(agreement - 1) < 0.05
@@ -112,7 +125,7 @@ def test_preserve_does_not_blow_up_smooth_noise() -> None:
     smooth = smooth / smooth.std()
     for kind in ("half", "rotation", "zoom"):
         flow = flow_of(kind).expand(100, -1, -1, -1)
-        assert abs(warp_noise(smooth, flow, generator=generator).std() - 1) < 0.02
+        assert abs(warp_noise(smooth, flow, mode="preserve", generator=generator).std() - 1) < 0.02
 
 
 def test_other_modes() -> None:
@@ -124,8 +137,8 @@ def test_other_modes() -> None:
     assert abs(inner.std() - 0.5) < 0.02  # a quarter of the variance is left
     paper = warp_noise(noise, flow, mode="paper", weight=0.6, generator=generator)
     assert abs(paper[..., :-1, :-1].var() - (0.25 + 0.36)) < 0.02
-    with pytest.raises(AnaMoDiffError, match="preserve, paper or bilinear"):
-        warp_noise(noise, flow, mode="nearest")
+    with pytest.raises(AnaMoDiffError, match="nearest, preserve, paper or bilinear"):
+        warp_noise(noise, flow, mode="cubic")
 
 
 def test_same_generator_same_noise() -> None:

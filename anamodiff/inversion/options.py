@@ -20,7 +20,7 @@ class GenerationOptions:
     steps: int = 50
     guidance: float = 7.5
     negative_prompt: str = ""
-    noise_warp: NoiseWarp = "preserve"
+    noise_warp: NoiseWarp = "nearest"
     noise_weight: float = PAPER_NOISE_WEIGHT
     match_colours: bool = True
 
