@@ -11,12 +11,11 @@ Settings are those of configs/transfer.yaml, such as `tuning.iterations=50`.
 from __future__ import annotations
 
 import argparse
-import sys
+import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-import torch
 from torch import Tensor
 
 from anamodiff import config, creatures
@@ -65,8 +64,6 @@ def drawn_tasks(folder: Path) -> Iterator[Task]:
 
 
 def clip_tasks(clips: Path, size: int) -> Iterator[Task]:
-    import json
-
     for name in BENCH:
         pair = clips / "bench" / name
         caption = json.loads((pair / "meta.json").read_text())["source_caption"]
@@ -129,9 +126,8 @@ def main() -> None:
         tasks += real_tasks(arguments.clips)
     for task in tasks:
         if not arguments.only or task.name in arguments.only:
-            torch.manual_seed(0)
             print(look(mover, task, arguments.output, settings), flush=True)
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

@@ -23,15 +23,6 @@ class Frames:
     def clip(self, index: int) -> np.ndarray:
         return self.pixels[self.starts[index] : self.starts[index + 1]]
 
-    def draw_clip(self, rng: np.random.Generator) -> int:
-        """A random clip; species count by the root of their share, so that horses do not rule."""
-        return int(rng.choice(len(self.captions), p=self._weights()))
-
-    def _weights(self) -> np.ndarray:
-        names, where, counts = np.unique(self.species, return_inverse=True, return_counts=True)
-        weights = 1 / np.sqrt(counts[where])
-        return weights / weights.sum()
-
 
 def load_clips(manifest: Path, cache: Path, size: int) -> Frames:
     """Decode the clips of a manifest's `train` split once into one array on disk.
