@@ -59,7 +59,7 @@ def run(stage: str, config: dict) -> None:
     if config["manifest"] and stage in ("vae", "latents", "decoder"):
         clips = data.load_clips(Path(config["manifest"]), folder, size)
     if stage == "start":
-        export.start_from(Path(config["start"]["folder"]), folder)
+        export.start_from(Path(config["start"]["folder"]), folder, config)
     elif stage == "vae":
         vae.train_vae(folder, clips, size=size, seed=config["seed"], **config["vae"])
     elif stage == "decoder":

@@ -25,10 +25,12 @@ def export(folder: Path, target: Path, config: dict) -> None:
     print(f"{target}: {total / 2**20:.1f} MB")
 
 
-def start_from(source: Path, folder: Path) -> None:
+def start_from(source: Path, folder: Path, config: dict) -> None:
     """Begin with the weights of an exported backbone, in a folder without states.
 
-    Its latents stay: the decoder, UNet and text encoder can be trained on.
+    With `start.latents: keep` its latents stay, and the decoder, UNet and text encoder can be
+    trained on; with `anchor` the whole autoencoder can, held near them by `vae.anchor`. The new
+    autoencoder may have more layers than the old one: a fresh layer changes nothing.
     """
     from anamodiff.backbone import Backbone
 
@@ -36,9 +38,19 @@ def start_from(source: Path, folder: Path) -> None:
         raise SystemExit(f"expected a folder without states, got {folder}: name another")
     backbone = Backbone.load(source, device="cpu", precision="fp32")
     backbone.tokenizer.save_pretrained(folder / "tokenizer")
+    options = config["vae"]
+    grown = vae.build_vae(
+        options["channels"], options["latent_channels"], options["layers"], config["size"]
+    )
+    _, unexpected = grown.load_state_dict(backbone.vae.state_dict(), strict=False)
+    if unexpected:
+        raise SystemExit(f"expected vae.layers to hold those of {source}, got {options['layers']}")
+    keep = config["start"]["latents"] == "keep"
+    if not keep:
+        backbone.vae.save_pretrained(folder / "former", safe_serialization=True)
     fresh = {"optimiser": {}, "step": 0}
     save_state(
-        folder / "vae.pt", vae=backbone.vae.state_dict(), decoder_only=True, settled=True, **fresh
+        folder / "vae.pt", vae=grown.state_dict(), decoder_only=keep, settled=True, **fresh
     )
     save_state(
         folder / "unet.pt",

@@ -135,12 +135,14 @@ def move(x: Tensor, theta: Tensor) -> Tensor:
 
 
 def vae_loss(
-    vae, x: Tensor, generator: torch.Generator, *, kl_weight: float, square: float, moved: float
-) -> tuple[Tensor, Tensor]:
+    vae, x: Tensor, generator: torch.Generator, *, kl_weight: float, square: float, moved: float,
+    anchor: float = 0.0, former=None,
+) -> tuple[Tensor, Tensor]:  # fmt: skip
     """Loss and plain squared error; the first `moved` share is decoded from moved latents.
 
     `square` weighs the squared error against the absolute one: more of it lifts PSNR, which edges
-    decide, less of it keeps flat colours true.
+    decide, less of it keeps flat colours true. `anchor` weighs the squared distance to the latents
+    of the autoencoder `former`, for which a UNet was trained.
     """
     with torch.set_grad_enabled(vae.encoder.conv_in.weight.requires_grad):
         posterior = vae.encode(x).latent_dist
@@ -153,7 +155,12 @@ def vae_loss(
     error = vae.decode(latents).sample - target
     kl = 0.5 * (posterior.mean**2 + posterior.var - 1 - posterior.logvar).mean()
     plain = error[half:].pow(2).mean().detach()
-    return error.abs().mean() + square * error.pow(2).mean() + kl_weight * kl, plain
+    loss = error.abs().mean() + square * error.pow(2).mean() + kl_weight * kl
+    if former is not None:
+        with torch.no_grad():
+            before = former.encode(x).latent_dist.mean
+        loss = loss + anchor * (posterior.mean - before).pow(2).mean()
+    return loss, plain
 
 
 @torch.no_grad()
@@ -205,6 +212,15 @@ def held_out(size: int, count: int = 24) -> Tensor:
     return to_tensor([draw_creature(-(i + 1) % 2**31 + 2**31, size)[0][0] for i in range(count)])
 
 
+def _former(folder: Path):
+    """The autoencoder that stage `start` began with, or None where there was no such stage."""
+    if not (folder / "former").is_dir():
+        return None
+    from diffusers import AutoencoderKL
+
+    return AutoencoderKL.from_pretrained(folder / "former").requires_grad_(False).float().eval()
+
+
 def train_vae(
     folder: Path,
     clips: Frames | None,
@@ -222,13 +238,15 @@ def train_vae(
     moved: float,
     creatures: float,
     seed: int,
+    anchor: float = 0.0,
     decoder_only: bool = False,
     save_every: int = 200,
     stop_at: int | None = None,
 ) -> None:
     """Train or go on training; `decoder_only` keeps the latents as they are.
 
-    `stop_at` ends early, at a step where a state is saved, as a kill would.
+    `anchor` holds the latents near those of the weights that stage `start` began with. `stop_at`
+    ends early, at a step where a state is saved, as a kill would.
     """
     torch.manual_seed(seed)
     vae = build_vae(channels, latent_channels, layers, size)
@@ -246,6 +264,7 @@ def train_vae(
         if state["decoder_only"] == decoder_only and state["optimiser"]:
             optimiser.load_state_dict(state["optimiser"])
             start = state["step"]
+    former = _former(folder) if anchor and not decoder_only else None
     began, errors = time.time(), []
     for step in range(start, min(steps, stop_at or steps)):
         rng = np.random.default_rng([seed, step])
@@ -257,7 +276,10 @@ def train_vae(
         x = sample_batch(
             clips, rng, size=size, crop=None if whole else crop, count=count, creatures=creatures
         )
-        loss, plain = vae_loss(vae, x, generator, kl_weight=kl_weight, square=square, moved=moved)
+        loss, plain = vae_loss(
+            vae, x, generator, kl_weight=kl_weight, square=square, moved=moved, anchor=anchor,
+            former=former,
+        )  # fmt: skip
         optimiser.zero_grad(set_to_none=True)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(parameters, 1.0)
