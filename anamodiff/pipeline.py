@@ -123,7 +123,8 @@ class MotionTransfer:
             scene.save(run.path / SCENE)
         with timed(timings, "tuning"):
             unet = self._inflate(options)
-            add_lora(unet, rank=options.rank, generator=torch.Generator().manual_seed(seed))
+            generator = torch.Generator().manual_seed(seed)
+            add_lora(unet, rank=options.rank, layers=options.lora, generator=generator)
             with bar(progress, "tuning", options.iterations) as advance:
                 losses = tune_unet(
                     unet,

@@ -72,6 +72,7 @@ KINDS: dict[str, Kind] = {
     "tuning.iterations": whole(1).or_null(),
     "tuning.lr": number(above=0).or_null(),
     "tuning.rank": whole(1).or_null(),
+    "tuning.lora": choice("attention", "all").or_null(),
     "tuning.noise_min": whole(0, 999).or_null(),
     "tuning.noise_max": whole(1, 1000).or_null(),
     "tuning.source_noise_min": whole(0, 999).or_null(),

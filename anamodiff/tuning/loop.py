@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from anamodiff.diffusion import Schedule
 from anamodiff.errors import AnaMoDiffError
 from anamodiff.tuning.loss import NoisyClip, disentangled_loss
-from anamodiff.unet3d import trainable_parameters
+from anamodiff.unet3d import LoraLayers, trainable_parameters
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,6 +26,7 @@ class TuningOptions:
     iterations: int = 250
     lr: float = 5e-4
     rank: int = 16
+    lora: LoraLayers = "attention"
     source_noise_min: int = 0
     source_noise_max: int = 1000
     noise_min: int = 850

@@ -1,10 +1,17 @@
 """A two-dimensional Stable Diffusion UNet, inflated to clips, and its LoRA."""
 
-from anamodiff.unet3d.lora import add_lora, merge_lora, trainable_parameters, unmerge_lora
+from anamodiff.unet3d.lora import (
+    LoraLayers,
+    add_lora,
+    merge_lora,
+    trainable_parameters,
+    unmerge_lora,
+)
 from anamodiff.unet3d.model import UNet3D, UNet3DOutput, inflate
 from anamodiff.unet3d.weights import load_weights, save_weights
 
 __all__ = [
+    "LoraLayers",
     "UNet3D",
     "UNet3DOutput",
     "add_lora",

@@ -1,9 +1,10 @@
-"""LoRA on the spatial attentions of an inflated UNet, through peft."""
+"""LoRA on the spatial layers of an inflated UNet, through peft."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
+from typing import Literal, get_args
 
 import torch
 from peft import LoraConfig, inject_adapter_in_model
@@ -16,6 +17,9 @@ from anamodiff.unet3d.model import UNet3D
 ADAPTER = "default"
 ATTENTIONS = ("attn1", "attn2")
 PROJECTIONS = ("to_q", "to_k", "to_v", "to_out.0")
+# What `layers="all"` adds: convolutions of residual blocks, and what surrounds the attentions.
+OTHERS = ("conv1", "conv2", "proj_in", "proj_out", "ff.net.0.proj", "ff.net.2")
+LoraLayers = Literal["attention", "all"]
 LEVELS = {"down": "down_blocks.", "mid": "mid_block.", "up": "up_blocks."}
 
 
@@ -24,6 +28,7 @@ def add_lora(
     *,
     rank: int = 16,
     alpha: float | None = None,
+    layers: LoraLayers = "attention",
     targets: Sequence[str] = PROJECTIONS,
     blocks: Sequence[str] | None = None,
     generator: torch.Generator | None = None,
@@ -37,6 +42,9 @@ def add_lora(
         unet3d: an inflated UNet without LoRA.
         rank: the paper names none.
         alpha: the update is scaled by alpha / rank; `None` means rank, a scale of one.
+        layers: "attention" is the paper's; "all" adds the convolutions of residual blocks and the
+            feed-forward layers, for a UNet without attention at its finest level, whose details
+            attention alone could not tune.
         targets: projections in `attn1` and `attn2` that get LoRA.
         blocks: of "down", "mid", "up", those that train at all, temporal attention included;
             `None` for all.
@@ -45,9 +53,10 @@ def add_lora(
     Raises:
         AnaMoDiffError: for unknown blocks or targets, a rank below one, or LoRA already there.
     """
-    _check_options(rank, targets, blocks)
+    _check_options(rank, layers, targets, blocks)
     prefixes = tuple(LEVELS[level] for level in blocks or LEVELS)
     ends = tuple(f"{attention}.{target}" for attention in ATTENTIONS for target in targets)
+    ends += OTHERS if layers == "all" else ()
     names = [name for name, _ in unet3d.named_modules() if name.endswith(ends)]
     names = [name for name in names if name.startswith(prefixes)]
     inject(unet3d, {name: rank for name in names}, alpha=alpha, generator=generator)
@@ -62,7 +71,7 @@ def inject(
     alpha: float | None = None,
     generator: torch.Generator | None = None,
 ) -> None:
-    """Put LoRA of the given rank on each named linear layer; train it and what is temporal.
+    """Put LoRA of the given rank on each named layer; train it and what is temporal.
 
     Raises:
         AnaMoDiffError: if LoRA is already there, or no layer is named.
@@ -135,14 +144,18 @@ def unmerge_lora(unet3d: nn.Module) -> None:
 @torch.no_grad()
 def _draw(weight: torch.Tensor, generator: torch.Generator) -> None:
     """Fill with Kaiming's uniform noise, drawn on the CPU so that devices agree."""
-    bound = math.sqrt(1 / weight.shape[1])
+    bound = math.sqrt(1 / weight[0].numel())
     noise = torch.rand(weight.shape, generator=generator, device=generator.device)
     weight.copy_((2 * noise - 1) * bound)
 
 
-def _check_options(rank: int, targets: Sequence[str], blocks: Sequence[str] | None) -> None:
+def _check_options(
+    rank: int, layers: str, targets: Sequence[str], blocks: Sequence[str] | None
+) -> None:
     if rank < 1:
         raise AnaMoDiffError(f"expected a LoRA rank of at least 1, got {rank}")
+    if layers not in get_args(LoraLayers):
+        raise AnaMoDiffError(f"expected LoRA layers 'attention' or 'all', got {layers!r}")
     if unknown := set(targets) - set(PROJECTIONS):
         raise AnaMoDiffError(f"expected targets among {PROJECTIONS}, got {sorted(unknown)}")
     if unknown := set(blocks or ()) - set(LEVELS):

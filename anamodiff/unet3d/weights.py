@@ -81,8 +81,9 @@ def load_lora(unet3d: UNet3D, path: str | Path) -> None:
         raise AnaMoDiffError(f"expected LoRA weights `unet.*` in {path}, got none: choose another")
     alpha = _alpha(metadata)
     if not has_lora(unet3d):
-        linear = {name for name, m in unet3d.named_modules() if isinstance(m, torch.nn.Linear)}
-        _check_names(linear & set(ranks), set(ranks), path)
+        kinds = (torch.nn.Linear, torch.nn.Conv2d)
+        layers = {name for name, module in unet3d.named_modules() if isinstance(module, kinds)}
+        _check_names(layers & set(ranks), set(ranks), path)
         inject(unet3d, ranks, alpha=alpha)
     unmerge_lora(unet3d)
     own = {}

@@ -29,8 +29,7 @@ def start_from(source: Path, folder: Path, config: dict) -> None:
     """Begin with the weights of an exported backbone, in a folder without states.
 
     With `start.latents: keep` its latents stay, and the decoder, UNet and text encoder can be
-    trained on; with `anchor` the whole autoencoder can, held near them by `vae.anchor`. The new
-    autoencoder may have more layers than the old one: a fresh layer changes nothing.
+    trained on; with `anchor` the whole autoencoder can, held near them by `vae.anchor`.
     """
     from anamodiff.backbone import Backbone
 
@@ -38,20 +37,12 @@ def start_from(source: Path, folder: Path, config: dict) -> None:
         raise SystemExit(f"expected a folder without states, got {folder}: name another")
     backbone = Backbone.load(source, device="cpu", precision="fp32")
     backbone.tokenizer.save_pretrained(folder / "tokenizer")
-    options = config["vae"]
-    grown = vae.build_vae(
-        options["channels"], options["latent_channels"], options["layers"], config["size"]
-    )
-    _, unexpected = grown.load_state_dict(backbone.vae.state_dict(), strict=False)
-    if unexpected:
-        raise SystemExit(f"expected vae.layers to hold those of {source}, got {options['layers']}")
+    grown = vae.grow(backbone.vae.state_dict(), config["vae"], config["size"])
     keep = config["start"]["latents"] == "keep"
     if not keep:
         backbone.vae.save_pretrained(folder / "former", safe_serialization=True)
     fresh = {"optimiser": {}, "step": 0}
-    save_state(
-        folder / "vae.pt", vae=grown.state_dict(), decoder_only=keep, settled=True, **fresh
-    )
+    save_state(folder / "vae.pt", vae=grown.state_dict(), decoder_only=keep, settled=True, **fresh)
     save_state(
         folder / "unet.pt",
         unet=backbone.unet.state_dict(),

@@ -177,6 +177,15 @@ def load_vae(folder: Path, options: dict, size: int):
     return vae.eval()
 
 
+def grow(state: dict[str, Tensor], options: dict, size: int):
+    """An autoencoder with trained weights, and perhaps more layers, which change nothing yet."""
+    vae = build_vae(options["channels"], options["latent_channels"], options["layers"], size)
+    _, unexpected = vae.load_state_dict(state, strict=False)
+    if unexpected:
+        raise SystemExit(f"expected vae.layers for all trained weights, got {options['layers']}")
+    return vae
+
+
 @torch.no_grad()
 def normalise_latents(autoencoder, mean: torch.Tensor, std: torch.Tensor) -> None:
     """Fold a shift and a scale per channel into the two 1x1 convolutions around the latents.

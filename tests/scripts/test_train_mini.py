@@ -83,7 +83,8 @@ def test_all_stages_end_in_a_backbone_that_loads(tmp_path):
     assert backbone.embed(["a turtle", "an unheard-of quokka"]).isfinite().all()
     assert (tmp_path / "mini" / "samples.png").is_file()
 
-    more = {**config, "folder": str(tmp_path / "more"), "start": {"folder": str(tmp_path / "mini")}}
+    more = {**config, "folder": str(tmp_path / "more")}
+    more["start"] = {"folder": str(tmp_path / "mini"), "latents": "keep"}
     more["export"] = {"folder": str(tmp_path / "again")}
     for stage in ("start", "vae", "latents", "unet", "decoder", "export"):
         run(stage, more)
@@ -93,6 +94,38 @@ def test_all_stages_end_in_a_backbone_that_loads(tmp_path):
     torch.testing.assert_close(one, other)  # training went on, on the same latents
     with pytest.raises(SystemExit, match="without states"):
         run("start", more)
+
+
+def test_a_deeper_autoencoder_begins_where_the_exported_one_ended(tmp_path):
+    from mini import vae
+    from mini.checkpoint import load_state
+
+    trained = vae.build_vae([8, 8, 8], 4, 1, SIZE)
+    torch.manual_seed(0)
+    for parameter in trained.parameters():
+        torch.nn.init.normal_(parameter, std=0.1)
+    x = torch.rand(2, 3, SIZE, SIZE, generator=torch.Generator().manual_seed(0)) * 2 - 1
+    grown = vae.grow(trained.state_dict(), {**VAE, "layers": 2}, SIZE)
+    with torch.no_grad():
+        before, after = (v.decode(v.encode(x).latent_dist.mode()).sample for v in (trained, grown))
+    torch.testing.assert_close(before, after, atol=1e-5, rtol=1e-4)
+    with pytest.raises(SystemExit, match=r"vae\.layers"):
+        vae.grow(grown.state_dict(), VAE, SIZE)
+
+    # Held near the former latents, training moves them less than it does on its own.
+    drift = {}
+    for anchor in (0.0, 100.0):
+        folder = tmp_path / str(anchor)
+        trained.save_pretrained(folder / "former")
+        fresh = {"optimiser": {}, "step": 0, "decoder_only": False}
+        vae.save_state(folder / "vae.pt", vae=trained.state_dict(), settled=True, **fresh)
+        vae.train_vae(folder, None, steps=8, anchor=anchor, **VAE)
+        moved = vae.build_vae([8, 8, 8], 4, 1, SIZE)
+        moved.load_state_dict(load_state(folder / "vae.pt")["vae"])
+        with torch.no_grad():
+            latents = [v.encode(x).latent_dist.mean for v in (trained, moved)]
+        drift[anchor] = (latents[0] - latents[1]).square().mean()
+    assert drift[100.0] < drift[0.0] / 2
 
 
 def test_captions_are_varied_but_keep_the_animal():

@@ -20,6 +20,7 @@ from anamodiff.unet3d import (
     trainable_parameters,
     unmerge_lora,
 )
+from anamodiff.unet3d.lora import lora_layers
 from anamodiff.unet3d.weights import LORA_FILE, TEMPORAL_FILE, load_lora
 
 
@@ -90,9 +91,10 @@ def test_merging_keeps_the_output(unet2d, randn, stirred) -> None:
 
 @pytest.mark.parametrize("alpha", [None, 5])
 @pytest.mark.parametrize("blocks", [None, ("up",)])
-def test_saved_weights_come_back(unet2d, randn, stirred, tmp_path, alpha, blocks) -> None:
+@pytest.mark.parametrize("layers", ["attention", "all"])
+def test_saved_weights_come_back(unet2d, randn, stirred, tmp_path, alpha, blocks, layers) -> None:
     unet = inflate(unet2d())
-    add_lora(unet, rank=2, alpha=alpha, blocks=blocks)
+    add_lora(unet, rank=2, alpha=alpha, blocks=blocks, layers=layers)
     expected = run(stirred(unet), randn)
     save_weights(unet, tmp_path / "run")
     loaded = inflate(unet2d())
@@ -115,11 +117,13 @@ def test_merged_weights_are_saved_too(unet2d, randn, stirred, tmp_path) -> None:
     torch.testing.assert_close(run(loaded, randn), expected, atol=1e-5, rtol=1e-4)
 
 
+@pytest.mark.parametrize("layers", ["attention", "all"])
 @pytest.mark.parametrize("alpha", [None, 5])
-def test_stock_pipeline_reads_our_lora(unet2d, randn, stirred, tmp_path, alpha) -> None:
+def test_stock_pipeline_reads_our_lora(unet2d, randn, stirred, tmp_path, alpha, layers) -> None:
     unet = inflate(unet2d())
     plain = run(unet, randn, frames=1)
-    add_lora(unet, rank=2, alpha=alpha)
+    add_lora(unet, rank=2, alpha=alpha, layers=layers)
+    assert any("conv1" in name for name, _ in lora_layers(unet)) == (layers == "all")
     stirred(unet)
     for name, parameter in unet.named_parameters():
         if "attn_temp.to_out" in name:
@@ -172,7 +176,14 @@ def test_files_that_do_not_fit_are_refused(unet2d, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "options", [{"rank": 0}, {"targets": ("to_x",)}, {"blocks": ("middle",)}, {"targets": ()}]
+    "options",
+    [
+        {"rank": 0},
+        {"layers": "most"},
+        {"targets": ("to_x",)},
+        {"blocks": ("middle",)},
+        {"targets": ()},
+    ],
 )
 def test_impossible_options_are_refused(unet2d, options: dict) -> None:
     with pytest.raises(AnaMoDiffError, match="expected"):
