@@ -4,6 +4,7 @@ from anamodiff.lofnet.adapt import adapt_points, hull_area
 from anamodiff.lofnet.clips import LatentClips
 from anamodiff.lofnet.data import cache_frames, cache_latents
 from anamodiff.lofnet.flow import DenseMotion, Motion
+from anamodiff.lofnet.fomm import load_fomm
 from anamodiff.lofnet.keypoints import KeypointDetector, KeyPoints
 from anamodiff.lofnet.model import LOFNet, build_lofnet, mini_config
 from anamodiff.lofnet.report import measure, self_reconstruction
@@ -23,6 +24,7 @@ __all__ = [
     "cache_frames",
     "cache_latents",
     "hull_area",
+    "load_fomm",
     "measure",
     "mini_config",
     "self_reconstruction",

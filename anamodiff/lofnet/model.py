@@ -103,16 +103,20 @@ class LOFNet(nn.Module):
         return model.float().eval()
 
 
-def build_lofnet(config: dict[str, Any]) -> LOFNet:
+def build_lofnet(config: dict[str, Any], *, detector: KeypointDetector | None = None) -> LOFNet:
     """Build an untrained LOFNet from ``{"frame_size", "detector", "dense_motion"}``.
 
     The two inner dictionaries hold the constructors' keywords.
+
+    Args:
+        detector: an already built one (`load_fomm`'s, say), which then need not be built.
 
     Raises:
         AnaMoDiffError: a part or keyword is missing or unknown.
     """
     try:
-        detector = KeypointDetector(**config["detector"])
+        if detector is None:
+            detector = KeypointDetector(**config["detector"])
         dense_motion = DenseMotion(**config["dense_motion"])
         return LOFNet(detector, dense_motion, config.get("frame_size", 256))
     except (KeyError, TypeError) as error:
