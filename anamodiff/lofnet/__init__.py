@@ -8,6 +8,8 @@ from anamodiff.lofnet.fomm import load_fomm
 from anamodiff.lofnet.keypoints import KeypointDetector, KeyPoints
 from anamodiff.lofnet.model import LOFNet, build_lofnet, mini_config
 from anamodiff.lofnet.report import measure, self_reconstruction
+from anamodiff.lofnet.resnet import ResNetDetector
+from anamodiff.lofnet.tps import SplineMotion, spline_motions
 from anamodiff.lofnet.train import train_lofnet
 from anamodiff.lofnet.trainer import TrainOptions
 
@@ -18,6 +20,8 @@ __all__ = [
     "LOFNet",
     "LatentClips",
     "Motion",
+    "ResNetDetector",
+    "SplineMotion",
     "TrainOptions",
     "adapt_points",
     "build_lofnet",
@@ -28,5 +32,6 @@ __all__ = [
     "measure",
     "mini_config",
     "self_reconstruction",
+    "spline_motions",
     "train_lofnet",
 ]
