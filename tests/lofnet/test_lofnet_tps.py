@@ -271,7 +271,9 @@ def test_a_run_from_before_the_new_keys_is_resumed(
 
 
 def test_the_pipeline_warps_with_splines(tiny_backbone_folder: Path, drawn_clips) -> None:
-    from anamodiff import Backbone, MotionTransfer, read_clip
+    from anamodiff.backbone import Backbone
+    from anamodiff.pipeline import MotionTransfer
+    from anamodiff.video import read_clip
 
     backbone = Backbone.load(tiny_backbone_folder, device="cpu")
     mover = MotionTransfer(backbone, lofnet_of(TPS))
