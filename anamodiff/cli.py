@@ -258,8 +258,11 @@ def _train_lofnet(values: dict[str, Any], started: float) -> None:
     load = {key: values.pop(key) for key in ("device", "precision")}
     backbone = import_module("anamodiff.backbone").Backbone.load(values.pop("backbone"), **load)
     train = import_module("anamodiff.lofnet").train_lofnet
-    network, training = values.pop("network"), values.pop("training")
-    folder = train(values.pop("data"), backbone=backbone, config=network, **values, **training)
+    network, training, start = (values.pop(key) for key in ("network", "training", "lofnet"))
+    folder = train(
+        values.pop("data"), backbone=backbone, config=network, **values, **training,
+        detector_config=start.pop("config"), **start,
+    )  # fmt: skip
     print(f"LOFNet: {folder}")
     print(f"took {time.perf_counter() - started:.1f} s")
     print(f"next: anamodiff transfer --lofnet {shlex.quote(str(folder))} ...")

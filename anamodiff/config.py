@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from anamodiff.errors import AnaMoDiffError
-from anamodiff.settings import kind_of, shown
+from anamodiff.settings import KINDS, kind_of, shown
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
@@ -99,11 +99,16 @@ def compose(name: str, overrides: Sequence[str] = ()) -> "DictConfig":
     from hydra import compose as hydra_compose
     from hydra import initialize_config_dir
     from hydra.errors import HydraException
+    from omegaconf import DictConfig
     from omegaconf.errors import OmegaConfBaseException
 
     with initialize_config_dir(str(find("configs")), version_base="1.3"):
         try:
             composed = hydra_compose(name, list(overrides))
+            for key in _flat_sections(composed, overrides):
+                # The same word may be a plain setting of one command and a section of another.
+                if isinstance(hydra_compose(name)[key], DictConfig):
+                    raise ValueError(key)
             check(composed)
         except AnaMoDiffError:
             raise
@@ -146,6 +151,14 @@ def check(composed: "DictConfig") -> None:
             raise AnaMoDiffError(f"{shown(key)}: expected {kind.words}, got {value!r}")
 
 
+def _flat_sections(composed: "DictConfig", overrides: Iterable[str]) -> Iterator[str]:
+    """Keys that an override gave a plain value although a section may stand there."""
+    for key in {word.partition("=")[0] for word in overrides}:
+        section = any(known.startswith(f"{key}.") for known in KINDS)
+        if section and key in composed and not hasattr(composed[key], "items"):
+            yield key
+
+
 def _explained(
     error: Exception, overrides: Iterable[str], defaults: "DictConfig"
 ) -> AnaMoDiffError:
@@ -157,9 +170,11 @@ def _explained(
             continue
         if key in defaults:  # a group, such as tuning=default
             options = getattr(error, "options", None) or [f"settings such as {key}.NAME=VALUE"]
-            return AnaMoDiffError(f"{key}: expected {' or '.join(options)}, got {value!r}")
+            given = value.strip("'")  # `override` quotes text
+            return AnaMoDiffError(f"{key}: expected {' or '.join(options)}, got {given!r}")
         # A key is often right but for its group: `lr` for `tuning.lr`.
-        close = [full for full in known if full.rpartition(".")[2] == key]
+        last = key.rpartition(".")[2]
+        close = [full for full in known if full.rpartition(".")[2] == last]
         close += difflib.get_close_matches(key, known, n=2, cutoff=0.85)
         cure = f"did you mean {' or '.join(dict.fromkeys(close))}?" if close else "see --help"
         return AnaMoDiffError(f"unknown setting {key!r}; {cure}")

@@ -26,14 +26,15 @@ def whole(low: int, high: int | None = None) -> Kind:
     return Kind(f"a whole number {words}", lambda value: type(value) is int and low <= value <= top)
 
 
-def number(above: float | None = None) -> Kind:
-    """Finite numbers greater than `above`, or, without it, of at least 0."""
+def number(above: float | None = None, below: float = math.inf) -> Kind:
+    """Finite numbers less than `below`, and greater than `above` or, without it, at least 0."""
     words = "a number of at least 0" if above is None else f"a number above {above:g}"
+    words += f" and below {below:g}" if below < math.inf else ""
 
     def accepts(value: Any) -> bool:
         if type(value) not in (int, float) or not math.isfinite(value):
             return False
-        return value >= 0 if above is None else value > above
+        return value < below and (value >= 0 if above is None else value > above)
 
     return Kind(words, accepts)
 
@@ -87,6 +88,8 @@ KINDS: dict[str, Kind] = {
     "generation.noise_warp": choice("nearest", "preserve", "paper", "bilinear").or_null(),
     "generation.noise_weight": share().or_null(),
     "generation.match_colours": SWITCH.or_null(),
+    "network.motion": choice("affine", "tps"),
+    "network.*.encoder": choice("hourglass", "resnet18"),
     "network.*.block_expansion": whole(1),
     "network.*.max_features": whole(1),
     "network.*.num_blocks": whole(1),
@@ -95,13 +98,19 @@ KINDS: dict[str, Kind] = {
     "network.*.scale_factor": number(above=0),
     "network.*.kp_variance": number(above=0),
     "network.*.temperature": number(above=0),
+    "network.*.estimate_jacobian": SWITCH,
     "network.*.single_jacobian_map": SWITCH,
+    "network.*.pad": whole(0),
+    "network.*.dropout": number(below=1),
     "network.frame_size": whole(16),
+    "lofnet.detector": choice("own", "fomm"),
+    "lofnet.checkpoint": TEXT.or_null(),
+    "lofnet.config": TEXT.or_null(),
+    "lofnet.detector_lr": number().or_null(),
     "training.steps": whole(1),
     "training.epochs": number(above=0).or_null(),
     "training.batch_size": whole(1),
     "training.lr": number(above=0),
-    "training.detector_lr": number().or_null(),
     "training.schedule": choice("cosine", "constant"),
     "training.warmup": whole(0),
     "training.equivariance": number(),

@@ -228,6 +228,15 @@ def test_train_lofnet_loads_the_backbone(stages: Stages) -> None:
     assert (train, trained["arguments"]) == ("train_lofnet", ("my clips, new",))
     assert (trained["backbone"], trained["steps"], trained["resume"]) == ("the backbone", 7, True)
     assert trained["config"]["dense_motion"]["num_kp"] == 10
+    assert (trained["detector"], trained["checkpoint"]) == ("own", None)
+
+
+def test_train_lofnet_starts_from_fomm(stages: Stages) -> None:
+    words = ["lofnet.detector=fomm", "lofnet.checkpoint=my files/a, b.pth.tar", "lofnet.config=c"]
+    assert cli.main(["train-lofnet", "data=clips", *words, "lofnet.detector_lr=0"]) == 0
+    trained = stages.calls[-1][1]
+    given = {"detector": "fomm", "checkpoint": "my files/a, b.pth.tar", "detector_config": "c"}
+    assert (given | {"detector_lr": 0}).items() <= trained.items()
 
 
 @pytest.mark.parametrize(

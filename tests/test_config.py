@@ -126,7 +126,10 @@ def test_training_has_the_fields_of_its_options() -> None:
     own = {field.name: field.default for field in fields(TrainOptions)}
     own |= {name: p.default for name, p in signature(train_lofnet).parameters.items()}
     assert composed["training"].items() <= own.items()
-    assert {field.name for field in fields(TrainOptions)} <= {*composed["training"], "seed"}
+    elsewhere = {"seed", *composed["lofnet"]}
+    assert {field.name for field in fields(TrainOptions)} <= {*composed["training"], *elsewhere}
+    start = composed["lofnet"] | {"detector_config": composed["lofnet"].pop("config")}
+    assert start.items() <= own.items()
     assert composed["network"] == mini_config()
 
 
@@ -219,6 +222,22 @@ def test_literal_refuses_what_sets_nothing(word: str) -> None:
 def test_unknown_names_are_one_line_with_close_matches(override: str, line: str) -> None:
     with pytest.raises(AnaMoDiffError, match=line) as caught:
         config.compose("transfer", [*REQUIRED["transfer"], override])
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("word", "line"),
+    [
+        ("lofnet=weights", "lofnet: expected settings such as lofnet.NAME=VALUE, got 'weights'"),
+        ("lofnet=null", "lofnet: expected settings such as lofnet.NAME=VALUE, got 'null'"),
+        ("lofnet.detector=tps", "lofnet.detector: expected one of own, fomm, got 'tps'"),
+        ("lofnet.detector_lr=-1", "lofnet.detector_lr: expected a number of at least 0 or null"),
+        ("training.detector_lr=0", "unknown setting .*; did you mean lofnet.detector_lr?"),
+    ],
+)
+def test_lofnet_is_a_section_of_its_training(word: str, line: str) -> None:
+    with pytest.raises(AnaMoDiffError, match=line) as caught:
+        compose("train_lofnet", config.literal(word))
     assert "\n" not in str(caught.value)
 
 

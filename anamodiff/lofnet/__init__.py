@@ -4,9 +4,12 @@ from anamodiff.lofnet.adapt import adapt_points, hull_area
 from anamodiff.lofnet.clips import LatentClips
 from anamodiff.lofnet.data import cache_frames, cache_latents
 from anamodiff.lofnet.flow import DenseMotion, Motion
+from anamodiff.lofnet.fomm import load_fomm
 from anamodiff.lofnet.keypoints import KeypointDetector, KeyPoints
 from anamodiff.lofnet.model import LOFNet, build_lofnet, mini_config
 from anamodiff.lofnet.report import measure, self_reconstruction
+from anamodiff.lofnet.resnet import ResNetDetector
+from anamodiff.lofnet.tps import SplineMotion, spline_motions
 from anamodiff.lofnet.train import train_lofnet
 from anamodiff.lofnet.trainer import TrainOptions
 
@@ -17,14 +20,18 @@ __all__ = [
     "LOFNet",
     "LatentClips",
     "Motion",
+    "ResNetDetector",
+    "SplineMotion",
     "TrainOptions",
     "adapt_points",
     "build_lofnet",
     "cache_frames",
     "cache_latents",
     "hull_area",
+    "load_fomm",
     "measure",
     "mini_config",
     "self_reconstruction",
+    "spline_motions",
     "train_lofnet",
 ]

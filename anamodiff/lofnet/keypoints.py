@@ -128,7 +128,12 @@ class KeypointDetector(nn.Module):
         if self.down is not None:
             frames = self.down(frames)
         logits, field = self._maps(self.predictor(frames))
-        heat = self._heat(logits)
+        with torch.autocast(logits.device.type, enabled=False):
+            # Means over places in 16 bits are off by hundredths of a latent cell.
+            return self._points(self._heat(logits), field)
+
+    def _points(self, heat: Tensor, field: Tensor | None) -> KeyPoints:
+        """Mean place and mean Jacobian under each map of `heat`."""
         grid = identity_grid(*heat.shape[-2:], device=heat.device)
         value = einsum(heat, grid, "b k h w, h w xy -> b k xy")
         if field is None:

@@ -3,7 +3,7 @@
 import logging
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from tqdm import tqdm
@@ -11,6 +11,7 @@ from tqdm import tqdm
 from anamodiff.errors import AnaMoDiffError
 from anamodiff.lofnet.clips import LatentClips
 from anamodiff.lofnet.data import cache_latents
+from anamodiff.lofnet.fomm import FOMM_FRAME_SIZE, start_detector, start_network
 from anamodiff.lofnet.model import LOFNet, build_lofnet, mini_config
 from anamodiff.lofnet.report import Journal, draw_progress, measure
 from anamodiff.lofnet.trainer import CHECKPOINT_FILE, Trainer, TrainOptions
@@ -27,6 +28,9 @@ def train_lofnet(
     output: Path | str,
     config: dict[str, Any] | None = None,
     model: LOFNet | None = None,
+    detector: Literal["own", "fomm"] = "own",
+    checkpoint: Path | str | None = None,
+    detector_config: Path | str | dict[str, Any] | None = None,
     cache: Path | str | None = None,
     frames_per_clip: int = 32,
     resume: bool = False,
@@ -48,7 +52,10 @@ def train_lofnet(
             ``training.pt`` (what `resume` needs), ``metrics.jsonl``, ``pictures/`` and, where
             TensorBoard is installed, its events.
         config: what `build_lofnet` takes; the mini backbone's by default.
-        model: an already built network (from FOMM weights, say), instead of `config`.
+        model: an already built network, instead of `config` and `detector`.
+        detector: ``own`` starts from scratch, ``fomm`` from first-order-model's: its frame size and
+            number of points then take the place of those in `config`.
+        checkpoint, detector_config: FOMM's files for that, as `load_fomm` takes them.
         cache: folder for the latents; ``latents`` inside `output` by default.
         resume: go on where a run in `output` stopped, to the same figures.
         on_step: called after each step with its number and figures.
@@ -58,20 +65,23 @@ def train_lofnet(
         `output`, with weights averaged over the last steps.
 
     Raises:
-        AnaMoDiffError: no usable clip, an unknown option, or an `output` that holds another run.
+        AnaMoDiffError: no usable clip, an unknown option, an `output` that holds another run, or
+            FOMM files that do not serve.
     """
     settings = _options(options)
     output = Path(output)
+    fomm = start_detector(detector, checkpoint, detector_config)
     if not isinstance(data, LatentClips):
         data = cache_latents(
             data, backbone=backbone, cache=cache or output / "latents",
             frames_per_clip=frames_per_clip, progress=progress,
-            frame_size=(config or {}).get("frame_size"),
+            frame_size=FOMM_FRAME_SIZE if fomm else (config or {}).get("frame_size"),
         )  # fmt: skip
     training, held_out = data.split(settings.held_out)
     if model is None:
         torch.manual_seed(settings.seed)
-        model = build_lofnet(config or mini_config(data.frame_size, data.latent_channels))
+        network = config or mini_config(data.frame_size, data.latent_channels)
+        model = build_lofnet(start_network(network, fomm) if fomm else network, detector=fomm)
     trainer = Trainer(model, settings, settings.total(len(training)), device or backbone.device)
     _open_run(trainer, output, resume)
     journal = Journal(output, from_step=trainer.step)

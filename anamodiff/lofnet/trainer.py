@@ -16,7 +16,7 @@ from anamodiff.errors import AnaMoDiffError
 from anamodiff.lofnet.clips import LatentClips, Pairs
 from anamodiff.lofnet.keypoints import KeyPoints
 from anamodiff.lofnet.losses import PlaneTransform, crowding, equivariance_errors, latent_error
-from anamodiff.lofnet.model import LOFNet
+from anamodiff.lofnet.model import LOFNet, build_lofnet
 from anamodiff.warp import warp
 
 logger = logging.getLogger(__name__)
@@ -127,7 +127,7 @@ class Trainer:
             points, deformed = self._points(pairs.frames, transform)
             half = len(pairs)
             found = points[half:]
-            motion = self.model.flow(source, found, points[:half])
+            motion = self.model.flow(source, found, points[:half], generator=self.generator)
         errors = latent_error(warp(source, motion.flow), driving)
         identity = latent_error(source, driving)
         loss = (errors * motion_weights(identity, self.options.balance)).mean()
@@ -199,7 +199,8 @@ class Trainer:
                 f"expected a whole checkpoint in {file}, got {type(error).__name__}: delete it and "
                 "train anew"
             ) from error
-        if state["config"] != self.model.config:
+        # Built again, an older run's configuration has the keywords that came since.
+        if build_lofnet(state["config"]).config != self.model.config:
             raise AnaMoDiffError(
                 f"expected a run with the same LOFNet configuration, {file} has another: resume "
                 "with its settings, or choose another output"
