@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 __version__ = "0.1.0"
 
 _HOMES = {
+    "AdaptationOptions": "anamodiff.lofnet",
     "AnaMoDiffError": "anamodiff.errors",
     "Backbone": "anamodiff.backbone",
     "Clip": "anamodiff.video",
@@ -23,12 +24,14 @@ _HOMES = {
     "TuningOptions": "anamodiff.tuning",
     "demo": "anamodiff.pipeline",
     "generate": "anamodiff.pipeline",
+    "inspect": "anamodiff.inspection",
     "read_clip": "anamodiff.video",
     "transfer": "anamodiff.pipeline",
     "tune": "anamodiff.pipeline",
 }
 
 __all__ = [  # noqa: F822 - the names come from `__getattr__`
+    "AdaptationOptions",
     "AnaMoDiffError",
     "Backbone",
     "Clip",
@@ -39,6 +42,7 @@ __all__ = [  # noqa: F822 - the names come from `__getattr__`
     "__version__",
     "demo",
     "generate",
+    "inspect",
     "read_clip",
     "transfer",
     "tune",
@@ -47,7 +51,9 @@ __all__ = [  # noqa: F822 - the names come from `__getattr__`
 if TYPE_CHECKING:
     from anamodiff.backbone import Backbone
     from anamodiff.errors import AnaMoDiffError
+    from anamodiff.inspection import inspect
     from anamodiff.inversion import GenerationOptions
+    from anamodiff.lofnet import AdaptationOptions
     from anamodiff.pipeline import MotionTransfer, Result, demo, generate, transfer, tune
     from anamodiff.tuning import TuningOptions
     from anamodiff.video import Clip, read_clip

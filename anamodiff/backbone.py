@@ -11,6 +11,7 @@ import logging
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import torch
 from diffusers import AutoencoderKL, UNet2DConditionModel
@@ -118,6 +119,18 @@ class Backbone:
         """What the folder recommends for itself (`anamodiff.json`), empty where it says nothing."""
         path = self.folder / "anamodiff.json"
         return json.loads(path.read_text()) if path.is_file() else {}
+
+    def options(self, kind: type, given: Any, name: str) -> Any:
+        """Options of a stage: what is given, else recommended for `name`, else `kind`'s own.
+
+        `given` is a `kind`, a mapping of some of its fields (None entries count as not given), or
+        None.
+        """
+        if isinstance(given, kind):
+            return given
+        chosen = dict(self.settings.get(name, {}))
+        chosen.update({key: value for key, value in (given or {}).items() if value is not None})
+        return kind(**chosen)
 
     @cached_property
     def hashes(self) -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""The command line: `anamodiff demo | transfer | tune | generate | train-lofnet`.
+"""The command line: `anamodiff demo | transfer | tune | generate | inspect | train-lofnet`.
 
 Flags become Hydra overrides of `configs/<command>.yaml`, and the composed values the keyword
 arguments of the stage. What is heavy (torch, Hydra) is imported once the arguments are read.
@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from anamodiff import __version__, config
 from anamodiff.errors import AnaMoDiffError
-from anamodiff.settings import shown, typed
+from anamodiff.settings import POSITIONAL, shown, typed
 
 if TYPE_CHECKING:
     from anamodiff.pipeline import Result
@@ -30,6 +30,7 @@ WRONG_INPUT, UNEXPECTED, STOPPED = 2, 1, 130  # exit codes
 
 # What each flag means, by the key that it sets; flags are spelled by `settings.shown`.
 FLAGS: dict[str, tuple[str, str]] = {
+    "clip": ("CLIP", "clip that is looked into; without --driving it drives itself"),
     "source": ("FILE", "clip or picture of the character that is to move"),
     "driving": ("FILE", "clip of the motion that it is to perform"),
     "prompt": ("TEXT", 'a few words for what the source shows, such as "a turtle"'),
@@ -37,13 +38,17 @@ FLAGS: dict[str, tuple[str, str]] = {
     "run": ("FOLDER", "run folder that tune or transfer wrote (default: --output, if that is one)"),
     "output": (
         "PATH",
-        "run folder, or FILE.mp4, .gif or .webm for the video (default: outputs/...)",
+        "run folder, or FILE.mp4, .gif or .webm for the video; inspect: FILE.png "
+        "(default: outputs/...)",
     ),
     "backbone": ("NAME", "auto, mini, a diffusers folder or a hub id (default: auto)"),
     "lofnet": ("FOLDER", "LOFNet weights (default: those beside the backbone)"),
     "frames": ("N", "frames of the result (default: 10)"),
     "seed": ("N", "same seed and machine, same frames (default: 0; generate: the run's)"),
-    "start_frame": ("N", "source frame to start from: first or a number (default: first)"),
+    "start_frame": (
+        "N",
+        "source frame to start from: first, auto (nearest pose) or a number (default: first)",
+    ),
     "tuning.iterations": ("N", "tuning iterations (default: the backbone's)"),
     "tuning.noise_min": (
         "T",
@@ -163,13 +168,14 @@ def build_parser() -> Parser:
     parser.add_argument("--version", action="version", version=f"anamodiff {__version__}")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", title="commands")
     for name, command in COMMANDS.items():
+        own = f"{shown(POSITIONAL)} " if POSITIONAL in command.flags else ""
         one = commands.add_parser(
             name,
             help=command.help,
             description=f"{command.help[0].upper()}{command.help[1:]}.",
             epilog=f"Further settings follow as SETTING=VALUE, such as {command.example}; "
             f"configs/{name.replace('-', '_')}.yaml lists them.",
-            usage=f"anamodiff {name} [flags] [SETTING=VALUE ...]",
+            usage=f"anamodiff {name} {own}[flags] [SETTING=VALUE ...]",
             parents=[debug],
             allow_abbrev=False,
         )
@@ -181,6 +187,9 @@ def build_parser() -> Parser:
 def _add_flag(parser: Parser, key: str) -> None:
     """A flag whose value arrives as text under `key`, and not at all where it is not given."""
     metavar, text = FLAGS[key]
+    if key == POSITIONAL:  # optional for argparse: what is missing is said in our own words
+        parser.add_argument(key, metavar=metavar, help=text, nargs="?", default=argparse.SUPPRESS)
+        return
     kind = {"metavar": metavar} if metavar else {"action": "store_true"}
     parser.add_argument(shown(key), dest=key, help=text, default=argparse.SUPPRESS, **kind)
 
@@ -254,6 +263,13 @@ def _tune(values: dict[str, Any], started: float) -> None:
     print(f"next: anamodiff generate --run {shlex.quote(str(run_folder))}")
 
 
+def _inspect(values: dict[str, Any], started: float) -> None:
+    found = import_module("anamodiff.inspection").inspect(**values)
+    print(f"sheet: {found.sheet}")
+    print("\n".join(found.lines))
+    print(f"took {time.perf_counter() - started:.1f} s")
+
+
 def _train_lofnet(values: dict[str, Any], started: float) -> None:
     load = {key: values.pop(key) for key in ("device", "precision")}
     backbone = import_module("anamodiff.backbone").Backbone.load(values.pop("backbone"), **load)
@@ -298,6 +314,12 @@ COMMANDS = {
         ("run", "output", *_GENERATION, *_MACHINE),
         "generation.noise_warp=paper",
         partial(_produce, "generate"),
+    ),
+    "inspect": Command(
+        "draw what the flow network makes of a clip: points, flow, masks, warped picture",
+        ("clip", "driving", "output", *_MODELS, "frames", "start_frame", "device", "precision"),
+        "adaptation.scale=none",
+        _inspect,
     ),
     "train-lofnet": Command(
         "train the latent optical flow network on a folder of clips",

@@ -147,6 +147,13 @@ def side_by_side(columns: Sequence[tuple[str, Tensor]]) -> Tensor:
     return from_pixels(np.concatenate(parts, axis=2))
 
 
+def enlarge(frames: Tensor, height: int) -> Tensor:
+    """Frames `f 3 h w` in [-1, 1] at least so high, aspect kept: drawings want room."""
+    if frames.shape[-2] >= height:
+        return frames
+    return from_pixels(_resized(to_pixels(frames), height))
+
+
 def _resized(pictures: np.ndarray, height: int) -> np.ndarray:
     """Bytes `f h w 3` at another height, aspect kept."""
     if pictures.shape[1] == height:

@@ -15,7 +15,7 @@ from anamodiff.backbone import Backbone, file_hash
 from anamodiff.errors import AnaMoDiffError
 from anamodiff.inversion import GenerationOptions, ddim_invert, match_histograms, sample
 from anamodiff.letterbox import from_pixels
-from anamodiff.lofnet import LOFNet, adapt_points
+from anamodiff.lofnet import AdaptationOptions, LOFNet, animate, check_start
 from anamodiff.progress import bar, timed
 from anamodiff.result import Result, write_result
 from anamodiff.runfolder import OUTPUTS, RunFolder, is_video
@@ -31,7 +31,7 @@ from anamodiff.unet3d import (
     save_weights,
 )  # fmt: skip
 from anamodiff.video import Clip, read_clip, write_video
-from anamodiff.warp import warp, warp_noise
+from anamodiff.warp import warp_noise
 
 SCENE, CHECKPOINT, WEIGHTS = "scene.safetensors", "tuning.pt", "weights"
 DEMO_PAIR = 470  # a green turtle and a grey rhino, both plain enough to tell at a glance
@@ -92,34 +92,36 @@ class MotionTransfer:
         seed: int = 0,
         start_frame: str | int = "first",
         resume: bool = False,
+        adaptation: AdaptationOptions | Mapping[str, Any] | None = None,
         tuning: TuningOptions | Mapping[str, Any] | None = None,
         progress: bool = True,
     ) -> Path:
         """Sections 3.2 to 3.4: flow, warped clip, disentangled tuning; returns the folder."""
-        options = self._options(TuningOptions, tuning, "tuning")
+        options = self.backbone.options(TuningOptions, tuning, "tuning")
+        adaptation = self.backbone.options(AdaptationOptions, adaptation, "adaptation")
         settings = {
             "source": str(source), "driving": str(driving), "prompt": prompt,
             "backbone": str(self.backbone.folder), "lofnet": str(self.lofnet_folder),
             "frames": frames, "seed": seed,
-            "start_frame": start_frame, "tuning": asdict(options),
+            "start_frame": start_frame, "adaptation": asdict(adaptation), "tuning": asdict(options),
         }  # fmt: skip
         _check_prompt(prompt)
         clips = self._read(source, driving, frames)
-        start = _start(start_frame, clips[0])
+        check_start(start_frame, len(clips[0].frames))
         name = f"{Path(source).stem}-{Path(driving).stem}"
         run = RunFolder.open(output, name, settings, resume=resume)
         with run.named_on_stop():
-            return self._tune(run, clips, prompt, seed, start, options, progress)
+            return self._tune(run, clips, prompt, seed, start_frame, adaptation, options, progress)
 
     def _tune(
         self, run: RunFolder, clips: tuple[Clip, Clip], prompt: str, seed: int,
-        start: int, options: TuningOptions, progress: bool,
+        start: str | int, adaptation: AdaptationOptions, options: TuningOptions, progress: bool,
     ) -> Path:  # fmt: skip
         if (run.path / WEIGHTS).is_dir():  # resumed after tuning was done
             return run.path
         timings: dict[str, float] = {}
         with timed(timings, "warp"):
-            scene = self.warp(*clips, start=start)
+            scene = self.warp(*clips, start_frame=start, adaptation=adaptation)
             scene.save(run.path / SCENE)
         with timed(timings, "tuning"):
             unet = self._inflate(options)
@@ -142,19 +144,21 @@ class MotionTransfer:
         run.note(timings=timings, seed=seed, hashes=self._hashes(run), losses=losses)
         return run.path
 
-    def warp(self, source: Clip, driving: Clip, *, start: int = 0) -> Scene:
-        """Sections 3.2 and 3.3: the source frame `start` warped along the driving motion."""
+    def warp(
+        self, source: Clip, driving: Clip, *, start_frame: str | int = "first",
+        adaptation: AdaptationOptions | Mapping[str, Any] | None = None,
+    ) -> Scene:  # fmt: skip
+        """Sections 3.2 and 3.3: one source frame warped along the driving motion."""
         device = self.backbone.device
         latents = self.backbone.encode(source.frames)
-        with torch.no_grad():
-            source_points = self.lofnet.points(source.frames[start : start + 1].to(device))
-            driving_points = self.lofnet.points(driving.frames.to(device))
-            adapted = adapt_points(driving_points, driving_points[:1], source_points)
-            motion = self.lofnet.flow(latents[start : start + 1], adapted, source_points)
-            warped = warp(latents[start : start + 1], motion.flow)
+        made = animate(
+            self.lofnet, source.frames.to(device), latents, driving.frames.to(device),
+            start=start_frame,
+            adaptation=self.backbone.options(AdaptationOptions, adaptation, "adaptation"),
+        )  # fmt: skip
         return Scene(
-            source.frames, driving.frames, latents, warped, motion.flow, driving_points.value,
-            start, driving.fps, source.box,
+            source.frames, driving.frames, latents, made.warped, made.motion.flow,
+            made.driving.value, made.start, driving.fps, source.box,
         )  # fmt: skip
 
     def generate(
@@ -167,7 +171,7 @@ class MotionTransfer:
         progress: bool = True,
     ) -> Result:
         """Section 3.5 on a tuned run folder: invert, warp the noise, denoise, match colours."""
-        options = self._options(GenerationOptions, generation, "generation")
+        options = self.backbone.options(GenerationOptions, generation, "generation")
         folder = RunFolder.load(run)
         with folder.named_on_stop():
             return self._generate(folder, output, seed, options, progress)
@@ -236,14 +240,6 @@ class MotionTransfer:
         """A fresh UNet for clips; the backbone's own stays as it is."""
         return inflate(copy.deepcopy(self.backbone.unet), group_norm=options.group_norm)
 
-    def _options(self, kind: type, given: Any, name: str) -> Any:
-        """Settings in this order: given, the backbone's own recommendation, the paper's."""
-        if isinstance(given, kind):
-            return given
-        chosen = dict(self.backbone.settings.get(name, {}))
-        chosen.update({k: v for k, v in (given or {}).items() if v is not None})
-        return kind(**chosen)
-
     def _hashes(self, run: RunFolder) -> dict[str, Any]:
         tuned = sorted((run.path / WEIGHTS).glob("*.safetensors"))
         lofnet = sorted(self.lofnet_folder.glob("*.safetensors")) if self.lofnet_folder else []
@@ -268,6 +264,7 @@ def transfer(
     device: str = "auto",
     precision: str = "auto",
     resume: bool = False,
+    adaptation: AdaptationOptions | Mapping[str, Any] | None = None,
     tuning: TuningOptions | Mapping[str, Any] | None = None,
     generation: GenerationOptions | Mapping[str, Any] | None = None,
     progress: bool = True,
@@ -283,12 +280,13 @@ def transfer(
         lofnet: folder of LOFNet weights; None takes those beside the backbone.
         frames: length of the result.
         seed: fixes all that is random.
-        start_frame: `first`, or the source frame (0 is the first) that is moved.
+        start_frame: the source frame that is moved: `first`, its number from 0, or `auto`, the
+            one whose pose is nearest to the driving clip's first.
         device: `auto`, or a torch device.
         precision: `auto`, `fp32`, `fp16` or `bf16`.
         resume: go on with an interrupted run of the same settings.
-        tuning: options, or a mapping of some of them; None entries take the backbone's.
-        generation: likewise.
+        adaptation: options, or a mapping of some of them; None entries take the backbone's.
+        tuning, generation: likewise.
         progress: show progress bars.
 
     Raises:
@@ -297,8 +295,8 @@ def transfer(
     mover = MotionTransfer.load(backbone, lofnet, device=device, precision=precision)
     return mover.transfer(
         source, driving, prompt=prompt, output=output, frames=frames, seed=seed,
-        start_frame=start_frame, resume=resume, tuning=tuning, generation=generation,
-        progress=progress,
+        start_frame=start_frame, resume=resume, adaptation=adaptation, tuning=tuning,
+        generation=generation, progress=progress,
     )  # fmt: skip
 
 
@@ -347,18 +345,6 @@ def demo(*, output: str | Path | None = None, seed: int = 0, **settings: Any) ->
     for path, drawn in clips.items():
         write_video(path, from_pixels(drawn.frames), drawn.fps)
     return transfer(*clips, prompt=pair.source_caption, output=output, seed=seed, **settings)
-
-
-def _start(start_frame: str | int, source: Clip) -> int:
-    """The number of the source frame to warp."""
-    if start_frame == "first":
-        return 0
-    if isinstance(start_frame, int) and 0 <= start_frame < len(source.frames):
-        return start_frame
-    raise AnaMoDiffError(
-        f"expected start_frame 'first' or a frame from 0 to {len(source.frames) - 1}, "
-        f"got {start_frame!r}"
-    )
 
 
 def _check_prompt(prompt: str) -> None:

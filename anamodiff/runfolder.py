@@ -49,7 +49,7 @@ class RunFolder:
         elif resume:
             run = cls._find(name, settings)
         else:
-            run = cls(_unused(OUTPUTS / name))
+            run = cls(unused(OUTPUTS / name))
         run.path.mkdir(parents=True, exist_ok=True)
         write_text(run.path / CONFIG, yaml.safe_dump(settings, sort_keys=False))
         return run
@@ -134,11 +134,11 @@ def _same(old: dict[str, Any], new: dict[str, Any]) -> bool:
     }
 
 
-def _unused(path: Path) -> Path:
-    """`path`, or the first of path-2, path-3, … that does not exist."""
-    candidate, number = path, 2
+def unused(path: Path, suffix: str = "") -> Path:
+    """`path`, or the first of path-2, path-3, … that does not exist, each with the suffix."""
+    candidate, number = path.with_name(path.name + suffix), 2
     while candidate.exists():
-        candidate, number = path.with_name(f"{path.name}-{number}"), number + 1
+        candidate, number = path.with_name(f"{path.name}-{number}{suffix}"), number + 1
     return candidate
 
 

@@ -39,9 +39,15 @@ def number(above: float | None = None, below: float = math.inf) -> Kind:
     return Kind(words, accepts)
 
 
+def span(low: float, high: float) -> Kind:
+    """Numbers from `low` to `high`, both included."""
+    words = f"a number from {low:g} to {high:g}"
+    return Kind(words, lambda value: type(value) in (int, float) and low <= value <= high)
+
+
 def share() -> Kind:
     """Numbers from 0 to 1."""
-    return Kind("a number from 0 to 1", lambda v: type(v) in (int, float) and 0 <= v <= 1)
+    return span(0, 1)
 
 
 def choice(*words: str) -> Kind:
@@ -51,11 +57,15 @@ def choice(*words: str) -> Kind:
 
 TEXT = Kind("text that is not empty", lambda value: isinstance(value, str) and value.strip() != "")
 SWITCH = Kind("true or false", lambda value: isinstance(value, bool))
-START = Kind('"first" or a frame number from 0', lambda v: v == "first" or whole(0).accepts(v))
+START = Kind(
+    '"first", "auto" or a frame number from 0',
+    lambda value: value in ("first", "auto") or whole(0).accepts(value),
+)
 
 KINDS: dict[str, Kind] = {
+    "clip": TEXT,
     "source": TEXT,
-    "driving": TEXT,
+    "driving": TEXT.or_null(),  # null is for `inspect`; readers of clips refuse it
     "prompt": TEXT,
     "data": TEXT,
     "run": TEXT,
@@ -70,6 +80,8 @@ KINDS: dict[str, Kind] = {
     "resume": SWITCH,
     "progress": SWITCH,
     # Null lets the backbone's folder, else the paper, decide.
+    "adaptation.scale": choice("hull", "none", "axes", "parts").or_null(),
+    "adaptation.smooth": span(0, 10).or_null(),
     "tuning.iterations": whole(1).or_null(),
     "tuning.lr": number(above=0).or_null(),
     "tuning.rank": whole(1).or_null(),
@@ -131,15 +143,21 @@ KINDS: dict[str, Kind] = {
 
 # Keys with a flag of their own on the command line; `anamodiff.cli` says what each flag means.
 FLAG_KEYS = (
-    *("source", "driving", "prompt", "data", "run", "output", "backbone", "lofnet", "frames"),
-    *("seed", "start_frame", "device", "precision", "resume"),
+    *("clip", "source", "driving", "prompt", "data", "run", "output", "backbone", "lofnet"),
+    *("frames", "seed", "start_frame", "device", "precision", "resume"),
     *("generation.steps", "generation.guidance", "tuning.iterations", "tuning.noise_min"),
     "training.steps",
 )
 
 
+# The key that a command takes without a flag, before everything else.
+POSITIONAL = "clip"
+
+
 def shown(key: str) -> str:
     """How the command line spells a key: its flag where it has one, the key itself elsewhere."""
+    if key == POSITIONAL:
+        return key.upper()
     return f"--{key.rpartition('.')[2].replace('_', '-')}" if key in FLAG_KEYS else key
 
 

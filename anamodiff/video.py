@@ -102,6 +102,8 @@ def read_clip(
     must hold, `role` the word for it in messages. A damaged file gives the frames that can be
     decoded, with a warning. Raises `ClipError`.
     """
+    if not isinstance(path, (str, os.PathLike)):
+        raise ClipError(f"expected a {role}, got {path!r}; name a file or a folder of frames")
     path = Path(path).expanduser()
     _check_numbers(frames=frames, size=size)
     reel = _open(path, role)

@@ -16,6 +16,9 @@ from anamodiff.errors import AnaMoDiffError
 #: Share of fresh noise beside the nearest cells: enough to part equal neighbours and seeds.
 NEAREST_FRESH = 0.1
 
+# In halves of a cell, about.
+_TIE = 1e-3
+
 NoiseWarp = Literal["nearest", "preserve", "paper", "bilinear"]
 
 # A flow of the usual strength leaves a standard deviation of about 0.7; as much again of fresh
@@ -79,6 +82,19 @@ def resize_flow(flow: Tensor, height: int, width: int) -> Tensor:
     return rearrange(channels, "b xy h w -> b h w xy")
 
 
+def foldover(flow: Tensor) -> Tensor:
+    """Share of a flow's cells that are folded over or flat: ``b``, in [0, 1].
+
+    A cell lies between four neighbouring places ``b h w 2``; it is folded where the determinant
+    of the flow's Jacobian in its middle is not positive, so that it shows the source mirrored.
+    """
+    along = flow[:, :, 1:] - flow[:, :, :-1]
+    down = flow[:, 1:] - flow[:, :-1]
+    along, down = along[:, 1:] + along[:, :-1], down[:, :, 1:] + down[:, :, :-1]
+    determinant = along[..., 0] * down[..., 1] - along[..., 1] * down[..., 0]
+    return (determinant <= 0).float().mean(dim=(1, 2))
+
+
 def warp_noise(
     noise: Tensor,
     flow: Tensor,
@@ -113,7 +129,9 @@ def warp_noise(
     if mode == "bilinear":
         return warp(noise, flow)
     if mode == "nearest":
-        moved = warp(noise, flow, interpolation="nearest")
+        # Ties are rounded to even cells, which would show every other cell twice: no exact ties.
+        size = torch.tensor(noise.shape[:-3:-1], device=flow.device)
+        moved = warp(noise, flow + _TIE / size, interpolation="nearest")
         fresh = moved.std() * _fresh_like(moved, generator)
         return (1 - NEAREST_FRESH**2) ** 0.5 * moved + NEAREST_FRESH * fresh
     if mode == "paper":
@@ -127,6 +145,15 @@ def warp_noise(
     moved = warp(noise, flow, padding_mode="zeros")
     missing = _missing_variance(noise, flow).to(moved.dtype)
     return moved + missing.sqrt() * _fresh_like(moved, generator)
+
+
+def neighbour_correlation(noise: Tensor) -> float:
+    """Correlation of cells with their right and lower neighbours; 0 for white noise ``b c h w``.
+
+    Diffusion models know white noise only: what a warp smears is denoised to blurred pictures.
+    """
+    own, right, below, _ = (moment.mean() for moment in _neighbour_moments(noise))
+    return float((right + below) / (2 * own))
 
 
 def _match_batch(x: Tensor, flow: Tensor) -> Tensor:

@@ -73,17 +73,20 @@ def stages(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Stages:
     for name in ("transfer", "demo", "generate"):
         setattr(pipeline, name, fake.stage(name, result))
     pipeline.tune = fake.stage("tune", fake.folder)
+    inspection = ModuleType("anamodiff.inspection")
+    found = SimpleNamespace(sheet=Path("outputs/s-flow.png"), lines=["folded over: 1.00%"])
+    inspection.inspect = fake.stage("inspect", found)
     lofnet = ModuleType("anamodiff.lofnet")
     lofnet.train_lofnet = fake.stage("train_lofnet", fake.folder)
     backbone = ModuleType("anamodiff.backbone")
     backbone.Backbone = SimpleNamespace(load=fake.stage("load", "the backbone"))
-    for module in (pipeline, lofnet, backbone):
+    for module in (pipeline, inspection, lofnet, backbone):
         monkeypatch.setitem(sys.modules, module.__name__, module)
     monkeypatch.setattr(cli, "quiet_libraries", lambda: None)
     monkeypatch.setattr(
         config, "compose", lambda name, overrides: deepcopy(composed(name, *overrides))
     )
-    for name in ("transfer", "demo", "generate", "tune"):
+    for name in ("transfer", "demo", "generate", "inspect", "tune"):
         monkeypatch.delitem(vars(anamodiff), name, raising=False)
     return fake
 
@@ -219,6 +222,20 @@ def test_generate_needs_a_run(stages: Stages, capsys: pytest.CaptureFixture[str]
         assert "expected --run, got none" in capsys.readouterr().err
 
 
+def test_inspect_takes_a_clip(stages: Stages, capsys: pytest.CaptureFixture[str]) -> None:
+    for words in (["my clip,1.gif", "--frames", "4"], ["--frames", "4", "my clip,1.gif"]):
+        assert cli.main(["inspect", *words, "adaptation.scale=none"]) == 0
+        name, called = stages.calls[-1]
+        assert (name, called["clip"], called["driving"]) == ("inspect", "my clip,1.gif", None)
+        assert (called["frames"], called["adaptation"]["scale"]) == (4, "none")
+    assert "sheet: outputs/s-flow.png\nfolded over: 1.00%\n" in capsys.readouterr().out
+    assert cli.main(["inspect", "a.gif", "--driving", "b.gif", "--output", "c.png"]) == 0
+    assert (stages.last["driving"], stages.last["output"]) == ("b.gif", "c.png")
+    for words, line in (([], "expected CLIP, got none"), ([""], "CLIP: expected text that is not")):
+        assert cli.main(["inspect", *words]) == 2
+        assert line in capsys.readouterr().err
+
+
 def test_train_lofnet_loads_the_backbone(stages: Stages) -> None:
     words = ["--backbone", "mini", "--device", "cpu", "--steps", "7", "--resume"]
     assert cli.main(["train-lofnet", "data=my clips, new", *words]) == 0
@@ -255,7 +272,7 @@ def test_train_lofnet_starts_from_fomm(stages: Stages) -> None:
         ([*PAIR, "--noise-min", "1000"], r"--noise-min: expected a whole number from 0 to 999"),
         ([*PAIR, "--guidance", "-1"], r"--guidance: expected a number of at least 0 or null"),
         ([*PAIR, "--prompt", ""], r"--prompt: expected text that is not empty, got ''$"),
-        ([*PAIR, "--start-frame", "last"], r"--start-frame: expected \"first\" or a frame number"),
+        ([*PAIR, "--start-frame", "last"], r"--start-frame: expected \"first\", \"auto\""),
         ([*PAIR, "tuning.lrr=1"], r"unknown setting 'tuning.lrr'; did you mean tuning.lr"),
         ([*PAIR, "tuning.lr=fast"], r"tuning.lr: expected a number above 0 or null, got 'fast'$"),
         ([*PAIR, "tuning.lr=1,2"], r"tuning.lr: expected a number above 0 or null, got '1,2'$"),
@@ -356,7 +373,8 @@ def test_every_flag_sets_a_setting_of_its_command() -> None:
     used = {key for command in cli.COMMANDS.values() for key in command.flags}
     assert used == set(cli.FLAGS)
     for name, command in cli.COMMANDS.items():
-        given = {"generate": {"run": "a"}, "train-lofnet": {"data": "a"}}.get(name, {})
+        given = {"generate": {"run": "a"}, "inspect": {"clip": "a"}, "train-lofnet": {"data": "a"}}
+        given = given.get(name, {})
         pair = dict.fromkeys(("source", "driving", "prompt"), "a")
         values = cli.compose(name, given or (pair if "source" in command.flags else {}), [])
         for key in [*command.flags, command.example.partition("=")[0]]:
@@ -443,12 +461,11 @@ def test_libraries_fall_silent_but_downloads_do_not(monkeypatch: pytest.MonkeyPa
 
 
 def test_the_stages_take_what_the_configs_give() -> None:
-    from anamodiff import pipeline
-
-    given = dict.fromkeys(("source", "driving", "prompt"), "a")
-    for name, flags in (("transfer", given), ("generate", {"run": "a"})):
+    pair = dict.fromkeys(("source", "driving", "prompt"), "a")
+    given = {"transfer": pair, "generate": {"run": "a"}, "inspect": {"clip": "a"}}
+    for name, flags in given.items():
         values = cli.compose(name, flags, [])
-        assert set(values) == set(inspect.signature(getattr(pipeline, name)).parameters)
+        assert set(values) == set(inspect.signature(getattr(anamodiff, name)).parameters)
 
 
 def test_a_transfer_from_the_command_line(

@@ -23,6 +23,7 @@ REQUIRED = {
     "transfer": ["source=a", "driving=b", "prompt=c"],
     "tune": ["source=a", "driving=b", "prompt=c"],
     "generate": ["run=a"],
+    "inspect": ["clip=a"],
     "train_lofnet": ["data=a"],
 }
 NASTY = [
@@ -87,8 +88,8 @@ def test_every_config_has_its_command_and_composes() -> None:
 
 
 def test_every_choice_of_every_group_composes() -> None:
-    homes = {"tuning": "tune", "generation": "generate", "network": "train_lofnet"}
-    homes["training"] = "train_lofnet"
+    homes = {"tuning": "tune", "generation": "generate", "adaptation": "inspect"}
+    homes |= dict.fromkeys(("network", "training"), "train_lofnet")
     for path in config.find("configs").glob("*/*.yaml"):
         group = path.parent.name
         if group in homes:
@@ -110,10 +111,14 @@ def test_demo_and_transfer_agree() -> None:
 
 def test_groups_have_the_fields_of_their_options() -> None:
     from anamodiff.inversion import GenerationOptions
+    from anamodiff.lofnet import AdaptationOptions
     from anamodiff.tuning import TuningOptions
 
     whole = compose("transfer")
-    for group, options in (("tuning", TuningOptions), ("generation", GenerationOptions)):
+    groups = {
+        "adaptation": AdaptationOptions, "tuning": TuningOptions, "generation": GenerationOptions
+    }  # fmt: skip
+    for group, options in groups.items():
         assert set(whole[group]) == {field.name for field in fields(options)}
         # What the configs set would override what a backbone recommends for itself.
         assert set(whole[group].values()) == {None}
@@ -186,6 +191,8 @@ def test_override_keeps_values(transfer: DictConfig, key: str, value: object) ->
         ("generation.match_colours=false", "generation.match_colours", False),
         ("start_frame=3", "start_frame", 3),
         ("start_frame=first", "start_frame", "first"),
+        ("start_frame=auto", "start_frame", "auto"),
+        ("adaptation.scale=axes", "adaptation.scale", "axes"),
     ],
 )
 def test_literal_reads_what_its_author_meant(
@@ -254,6 +261,11 @@ def test_lofnet_is_a_section_of_its_training(word: str, line: str) -> None:
             "--noise-min: expected a whole number from 0 to 999 or null, got",
         ),
         ("tuning.noise_min=-1", "--noise-min: expected a whole number from 0 to 999 or null, got"),
+        (
+            "adaptation.scale=area",
+            "adaptation.scale: expected one of hull, none, axes, parts or null, got 'area'",
+        ),
+        ("adaptation.smooth=-1", "adaptation.smooth: expected a number from 0 to 10 or null"),
         ("tuning.lr=0", "tuning.lr: expected a number above 0 or null, got 0"),
         ("tuning.lr=inf", "tuning.lr: expected a number above 0 or null, got inf"),
         ("tuning.lr=fast", "tuning.lr: expected a number above 0 or null, got 'fast'"),
@@ -261,8 +273,11 @@ def test_lofnet_is_a_section_of_its_training(word: str, line: str) -> None:
         ("generation.guidance=-1", "--guidance: expected a number of at least 0 or null, got -1"),
         ("prompt=''", "--prompt: expected text that is not empty, got ''"),
         ("prompt='  '", "--prompt: expected text that is not empty, got '  '"),
-        ("start_frame=last", '--start-frame: expected "first" or a frame number from 0'),
-        ("start_frame=-1", '--start-frame: expected "first" or a frame number from 0, got -1'),
+        ("start_frame=last", '--start-frame: expected "first", "auto" or a frame number from 0'),
+        (
+            "start_frame=-1",
+            '--start-frame: expected "first", "auto" or a frame number from 0, got -1',
+        ),
         ("resume=maybe", "--resume: expected true or false, got 'maybe'"),
         ("generation.noise_warp=x", "generation.noise_warp: expected one of nearest, preserve"),
     ],

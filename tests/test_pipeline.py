@@ -1,5 +1,6 @@
 """The whole road on a tiny random backbone: files, resumption, seeds and refusals."""
 
+import dataclasses
 import json
 import shutil
 
@@ -142,6 +143,32 @@ def test_start_frame_chooses_the_frame_that_is_warped(mover, drawn_clips, tmp_pa
         mover.tune(*drawn_clips, output=tmp_path / "other", start_frame=4, **QUICK)
 
 
+def test_adaptation_is_kept_and_decides_the_warp(mover, result, drawn_clips):
+    settings = RunFolder.load(result.run).settings
+    assert settings["adaptation"] == {"scale": "hull", "smooth": 0.0}
+    with pytest.raises(AnaMoDiffError, match="to resume, got others"):
+        mover.tune(
+            *drawn_clips, output=result.run, resume=True, adaptation={"scale": "none"}, **QUICK
+        )
+    clips = [anamodiff.read_clip(path, frames=4, size=64) for path in drawn_clips]
+    scenes = [
+        mover.warp(*clips, adaptation=given)
+        for given in (None, {"scale": None}, {"scale": "none"}, {"smooth": 1.0})
+    ]
+    torch.testing.assert_close(scenes[0].flow, Scene.load(result.run / "scene.safetensors").flow)
+    assert torch.equal(scenes[0].flow, scenes[1].flow)
+    assert not torch.equal(scenes[0].flow, scenes[2].flow)
+    assert not torch.equal(scenes[0].flow, scenes[3].flow)
+
+
+def test_the_start_frame_can_be_chosen_by_pose(mover, drawn_clips):
+    source = anamodiff.read_clip(drawn_clips[0], frames=6, size=64)
+    driving = anamodiff.read_clip(drawn_clips[0], frames=4, size=64)
+    turned = dataclasses.replace(driving, frames=source.frames[3:])
+    assert mover.warp(source, turned, start_frame="auto").start == 3
+    assert mover.warp(source, turned).start == 0
+
+
 def test_frames_outside_of_a_run_are_never_overwritten(mover, drawn_clips, tmp_path, result):
     (tmp_path / "holiday.txt").write_text("dear")
     with pytest.raises(AnaMoDiffError, match="new or empty"):
@@ -194,12 +221,14 @@ def test_the_backbone_s_own_settings_are_used_where_nothing_is_given(
     tiny_backbone_folder, drawn_clips, tmp_path
 ):
     folder = shutil.copytree(tiny_backbone_folder, tmp_path / "backbone")
-    advice = {"tuning": {"iterations": 2, "rank": 3}}
+    advice = {"tuning": {"iterations": 2, "rank": 3}, "adaptation": {"scale": "axes"}}
     (folder / "anamodiff.json").write_text(json.dumps(advice))
     mover = MotionTransfer.load(folder, device="cpu")
     own = {**QUICK, "tuning": {"iterations": None, "rank": 5}}
     run = mover.tune(*drawn_clips, output=tmp_path / "run", **own)
-    tuning = RunFolder.load(run).settings["tuning"]
+    settings = RunFolder.load(run).settings
+    assert settings["adaptation"] == {"scale": "axes", "smooth": 0.0}
+    tuning = settings["tuning"]
     assert (tuning["iterations"], tuning["rank"], tuning["noise_min"]) == (2, 5, 850)
 
 

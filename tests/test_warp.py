@@ -7,7 +7,14 @@ import torch
 from torch.testing import assert_close
 
 from anamodiff.errors import AnaMoDiffError
-from anamodiff.warp import identity_grid, resize_flow, warp, warp_noise
+from anamodiff.warp import (
+    foldover,
+    identity_grid,
+    neighbour_correlation,
+    resize_flow,
+    warp,
+    warp_noise,
+)
 
 SIZE = 32
 
@@ -80,16 +87,81 @@ def test_resizing_keeps_the_identity() -> None:
     assert resize_flow(small, 8, 8) is small
 
 
-@pytest.mark.parametrize("kind", ["identity", "half", "rotation", "zoom", "shrink"])
-def test_preserved_noise_stays_standard(kind: str) -> None:
+@pytest.fixture(scope="module")
+def lofnet_flows() -> torch.Tensor:
+    """Flows of the shipped network: a drawn creature after another's jump, 5 h w 2."""
+    from anamodiff import creatures
+    from anamodiff.backbone import Backbone
+    from anamodiff.config import find
+    from anamodiff.letterbox import from_pixels
+    from anamodiff.lofnet import AdaptationOptions, LOFNet, animate
+
+    pair = creatures.draw_pair(
+        3, source_species="turtle", driving_species="rhino", motion="jump", frames=6
+    )
+    backbone = Backbone.load("mini", device="cpu")
+    source, driving = from_pixels(pair.source.frames[:1]), from_pixels(pair.driving.frames)
+    made = animate(
+        LOFNet.load(find("checkpoints/mini") / "lofnet"), source, backbone.encode(source), driving,
+        adaptation=AdaptationOptions(),
+    )  # fmt: skip
+    assert (made.motion.flow[1:] - identity_grid(SIZE, SIZE)).abs().max() > 0.1
+    return made.motion.flow[1:]
+
+
+NOISES = 1000
+
+
+def noises_and_flows(
+    kind: str, request: pytest.FixtureRequest
+) -> tuple[torch.Tensor, torch.Tensor, torch.Generator]:
+    """A thousand noises, as many flows of a kind, and the generator to go on with."""
     generator = torch.Generator().manual_seed(1)
-    noise = torch.randn(300, 4, SIZE, SIZE, generator=generator)
-    flow = flow_of(kind).expand(300, -1, -1, -1)
+    noise = torch.randn(NOISES, 4, SIZE, SIZE, generator=generator)
+    flow = request.getfixturevalue("lofnet_flows") if kind == "lofnet" else flow_of(kind)
+    return noise, flow.repeat_interleave(NOISES // len(flow), dim=0), generator
+
+
+@pytest.mark.parametrize("kind", ["identity", "half", "rotation", "zoom", "shrink", "lofnet"])
+def test_preserved_noise_stays_standard(kind: str, request: pytest.FixtureRequest) -> None:
+    noise, flow, generator = noises_and_flows(kind, request)
     moved = warp_noise(noise, flow, mode="preserve", generator=generator)
     assert abs(moved.mean()) < 0.01
     assert abs(moved.std() - 1) < 0.02
-    # At every single place too, not only on the average over places.
-    assert abs(moved.std(dim=(0, 1)) - 1).max() < 0.1
+    # At every single place of every flow too, not only on the average over places.
+    places = moved.unflatten(0, (-1, 200)).std(dim=(1, 2))
+    assert abs(places - 1).max() < 0.15
+
+
+@pytest.mark.parametrize("kind", ["half", "rotation", "zoom", "lofnet"])
+def test_neighbours_agree_less_where_variance_is_preserved(
+    kind: str, request: pytest.FixtureRequest
+) -> None:
+    noise, flow, generator = noises_and_flows(kind, request)
+    found = {
+        mode: neighbour_correlation(warp_noise(noise, flow, mode=mode, generator=generator))
+        for mode in ("bilinear", "paper", "preserve", "nearest")
+    }
+    assert abs(neighbour_correlation(noise)) < 0.005
+    assert found["bilinear"] > max(found["paper"], found["preserve"]) + 0.05
+    assert found["preserve"] < 0.6
+    if kind == "half":  # an even half-cell shift both ways: each is the mean of four
+        assert found["bilinear"] == pytest.approx(0.5, abs=0.02)
+        assert found["preserve"] == pytest.approx(0.125, abs=0.02)
+        assert found["nearest"] == pytest.approx(0, abs=0.05)
+    if kind == "zoom":  # cells are shown twice
+        assert found["nearest"] > 0.3
+
+
+def test_foldover_is_the_share_of_mirrored_cells() -> None:
+    still = identity_grid(9, 9)
+    mirrored, half = still * torch.tensor([-1.0, 1.0]), still.clone()
+    half[:, 4:, 0] = half[:, 4:, 0].flip(1)  # the right half is looked up backwards
+    flat = torch.zeros_like(still)
+    turned = 0.3 * still.flip(0, 1)  # both axes: turned, not mirrored
+    shares = foldover(torch.stack([still, mirrored, half, flat, turned]))
+    assert_close(shares[[0, 1, 3, 4]], torch.tensor([0.0, 1, 1, 0]))
+    assert shares[2] == pytest.approx(0.5, abs=0.01)
 
 
 def test_nearest_noise_is_moved_and_keeps_its_variance() -> None:

@@ -1,6 +1,7 @@
 """The latent optical flow network: key points, flows on latents, adaptation, training."""
 
-from anamodiff.lofnet.adapt import adapt_points, hull_area
+from anamodiff.lofnet.adapt import AdaptationOptions, adapt_points, hull_area, smooth_points
+from anamodiff.lofnet.animate import Animation, animate, check_start
 from anamodiff.lofnet.clips import LatentClips
 from anamodiff.lofnet.data import cache_frames, cache_latents
 from anamodiff.lofnet.flow import DenseMotion, Motion
@@ -14,6 +15,8 @@ from anamodiff.lofnet.train import train_lofnet
 from anamodiff.lofnet.trainer import TrainOptions
 
 __all__ = [
+    "AdaptationOptions",
+    "Animation",
     "DenseMotion",
     "KeyPoints",
     "KeypointDetector",
@@ -24,14 +27,17 @@ __all__ = [
     "SplineMotion",
     "TrainOptions",
     "adapt_points",
+    "animate",
     "build_lofnet",
     "cache_frames",
     "cache_latents",
+    "check_start",
     "hull_area",
     "load_fomm",
     "measure",
     "mini_config",
     "self_reconstruction",
+    "smooth_points",
     "spline_motions",
     "train_lofnet",
 ]

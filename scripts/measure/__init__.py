@@ -1,0 +1,1 @@
+"""What `scripts/measure_lofnet.py` measures, one module a part."""

@@ -1,0 +1,70 @@
+"""How long detector, flow and training take."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from copy import deepcopy
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import torch
+from safetensors.torch import save_file
+
+from anamodiff import config
+from anamodiff.lofnet import LatentClips, LOFNet, TrainOptions, build_lofnet
+from anamodiff.lofnet.trainer import Trainer
+
+BATCH = 16
+FRAMES = 10  # a clip's, which go through the flow together
+
+
+def mgif_network() -> LOFNet:
+    """LOFNet of the paper's size (`configs/network/mgif.yaml`), random weights."""
+    composed = config.compose("train_lofnet", ["data=none", "network=mgif"])
+    torch.manual_seed(0)
+    return build_lofnet(config.plain(composed)["network"]).eval()
+
+
+@torch.no_grad()
+def inference(lofnet: LOFNet, latent_size: int, *, repeats: int = 5) -> dict[str, float]:
+    """Milliseconds a frame: detector, dense motion, and both; the best of `repeats`."""
+    size = lofnet.frame_size
+    channels = lofnet.dense_motion.config["num_channels"]
+    frames = torch.rand(FRAMES, 3, size, size) * 2 - 1
+    latent = torch.randn(1, channels, latent_size, latent_size)
+    points = lofnet.points(frames)
+    detector = _best(lambda: lofnet.points(frames), repeats)
+    flow = _best(lambda: lofnet.flow(latent, points, points[0]), repeats)
+    figures = {"detector": detector, "flow": flow, "both": detector + flow}
+    return {name: 1000 * seconds / FRAMES for name, seconds in figures.items()}
+
+
+def training(lofnet: LOFNet, latent_size: int, *, steps: int = 3) -> float:
+    """Pairs a second in training on cached latents, batches of 16; the best of `steps`."""
+    with TemporaryDirectory() as folder:
+        clips = _random_clips(Path(folder), lofnet, latent_size)
+        trainer = Trainer(deepcopy(lofnet), TrainOptions(batch_size=BATCH), steps, "cpu")
+        return max(trainer.train_step(clips)["pairs_per_second"] for _ in range(steps))
+
+
+def _random_clips(folder: Path, lofnet: LOFNet, latent_size: int) -> LatentClips:
+    """Noise in the cache's format: what is in the pictures does not change the time."""
+    channels = lofnet.dense_motion.config["num_channels"]
+    files = [folder / f"{number}.safetensors" for number in range(4)]
+    for file in files:
+        frames = torch.randint(256, (FRAMES, 3, lofnet.frame_size, lofnet.frame_size))
+        latents = torch.randn(FRAMES, channels, latent_size, latent_size)
+        save_file({"frames": frames.to(torch.uint8), "latents": latents.half()}, file)
+    return LatentClips(files)
+
+
+def _best(work: Callable[[], object], repeats: int) -> float:
+    """Seconds that the quickest of several runs takes, the first one not counted."""
+    work()
+    taken = []
+    for _ in range(repeats):
+        started = time.perf_counter()
+        work()
+        taken.append(time.perf_counter() - started)
+    return min(taken)
