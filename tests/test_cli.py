@@ -109,6 +109,7 @@ def test_flags_become_arguments(stages: Stages, capsys: pytest.CaptureFixture[st
     assert cli.main([*PAIR, *flags.split()]) == 0
     name, called = stages.calls[0]
     tuning, generation = called.pop("tuning"), called.pop("generation")
+    assert called.pop("adaptation") == {"scale": None, "smooth": None}
     assert name == "transfer"
     assert called == {
         "source": "s.gif",
@@ -461,11 +462,14 @@ def test_libraries_fall_silent_but_downloads_do_not(monkeypatch: pytest.MonkeyPa
 
 
 def test_the_stages_take_what_the_configs_give() -> None:
+    from anamodiff.inspection import inspect as inspect_clip
+    from anamodiff.pipeline import generate, transfer
+
     pair = dict.fromkeys(("source", "driving", "prompt"), "a")
-    given = {"transfer": pair, "generate": {"run": "a"}, "inspect": {"clip": "a"}}
-    for name, flags in given.items():
-        values = cli.compose(name, flags, [])
-        assert set(values) == set(inspect.signature(getattr(anamodiff, name)).parameters)
+    stages = {transfer: pair, generate: {"run": "a"}, inspect_clip: {"clip": "a"}}
+    for stage, flags in stages.items():
+        values = cli.compose(stage.__name__, flags, [])
+        assert set(values) == set(inspect.signature(stage).parameters)
 
 
 def test_a_transfer_from_the_command_line(

@@ -44,8 +44,8 @@ def training(lofnet: LOFNet, latent_size: int, *, steps: int = 3) -> float:
     """Pairs a second in training on cached latents, batches of 16; the best of `steps`."""
     with TemporaryDirectory() as folder:
         clips = _random_clips(Path(folder), lofnet, latent_size)
-        trainer = Trainer(deepcopy(lofnet), TrainOptions(batch_size=BATCH), steps, "cpu")
-        return max(trainer.train_step(clips)["pairs_per_second"] for _ in range(steps))
+        trainer = Trainer(deepcopy(lofnet), TrainOptions(batch_size=BATCH), steps + 1, "cpu")
+        return BATCH / _best(lambda: trainer.train_step(clips), steps)
 
 
 def _random_clips(folder: Path, lofnet: LOFNet, latent_size: int) -> LatentClips:
@@ -60,11 +60,15 @@ def _random_clips(folder: Path, lofnet: LOFNet, latent_size: int) -> LatentClips
 
 
 def _best(work: Callable[[], object], repeats: int) -> float:
-    """Seconds that the quickest of several runs takes, the first one not counted."""
+    """Seconds that the quickest of several runs takes, the first one not counted.
+
+    On one thread it is processor time, which other work on the machine disturbs least.
+    """
+    clock = time.process_time if torch.get_num_threads() == 1 else time.perf_counter
     work()
     taken = []
     for _ in range(repeats):
-        started = time.perf_counter()
+        started = clock()
         work()
-        taken.append(time.perf_counter() - started)
+        taken.append(clock() - started)
     return min(taken)
