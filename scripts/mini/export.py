@@ -49,9 +49,7 @@ def start_from(source: Path, folder: Path, config: dict) -> None:
     if not keep:
         backbone.vae.save_pretrained(folder / "former", safe_serialization=True)
     fresh = {"optimiser": {}, "step": 0}
-    save_state(
-        folder / "vae.pt", vae=grown.state_dict(), decoder_only=keep, settled=True, **fresh
-    )
+    save_state(folder / "vae.pt", vae=grown.state_dict(), decoder_only=keep, settled=True, **fresh)
     save_state(
         folder / "unet.pt",
         unet=backbone.unet.state_dict(),
