@@ -6,9 +6,9 @@ from anamodiff.lofnet.data import cache_frames, cache_latents
 from anamodiff.lofnet.flow import DenseMotion, Motion
 from anamodiff.lofnet.keypoints import KeypointDetector, KeyPoints
 from anamodiff.lofnet.model import LOFNet, build_lofnet, mini_config
+from anamodiff.lofnet.options import TrainOptions
 from anamodiff.lofnet.report import measure, self_reconstruction
 from anamodiff.lofnet.train import train_lofnet
-from anamodiff.lofnet.trainer import TrainOptions
 
 __all__ = [
     "DenseMotion",

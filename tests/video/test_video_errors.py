@@ -182,9 +182,7 @@ def test_find_clips_says_what_is_missing(tmp_path):
 
 
 def test_find_clips_lists_damaged_pictures(tmp_path):
-    Image.fromarray(np.concatenate([numbered(n) for n in range(4)], axis=1)).save(
-        tmp_path / "a.png"
-    )
+    Image.fromarray(np.concatenate(moving_square(4), axis=1)).save(tmp_path / "a.png")
     whole = (tmp_path / "a.png").read_bytes()
     (tmp_path / "b.png").write_bytes(whole[: len(whole) // 2])
     (tmp_path / "c.txt").write_text("no picture")
