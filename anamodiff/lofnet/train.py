@@ -1,6 +1,7 @@
 """Train LOFNet on cached latents (paper, sections 3.2 and 4.1)."""
 
 import logging
+import os
 from collections.abc import Callable
 from contextlib import nullcontext
 from datetime import timedelta
@@ -71,7 +72,8 @@ def train_lofnet(
     """
     settings = _options(options)
     output = Path(output)
-    accelerator = _processes()
+    device = torch.device(device or backbone.device)
+    accelerator = _processes(device)
     main = accelerator.is_main_process
     if not isinstance(data, LatentClips):
         data = _cached_once(
@@ -83,9 +85,9 @@ def train_lofnet(
     if model is None:
         torch.manual_seed(settings.seed)
         model = build_lofnet(config or mini_config(data.frame_size, data.latent_channels))
-    # With several processes each has a device of its own, which accelerate knows.
-    device = (device or backbone.device) if accelerator.num_processes == 1 else accelerator.device
     total = settings.total(len(training), accelerator.num_processes)
+    if accelerator.num_processes > 1:
+        device = accelerator.device  # each process has its own
     trainer = Trainer(model, settings, total, device, accelerator)
     _open_run(trainer, output, resume)
     bar = tqdm(
@@ -109,17 +111,19 @@ def train_lofnet(
             if on_step is not None:
                 on_step(trainer.step, figures)
     _say_when_stopped(trainer)
-    if accelerator.num_processes > 1:
-        accelerator.end_training()
     return output
 
 
-def _processes() -> Accelerator:
+def _processes(device: torch.device) -> Accelerator:
     """What knows this run's processes: those of ``accelerate launch``, or this one alone."""
     # The first process may encode clips for hours while the others wait for it.
     waiting = InitProcessGroupKwargs(timeout=timedelta(days=1))
-    # It is to move and cast nothing: `device` and `TrainOptions.precision` decide.
-    return Accelerator(mixed_precision="no", device_placement=False, kwargs_handlers=[waiting])
+    # It is to move and cast nothing: `device` and `TrainOptions.precision` decide. But without
+    # GPUs it sees several processes only where it is told that they are to use CPUs.
+    cpu = device.type == "cpu" and "WORLD_SIZE" in os.environ
+    return Accelerator(
+        cpu=cpu, mixed_precision="no", device_placement=False, kwargs_handlers=[waiting]
+    )
 
 
 def _cached_once(accelerator: Accelerator, folder: Path | str, **options: Any) -> LatentClips:

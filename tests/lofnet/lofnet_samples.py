@@ -6,6 +6,18 @@ from torch import Tensor
 
 SIZE = 32
 
+# A network that learns to follow a disc in seconds.
+TINY = {
+    "frame_size": 32,
+    "detector": {
+        "block_expansion": 8, "num_kp": 3, "num_channels": 3, "max_features": 16, "num_blocks": 2,
+        "temperature": 0.1, "scale_factor": 0.5, "single_jacobian_map": True,
+    },
+    "dense_motion": {
+        "block_expansion": 8, "num_blocks": 2, "max_features": 16, "num_kp": 3, "num_channels": 4,
+    },
+}  # fmt: skip
+
 
 class FakeBackbone:
     """Latents are the frames, four times smaller, with mixed colours."""
