@@ -115,6 +115,7 @@ class LatentClips:
         max_distance: int | None = None,
         far: int = 0,
         chosen: Tensor | None = None,
+        device: torch.device | str = "cpu",
     ) -> Pairs:
         """Draw pairs: clips with replacement, then any two frames of each, with replacement.
 
@@ -128,29 +129,34 @@ class LatentClips:
             max_distance: of the two frames in the cached clip, whose frames are evenly spread.
             far: of ``1 + far`` drawn driving frames the farthest from the source is taken.
             chosen: indices of the clips, ``batch`` of them, instead of drawn ones.
+            device: where the pairs are to be.
 
         Raises:
             AnaMoDiffError: the clips hold hardly anything but broken latents.
         """
         own = torch.randint(len(self), (batch,), generator=generator) if chosen is None else chosen
         reach = (max_distance, far)
-        frames, latents = self._rows(own, self._two_frames(own, *reach, generator))
+        backwards = _coins(batch, generator) & time_flip
+        mirrored = _coins(batch, generator) & flip & ~backwards
+        frames, latents = self._rows(own, self._two_frames(own, backwards, *reach, generator))
         for _ in range(20):
             broken = self._broken(own, latents)
             if not broken.any():
                 break
             own = own.clone()
             own[broken] = torch.randint(len(self), (int(broken.sum()),), generator=generator)
-            fresh = self._rows(own[broken], self._two_frames(own[broken], *reach, generator))
-            frames[:, broken], latents[:, broken] = fresh
+            places = self._two_frames(own[broken], backwards[broken], *reach, generator)
+            frames[:, broken], latents[:, broken] = self._rows(own[broken], places)
         else:
             raise AnaMoDiffError(
                 "expected finite latents, found NaN or infinity in nearly all: delete the cache, "
                 "and check the backbone's precision"
             )
-        backwards = _coins(batch, generator) & time_flip
-        mirrored = _coins(batch, generator) & flip & ~backwards
-        return _oriented(frames, latents, backwards, mirrored)
+        pairs = []
+        for rows in (frames.to(device), latents.to(device)):  # frames travel as bytes
+            rows[:, mirrored] = rows[:, mirrored].flip(-1)
+            pairs.append(rearrange(rows, "pair b c h w -> (pair b) c h w"))
+        return Pairs(_from_bytes(pairs[0]), pairs[1].float())
 
     def __add__(self, other: "LatentClips") -> "LatentClips":
         """Join two sets of clips of the same sizes."""
@@ -164,9 +170,14 @@ class LatentClips:
         return LatentClips(self.index + other.index)
 
     def _two_frames(
-        self, clips: Tensor, max_distance: int | None, far: int, generator: torch.Generator | None
+        self,
+        clips: Tensor,
+        backwards: Tensor,
+        max_distance: int | None,
+        far: int,
+        generator: torch.Generator | None,
     ) -> Tensor:
-        """Places ``2 b`` of two frames in each clip, the earlier first."""
+        """Places ``2 b`` of two frames in each clip, the earlier first where not backwards."""
         length = rearrange(self._length[clips], "b -> b 1")
         shares = torch.rand(len(clips), 2 + far, generator=generator)
         first = (shares[:, :1] * length).long()
@@ -176,7 +187,8 @@ class LatentClips:
         others = low + (shares[:, 1:] * (high - low + 1)).long()  # b candidates
         farthest = (others - first).abs().argmax(dim=1, keepdim=True)
         both = torch.cat([first, others.gather(1, farthest)], dim=1)
-        return rearrange(both.sort(dim=1).values, "b pair -> pair b")
+        both = rearrange(both.sort(dim=1).values, "b pair -> pair b")
+        return torch.where(backwards, both.flip(0), both)
 
     def _rows(self, clips: Tensor, places: Tensor) -> tuple[Tensor, Tensor]:
         """Frames and latents ``pair b ...`` at `places` ``pair b`` of clips ``b``."""
@@ -207,18 +219,8 @@ class LatentClips:
 
 
 def _from_bytes(frames: Tensor) -> Tensor:
-    return frames.float() / 127.5 - 1
+    return frames.float().div_(127.5).sub_(1)
 
 
 def _coins(count: int, generator: torch.Generator | None) -> Tensor:
     return torch.rand(count, generator=generator) < 0.5
-
-
-def _oriented(frames: Tensor, latents: Tensor, backwards: Tensor, mirrored: Tensor) -> Pairs:
-    """Frames and latents ``pair b ...`` as pairs, some of them swapped, some mirrored."""
-    turned = []
-    for kind in (frames, latents):
-        kind = torch.where(rearrange(backwards, "b -> 1 b 1 1 1"), kind.flip(0), kind)
-        kind = torch.where(rearrange(mirrored, "b -> 1 b 1 1 1"), kind.flip(-1), kind)
-        turned.append(rearrange(kind, "pair b c h w -> (pair b) c h w"))
-    return Pairs(_from_bytes(turned[0]), turned[1].float())

@@ -85,6 +85,11 @@ def train_lofnet(
     if model is None:
         torch.manual_seed(settings.seed)
         model = build_lofnet(config or mini_config(data.frame_size, data.latent_channels))
+        if settings.equivariance == 0 and main:
+            logger.warning(
+                "a new detector learns poor key points without training.equivariance (default: 2): "
+                "start from first-order-model's weights, or set it"
+            )
     total = settings.total(len(training), accelerator.num_processes)
     if accelerator.num_processes > 1:
         device = accelerator.device  # each process has its own

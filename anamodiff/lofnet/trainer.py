@@ -134,14 +134,14 @@ class Trainer:
         generator = _generator(options.seed, self.step, rank)
         start = (self.step * processes + rank) * batch
         pairs = clips.draw(
-            batch, generator=generator, chosen=self._turns(start, len(clips)), **options.drawing
-        )
+            batch, generator=generator, chosen=self._turns(start, len(clips)), device=self.device,
+            **options.drawing,
+        )  # fmt: skip
         transform = PlaneTransform.random(batch, generator=generator)
         jitter = Jitter.random(
             batch, generator=generator, colour=options.colour_jitter, size=options.size_jitter
         )
-        pairs = jitter.to(self.device)(pairs.to(self.device))
-        return pairs, transform.to(self.device)
+        return jitter.to(self.device)(pairs), transform.to(self.device)
 
     def _turns(self, start: int, clips: int) -> Tensor:
         """Clips of a batch: in an epoch each has its turn once, in an order of the epoch's own."""

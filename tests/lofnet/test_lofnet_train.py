@@ -216,6 +216,18 @@ def test_a_full_disk_keeps_the_checkpoint_before(
     assert all(torch.equal(once[name], twice[name]) for name in once)
 
 
+def test_tensorboard_shows_the_figures_once(clips: LatentClips, backbone, tmp_path: Path) -> None:
+    events = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
+    options = {"backbone": backbone, "steps": 4, "batch_size": 2, "log_every": 1, **QUIET}
+    options |= {"output": tmp_path, "save_every": 2}
+    with pytest.raises(Killed):
+        train_lofnet(clips, on_step=kill_at(3), **options)
+    train_lofnet(clips, resume=True, **options)
+    board = events.EventAccumulator(str(tmp_path)).Reload()
+    assert [event.step for event in board.Scalars("loss")] == [1, 2, 3, 4]
+    assert {"held_out_ratio", "pairs_per_second"} <= set(board.Tags()["scalars"])
+
+
 def test_bf16_leaves_coordinates_in_32_bits(clips: LatentClips, backbone, tmp_path: Path) -> None:
     model = build_lofnet(TINY).eval()
     with torch.no_grad():  # any point must move, or all flows are the identity
