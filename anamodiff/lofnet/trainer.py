@@ -6,6 +6,7 @@ import math
 import os
 import shutil
 import time
+from concurrent.futures import Future, ThreadPoolExecutor
 from copy import deepcopy
 from dataclasses import asdict
 from functools import lru_cache
@@ -31,6 +32,8 @@ logger = logging.getLogger(__name__)
 CHECKPOINT_FILE = "training.pt"
 # So many steps in a row without a finite gradient, and there is no hope.
 _HOPELESS = 100
+# Steps that are drawn ahead, each in a thread, where the network is on another device.
+_AHEAD = 4
 
 
 class Trainer:
@@ -68,8 +71,11 @@ class Trainer:
             groups.append({"params": list(self.model.detector.parameters()), "peak": detector_lr})
         self.optimiser = torch.optim.Adam(groups, lr=options.lr, betas=(0.5, 0.999))
         self._order = lru_cache(2)(self._shuffled)
-        self._spent: list[tuple[int, float]] = []
+        self._pairs, self._seconds = 0, 0.0
         self._failures = 0
+        # A processor would only take the threads' time from itself.
+        self._pool = ThreadPoolExecutor(_AHEAD) if self.device.type != "cpu" else None
+        self._coming: dict[int, Future[tuple[Pairs, PlaneTransform]]] = {}
 
     @property
     def done(self) -> bool:
@@ -81,9 +87,9 @@ class Trainer:
         return self.step % every == 0 or self.done
 
     def train_step(self, clips: LatentClips) -> dict[str, float]:
-        """Draw a batch, take one step, and give its figures."""
+        """Draw a batch of clips, the same ones in every step, take one step, give its figures."""
         started = time.perf_counter()
-        pairs, transform = self._draw(clips)
+        pairs, transform = self._next(clips)
         loss, figures = self._objective(pairs, transform)
         self.step += 1
         rate = self._set_rate()
@@ -100,14 +106,15 @@ class Trainer:
             self._failures = 0
         else:
             self._fail()
-        self._spent.append((len(pairs), time.perf_counter() - started))
+        self._pairs += len(pairs)
+        self._seconds += time.perf_counter() - started
         return numbers | {"lr": rate}
 
     def speed(self) -> float:
         """Pairs a second in all processes, since this was last asked for."""
-        pairs, seconds = map(sum, zip(*self._spent, strict=True)) if self._spent else (0, 1.0)
-        self._spent = []
-        return self.accelerator.num_processes * pairs / seconds
+        speed = self.accelerator.num_processes * self._pairs / max(self._seconds, 1e-9)
+        self._pairs, self._seconds = 0, 0.0
+        return speed
 
     def _distributed(self, objective: Objective) -> nn.Module:
         """The objective with gradients averaged over the processes."""
@@ -127,12 +134,21 @@ class Trainer:
             return False
         return torch.cuda.is_bf16_supported(including_emulation=False)
 
-    def _draw(self, clips: LatentClips) -> tuple[Pairs, PlaneTransform]:
-        """This step's pairs, jittered, and deformations, on the device."""
+    def _next(self, clips: LatentClips) -> tuple[Pairs, PlaneTransform]:
+        """This step's pairs; those of the next steps are drawn while the device is busy."""
+        if self._pool is None:
+            return self._draw(clips, self.step)
+        for step in range(self.step, min(self.step + _AHEAD, self.total)):
+            if step not in self._coming:
+                self._coming[step] = self._pool.submit(self._draw, clips, step)
+        return self._coming.pop(self.step).result()
+
+    def _draw(self, clips: LatentClips, step: int) -> tuple[Pairs, PlaneTransform]:
+        """A step's pairs, jittered, and deformations, on the device."""
         options, batch = self.options, self.options.batch_size
         rank, processes = self.accelerator.process_index, self.accelerator.num_processes
-        generator = _generator(options.seed, self.step, rank)
-        start = (self.step * processes + rank) * batch
+        generator = _generator(options.seed, step, rank)
+        start = (step * processes + rank) * batch
         pairs = clips.draw(
             batch, generator=generator, chosen=self._turns(start, len(clips)), device=self.device,
             **options.drawing,

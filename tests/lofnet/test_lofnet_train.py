@@ -4,6 +4,7 @@ import errno
 import json
 import logging
 import math
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
@@ -254,6 +255,25 @@ def test_bf16_leaves_coordinates_in_32_bits(clips: LatentClips, backbone, tmp_pa
         precision="bf16", **QUIET,
     )  # fmt: skip
     assert all(math.isfinite(v) for line in lines_of(output) for v in line.values())
+
+
+def test_drawing_ahead_changes_nothing(
+    clips: LatentClips, backbone, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    options = {"backbone": backbone, "steps": 6, "batch_size": 2, "size_jitter": 0.1, **QUIET}
+    plain = train_lofnet(clips, output=tmp_path / "plain", **options)
+    start, pools = trainer.Trainer.__init__, []
+
+    def with_threads(self: trainer.Trainer, *args: object) -> None:
+        start(self, *args)
+        self._pool = ThreadPoolExecutor(4)
+        pools.append(self._coming)
+
+    monkeypatch.setattr(trainer.Trainer, "__init__", with_threads)
+    ahead = train_lofnet(clips, output=tmp_path / "ahead", **options)
+    once, twice = LOFNet.load(plain).state_dict(), LOFNet.load(ahead).state_dict()
+    assert all(torch.equal(once[name], twice[name]) for name in once)
+    assert pools == [{}], "nothing is drawn beyond the end"
 
 
 def test_a_run_with_another_network_or_a_broken_file_is_not_resumed(
