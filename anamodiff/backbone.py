@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
+import os
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
@@ -191,7 +192,9 @@ def choose_device(device: str | torch.device) -> torch.device:
             raise AnaMoDiffError(f"device {device} asked for, but no CUDA device is here: use cpu")
         return chosen
     if torch.cuda.is_available():
-        return torch.device("cuda")
+        # Each process of `accelerate launch` has a GPU of its own.
+        local = os.environ.get("LOCAL_RANK")
+        return torch.device("cuda" if local is None else f"cuda:{local}")
     return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
 
 

@@ -102,8 +102,18 @@ def main(argv: Sequence[str] | None = None) -> int:
         if debug:
             traceback.print_exc()
         code, line = _explained(error, debug)
-        print(f"anamodiff: {line}", file=sys.stderr)
+        print(f"anamodiff{_which_process()}: {line}", file=sys.stderr)
         return code
+
+
+def _is_first() -> bool:
+    """Whether this is the only process, or the first of those of `accelerate launch`."""
+    return os.environ.get("RANK", "0") == "0"
+
+
+def _which_process() -> str:
+    """Tells the lines of the other processes from the first one's."""
+    return "" if _is_first() else f" (process {os.environ['RANK']})"
 
 
 def _explained(error: Exception, debug: bool) -> tuple[int, str]:
@@ -224,7 +234,7 @@ def _set_up_logging(debug: bool) -> None:
     handler.setFormatter(logging.Formatter("%(message)s"))
     log = logging.getLogger("anamodiff")
     log.handlers[:] = [handler]
-    log.setLevel(logging.DEBUG if debug else logging.INFO)
+    log.setLevel(logging.DEBUG if debug else logging.INFO if _is_first() else logging.ERROR)
     if not debug:
         quiet_libraries()
 
@@ -279,6 +289,10 @@ def _train_lofnet(values: dict[str, Any], started: float) -> None:
         values.pop("data"), backbone=backbone, config=network, **values, **training,
         detector_config=start.pop("config"), **start,
     )  # fmt: skip
+    if "WORLD_SIZE" in os.environ:
+        import_module("accelerate").PartialState().destroy_process_group()
+    if not _is_first():
+        return
     print(f"LOFNet: {folder}")
     print(f"took {time.perf_counter() - started:.1f} s")
     print(f"next: anamodiff transfer --lofnet {shlex.quote(str(folder))} ...")

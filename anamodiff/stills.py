@@ -198,8 +198,8 @@ def _runs_across_cuts(picture: np.ndarray) -> bool:
     return bool((beside_ground > 6).any() and (step <= np.maximum(3, 0.3 * contrast)).all())
 
 
-def holds_motion(path: Path) -> bool:
-    """Whether a picture file is an animation or a strip."""
+def holds_motion(path: Path) -> bool | None:
+    """Whether a picture file is an animation or a strip; None for a picture too damaged to say."""
     try:
         with open_image(path) as image:
             if image.format in ANIMATED and count_frames(image) != 1:
@@ -208,7 +208,7 @@ def holds_motion(path: Path) -> bool:
             may_be_strip = image.format == "PNG" and long % short == 0 and long > short
             return may_be_strip and len(cut_strip(to_rgb(image))) > 1
     except _DAMAGE:
-        return False
+        return None if path.suffix.lower() in PICTURE_SUFFIXES else False
 
 
 def list_frames(folder: Path) -> list[Path]:

@@ -278,7 +278,8 @@ def find_clips(folder: str | Path) -> list[Path]:
     """List the clips in a folder: videos, animations, strips, and folders of frames, sorted.
 
     Folders of clips inside it are searched too. A folder that holds only plain pictures is one
-    clip, its frames. Hidden files are left out. Raises `ClipError` where there is none.
+    clip, its frames. Pictures too damaged to tell are listed beside clips, so that whoever reads
+    them says so. Hidden files are left out. Raises `ClipError` where there is none.
     """
     folder = Path(folder).expanduser()
     if not folder.is_dir():
@@ -294,13 +295,17 @@ def find_clips(folder: str | Path) -> list[Path]:
 
 def _clips_in(folder: Path) -> list[Path]:
     clips: list[Path] = []
+    damaged = 0
     for path in sorted(folder.iterdir(), key=natural_order):
         if path.name.startswith("."):
             continue
         if path.is_dir():
             clips += _clips_in(path)
-        elif path.suffix.lower() in VIDEO_SUFFIXES or holds_motion(path):
+        elif path.suffix.lower() in VIDEO_SUFFIXES or (moves := holds_motion(path)):
             clips.append(path)
-    if not clips and len(list_frames(folder)) > 1:
+        elif moves is None:
+            clips.append(path)
+            damaged += 1
+    if len(clips) == damaged and len(list_frames(folder)) > 1:
         return [folder]
     return clips

@@ -257,6 +257,20 @@ def test_train_lofnet_starts_from_fomm(stages: Stages) -> None:
     assert (given | {"detector_lr": 0}).items() <= trained.items()
 
 
+def test_of_several_processes_the_first_speaks(
+    stages: Stages, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for rank, said in (("0", 1), ("1", 0)):
+        monkeypatch.setenv("RANK", rank)
+        assert cli.main(["train-lofnet", "data=clips"]) == 0
+        logging.getLogger("anamodiff.lofnet").warning("a clip was skipped")
+        out, err = capsys.readouterr()
+        assert (out.count("LOFNet: "), err.count("a clip was skipped")) == (said, said)
+    stages.error = RuntimeError("boom")
+    cli.main(["train-lofnet", "data=clips"])
+    assert capsys.readouterr().err.startswith("anamodiff (process 1): unexpected error")
+
+
 @pytest.mark.parametrize(
     ("words", "line"),
     [

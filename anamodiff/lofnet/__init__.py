@@ -8,11 +8,11 @@ from anamodiff.lofnet.flow import DenseMotion, Motion
 from anamodiff.lofnet.fomm import load_fomm
 from anamodiff.lofnet.keypoints import KeypointDetector, KeyPoints
 from anamodiff.lofnet.model import LOFNet, build_lofnet, mini_config
+from anamodiff.lofnet.options import TrainOptions
 from anamodiff.lofnet.report import measure, self_reconstruction
 from anamodiff.lofnet.resnet import ResNetDetector
 from anamodiff.lofnet.tps import SplineMotion, spline_motions
 from anamodiff.lofnet.train import train_lofnet
-from anamodiff.lofnet.trainer import TrainOptions
 
 __all__ = [
     "AdaptationOptions",

@@ -112,6 +112,9 @@ class Hourglass(nn.Module):
         self.encoder = Encoder([in_features, *widths[1:]])
         self.decoder = Decoder(pairs)
         self.stride = 2**num_blocks
+        #: Of the convolutions in training; what is made of them, coordinates above all, needs 32
+        #: bits. None leaves it to the caller.
+        self.precision: torch.dtype | None = None
         self.out_filters = widths[0] + in_features
 
     def forward(self, x: Tensor) -> Tensor:
@@ -120,4 +123,7 @@ class Hourglass(nn.Module):
                 f"expected a height and width that are multiples of {self.stride}, got "
                 f"{x.shape[-2]}x{x.shape[-1]}: resize the input or use fewer blocks"
             )
-        return self.decoder(self.encoder(x))
+        if self.precision is None:
+            return self.decoder(self.encoder(x))
+        with torch.autocast(x.device.type, self.precision):
+            return self.decoder(self.encoder(x)).float()

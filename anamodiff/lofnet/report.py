@@ -95,7 +95,7 @@ class Journal:
     def __init__(self, folder: Path, *, from_step: int = 0) -> None:
         self._path = folder / METRICS_FILE
         self._started = time.perf_counter()
-        self._board = _open_board(folder)
+        self._board = _open_board(folder, from_step)
         lines = self._path.read_text().splitlines() if self._path.is_file() else []
         kept = [line for line in lines if _step_of(line) <= from_step]
         self._path.write_text("".join(f"{line}\n" for line in kept))
@@ -142,9 +142,10 @@ def _step_of(line: str) -> float:
         return float("inf")
 
 
-def _open_board(folder: Path) -> Any | None:
+def _open_board(folder: Path, from_step: int) -> Any | None:
     try:
         from torch.utils.tensorboard import SummaryWriter
     except ImportError:
         return None
-    return SummaryWriter(str(folder))
+    # A killed run's later events are hidden too.
+    return SummaryWriter(str(folder), purge_step=from_step + 1 if from_step else None)

@@ -1,156 +1,188 @@
-"""One network in training: its losses, steps, averaged weights and checkpoints."""
+"""One network in training: its steps, averaged weights and checkpoints."""
 
+import hashlib
 import logging
 import math
 import os
+import shutil
 import time
+from concurrent.futures import Future, ThreadPoolExecutor
 from copy import deepcopy
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
+from functools import lru_cache
 from pathlib import Path
-from typing import Literal
 
 import torch
-from torch import Tensor
+from accelerate import Accelerator
+from safetensors import SafetensorError
+from torch import Tensor, nn
 
 from anamodiff.errors import AnaMoDiffError
+from anamodiff.lofnet.augment import Jitter
 from anamodiff.lofnet.clips import LatentClips, Pairs
-from anamodiff.lofnet.keypoints import KeyPoints
-from anamodiff.lofnet.losses import PlaneTransform, crowding, equivariance_errors, latent_error
+from anamodiff.lofnet.hourglass import Hourglass
+from anamodiff.lofnet.losses import PlaneTransform
 from anamodiff.lofnet.model import LOFNet, build_lofnet
-from anamodiff.warp import warp
+from anamodiff.lofnet.objective import Objective
+from anamodiff.lofnet.options import TrainOptions
+from anamodiff.lofnet.patience import Patience
 
 logger = logging.getLogger(__name__)
 
 CHECKPOINT_FILE = "training.pt"
-
-
-@dataclass(frozen=True)
-class TrainOptions:
-    """How LOFNet is trained.
-
-    Attributes:
-        steps: optimisation steps; one batch of pairs each.
-        epochs: if given, sets the steps: so many pairs of every clip, on the average.
-        batch_size: pairs a step.
-        lr: Adam's learning rate (paper: 5e-4).
-        detector_lr: the detector's own; 0 freezes it, ``None`` is `lr`.
-        schedule: ``cosine`` falls to a fiftieth over the whole run, ``constant`` stays.
-        warmup: steps over which the rate rises to its full height.
-        equivariance: weight of both equivariance losses. FOMM has 10 beside a perceptual loss
-            near 100; beside a latent error below one, 10 would outweigh the reconstruction. 0 for
-            a detector that has learnt it already.
-        separation: weight of the penalty on key points that sit on one another.
-        balance: 0 counts every pair's error as it is, 1 divides it by the pair's motion, so that
-            small motions weigh as much as large ones.
-        average: decay of the averaged weights, which are what is saved.
-        clip_gradient: largest norm of the gradient.
-        flip: mirror half of the pairs.
-        precision: ``bf16`` only where the device multiplies it faster; it is many times slower
-            on processors without it.
-        held_out: share of the clips that are only measured on.
-        seed: of weights, pairs and deformations.
-    """
-
-    steps: int = 20_000
-    epochs: float | None = None
-    batch_size: int = 16
-    lr: float = 5e-4
-    detector_lr: float | None = None
-    schedule: Literal["cosine", "constant"] = "cosine"
-    warmup: int = 200
-    equivariance: float = 2.0
-    separation: float = 0.5
-    balance: float = 0.0
-    average: float = 0.999
-    clip_gradient: float = 1.0
-    flip: bool = True
-    precision: Literal["fp32", "bf16"] = "fp32"
-    held_out: float = 0.05
-    seed: int = 0
-
-    def total(self, clips: int) -> int:
-        """Number of steps for so many clips to train on."""
-        if self.epochs is None:
-            return self.steps
-        return max(1, math.ceil(self.epochs * clips / self.batch_size))
+# So many steps in a row without a finite gradient, and there is no hope.
+_HOPELESS = 100
+# Steps that are drawn ahead, each in a thread, where the network is on another device.
+_AHEAD = 4
 
 
 class Trainer:
-    """A network in training: its weights, their average, the optimiser and the randomness."""
+    """A network in training: its weights, their average, the optimiser and the randomness.
+
+    What is drawn in a step depends on the seed, the step and the process alone, so that a run goes
+    on alike after a stop, and every process draws other pairs.
+
+    Args:
+        accelerator: knows the other processes, if there are any; all call the same methods.
+    """
 
     def __init__(
-        self, model: LOFNet, options: TrainOptions, total: int, device: torch.device | str
+        self,
+        model: LOFNet,
+        options: TrainOptions,
+        total: int,
+        device: torch.device | str,
+        accelerator: Accelerator,
     ) -> None:
         self.options = options
         self.total = total
         self.device = torch.device(device)
+        self.accelerator = accelerator
+        self.patience = Patience(options.patience)
+        self.step = 0
         self.model = model.to(self.device, memory_format=torch.channels_last).train()
         self.average = deepcopy(self.model).eval().requires_grad_(False)
-        self.generator = torch.Generator().manual_seed(options.seed)
-        self.step = 0
         detector_lr = options.lr if options.detector_lr is None else options.detector_lr
-        self.frozen = detector_lr == 0
-        self.model.detector.requires_grad_(not self.frozen).train(not self.frozen)
+        frozen = detector_lr == 0
+        self.model.detector.requires_grad_(not frozen).train(not frozen)
+        self._objective = self._distributed(Objective(self.model, options, frozen=frozen))
         groups = [{"params": list(self.model.dense_motion.parameters()), "peak": options.lr}]
-        if not self.frozen:
+        if not frozen:
             groups.append({"params": list(self.model.detector.parameters()), "peak": detector_lr})
         self.optimiser = torch.optim.Adam(groups, lr=options.lr, betas=(0.5, 0.999))
+        self._order = lru_cache(2)(self._shuffled)
+        self._pairs, self._seconds = 0, 0.0
+        self._failures = 0
+        # A processor would only take the threads' time from itself.
+        self._pool = ThreadPoolExecutor(_AHEAD) if self.device.type != "cpu" else None
+        self._coming: dict[int, Future[tuple[Pairs, PlaneTransform]]] = {}
+
+    @property
+    def done(self) -> bool:
+        """Whether there is nothing left to do."""
+        return self.step >= self.total or self.patience.spent
+
+    def due(self, every: int) -> bool:
+        """Whether what happens every so many steps, and at the end, happens now."""
+        return self.step % every == 0 or self.done
 
     def train_step(self, clips: LatentClips) -> dict[str, float]:
-        """Draw a batch, take one step, and give its figures."""
+        """Draw a batch of clips, the same ones in every step, take one step, give its figures."""
         started = time.perf_counter()
-        options = self.options
-        pairs = clips.draw(options.batch_size, generator=self.generator, flip=options.flip)
-        transform = PlaneTransform.random(len(pairs), generator=self.generator)
-        loss, figures = self._loss(pairs.to(self.device), transform.to(self.device))
+        pairs, transform = self._next(clips)
+        chance = _generator(self.options.seed, self.step, self.accelerator.process_index, "dropout")
+        loss, figures = self._objective(pairs, transform, chance)
         self.step += 1
         rate = self._set_rate()
         self.optimiser.zero_grad(set_to_none=True)
-        loss.backward()
-        norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), options.clip_gradient)
-        if norm.isfinite():
+        self.accelerator.backward(loss)
+        norm = nn.utils.clip_grad_norm_(self.model.parameters(), self.options.clip_gradient)
+        # One transfer for all figures: each would wait for the device.
+        figures |= {"loss": loss, "gradient": norm}
+        values = torch.stack([value.detach().float() for value in figures.values()]).tolist()
+        numbers = dict(zip(figures, values, strict=True))
+        if math.isfinite(numbers["gradient"]):
             self.optimiser.step()
             self._follow()
+            self._failures = 0
         else:
+            self._fail()
+        self._pairs += len(pairs)
+        self._seconds += time.perf_counter() - started
+        return numbers | {"lr": rate}
+
+    def speed(self) -> float:
+        """Pairs a second in all processes, since this was last asked for."""
+        speed = self.accelerator.num_processes * self._pairs / max(self._seconds, 1e-9)
+        self._pairs, self._seconds = 0, 0.0
+        return speed
+
+    def _distributed(self, objective: Objective) -> nn.Module:
+        """The objective with gradients averaged over the processes."""
+        if self.accelerator.num_processes > 1 and self.device.type == "cuda":
+            # Few pairs each: statistics of all are steadier. Elsewhere the first process' count.
+            objective = nn.SyncBatchNorm.convert_sync_batchnorm(objective)
+        precision = torch.bfloat16 if self._in_bf16() else None
+        for module in objective.modules():
+            if isinstance(module, Hourglass):
+                module.precision = precision
+        return self.accelerator.prepare_model(objective, device_placement=False)
+
+    def _in_bf16(self) -> bool:
+        if self.options.precision != "auto":
+            return self.options.precision == "bf16"
+        if self.device.type != "cuda":
+            return False
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+
+    def _next(self, clips: LatentClips) -> tuple[Pairs, PlaneTransform]:
+        """This step's pairs; those of the next steps are drawn while the device is busy."""
+        if self._pool is None:
+            return self._draw(clips, self.step)
+        for step in range(self.step, min(self.step + _AHEAD, self.total)):
+            if step not in self._coming:
+                self._coming[step] = self._pool.submit(self._draw, clips, step)
+        return self._coming.pop(self.step).result()
+
+    def _draw(self, clips: LatentClips, step: int) -> tuple[Pairs, PlaneTransform]:
+        """A step's pairs, jittered, and deformations, on the device."""
+        options, batch = self.options, self.options.batch_size
+        rank, processes = self.accelerator.process_index, self.accelerator.num_processes
+        generator = _generator(options.seed, step, rank)
+        start = (step * processes + rank) * batch
+        pairs = clips.draw(
+            batch, generator=generator, chosen=self._turns(start, len(clips)), device=self.device,
+            **options.drawing,
+        )  # fmt: skip
+        transform = PlaneTransform.random(batch, generator=generator)
+        jitter = Jitter.random(
+            batch, generator=generator, colour=options.colour_jitter, size=options.size_jitter
+        )
+        return jitter.to(self.device)(pairs), transform.to(self.device)
+
+    def _turns(self, start: int, clips: int) -> Tensor:
+        """Clips of a batch: in an epoch each has its turn once, in an order of the epoch's own."""
+        places = start + torch.arange(self.options.batch_size)
+        epochs = places // clips
+        parts = [
+            self._order(epoch, clips)[places[epochs == epoch] % clips]
+            for epoch in epochs.unique().tolist()
+        ]
+        return torch.cat(parts)
+
+    def _shuffled(self, epoch: int, clips: int) -> Tensor:
+        return torch.randperm(clips, generator=_generator(self.options.seed, epoch, "order"))
+
+    def _fail(self) -> None:
+        """Pass over a step whose gradient is of no use; too many in a row end the run."""
+        self._failures += 1
+        if self._failures == 1:
             logger.warning("step %d: the gradient is not finite, the step is skipped", self.step)
-        figures |= {"loss": loss, "gradient": norm}
-        numbers = {name: float(value.detach()) for name, value in figures.items()}
-        speed = len(pairs) / (time.perf_counter() - started)
-        return numbers | {"lr": rate, "pairs_per_second": speed}
-
-    def _loss(self, pairs: Pairs, transform: PlaneTransform) -> tuple[Tensor, dict[str, Tensor]]:
-        """Reconstruction and equivariance of one batch."""
-        source, driving = pairs.latents.chunk(2)
-        with torch.autocast(
-            self.device.type, torch.bfloat16, enabled=self.options.precision == "bf16"
-        ):
-            points, deformed = self._points(pairs.frames, transform)
-            half = len(pairs)
-            found = points[half:]
-            motion = self.model.flow(source, found, points[:half], generator=self.generator)
-        errors = latent_error(warp(source, motion.flow), driving)
-        identity = latent_error(source, driving)
-        loss = (errors * motion_weights(identity, self.options.balance)).mean()
-        figures = {"error": errors.mean(), "identity": identity.mean()}
-        if deformed is not None:
-            value, jacobian = equivariance_errors(found, deformed, transform)
-            loss = loss + self.options.equivariance * (value + jacobian)
-            crowd = crowding(found)
-            loss = loss + self.options.separation * crowd
-            figures |= {"equivariance_value": value, "equivariance_jacobian": jacobian}
-            figures |= {"crowding": crowd}
-        return loss, figures
-
-    def _points(
-        self, frames: Tensor, transform: PlaneTransform
-    ) -> tuple[KeyPoints, KeyPoints | None]:
-        """Points of the pairs' frames, and of their deformed driving frames if these count."""
-        if self.frozen or self.options.equivariance == 0:
-            return self.model.points(frames), None
-        deformed = transform.frames(frames.chunk(2)[1])
-        # One pass for all: batch norm then sees plain and deformed frames together.
-        points = self.model.points(torch.cat([frames, deformed]))
-        return points[: len(frames)], points[len(frames) :]
+        if self._failures >= _HOPELESS:
+            raise AnaMoDiffError(
+                f"expected finite gradients, got none in {_HOPELESS} steps: resume with a lower "
+                "training.lr or with training.precision=fp32"
+            )
 
     def _set_rate(self) -> float:
         """Set the learning rates for this step; give the flow's."""
@@ -171,8 +203,15 @@ class Trainer:
         torch._foreach_lerp_([kept[n] for n in floating], [fresh[n] for n in floating], 1 - decay)
 
     def save(self, folder: Path) -> None:
-        """Write the averaged network and everything that resuming needs, each file at once."""
-        self.average.save(folder)
+        """Write the network that is kept and everything that resuming needs, each file at once.
+
+        Raises:
+            AnaMoDiffError: there is no room; what was saved before stays.
+        """
+        kept = self.average
+        if self.patience.weights is not None:
+            kept = deepcopy(self.average)
+            kept.load_state_dict(self.patience.weights)
         state = {
             "step": self.step,
             "config": self.model.config,
@@ -180,11 +219,21 @@ class Trainer:
             "model": self.model.state_dict(),
             "average": self.average.state_dict(),
             "optimiser": self.optimiser.state_dict(),
-            "generator": self.generator.get_state(),
+            "patience": self.patience.state_dict(),
         }
-        draft = folder / f"{CHECKPOINT_FILE}.part"
-        torch.save(state, draft)
-        os.replace(draft, folder / CHECKPOINT_FILE)
+        draft = folder / ".saving"
+        try:
+            kept.save(draft)
+            torch.save(state, draft / CHECKPOINT_FILE)
+            for file in draft.iterdir():
+                os.replace(file, folder / file.name)
+        except (OSError, RuntimeError, SafetensorError) as error:  # torch's own is a RuntimeError
+            raise AnaMoDiffError(
+                f"expected to write a checkpoint to {folder}, got: {error}: free some space and "
+                "resume; the checkpoint before it is kept"
+            ) from error
+        finally:
+            shutil.rmtree(draft, ignore_errors=True)
 
     def load(self, file: Path) -> None:
         """Take up a run that `save` wrote.
@@ -208,14 +257,12 @@ class Trainer:
         self.model.load_state_dict(state["model"])
         self.average.load_state_dict(state["average"])
         self.optimiser.load_state_dict(state["optimiser"])
-        self.generator.set_state(state["generator"])
+        if self.options.patience is not None:
+            self.patience.load_state_dict(state.get("patience", {}))
         self.step = state["step"]
 
 
-def motion_weights(identity: Tensor, balance: float) -> Tensor:
-    """Weights ``b`` of pairs by their identity error ``b``; their weighted errors sum alike."""
-    if balance == 0:
-        return torch.ones_like(identity)
-    # Still pairs hold nothing to learn: without the floor they would weigh most.
-    weights = (identity + 0.1 * identity.mean() + 1e-6) ** -balance
-    return weights * identity.sum() / (weights * identity).sum().clamp_min(1e-9)
+def _generator(*words: int | str) -> torch.Generator:
+    """Randomness that depends on the words alone."""
+    seed = hashlib.sha256(" ".join(map(str, words)).encode()).digest()[:7]
+    return torch.Generator().manual_seed(int.from_bytes(seed))

@@ -5,7 +5,7 @@ from torch.testing import assert_close
 
 from anamodiff.lofnet import KeyPoints
 from anamodiff.lofnet.losses import PlaneTransform, crowding, equivariance_errors, latent_error
-from anamodiff.lofnet.trainer import motion_weights
+from anamodiff.lofnet.objective import motion_weights
 
 
 def bent(seed: int = 0, batch: int = 3) -> PlaneTransform:

@@ -181,6 +181,19 @@ def test_find_clips_says_what_is_missing(tmp_path):
     complaint(find_clips, tmp_path)
 
 
+def test_find_clips_lists_damaged_pictures(tmp_path):
+    Image.fromarray(np.concatenate(moving_square(4), axis=1)).save(tmp_path / "a.png")
+    whole = (tmp_path / "a.png").read_bytes()
+    (tmp_path / "b.png").write_bytes(whole[: len(whole) // 2])
+    (tmp_path / "c.txt").write_text("no picture")
+    assert find_clips(tmp_path) == [tmp_path / "a.png", tmp_path / "b.png"]
+    (tmp_path / "frames").mkdir()
+    for name in ("0.png", "1.png", "2.png"):
+        Image.fromarray(numbered(0)).save(tmp_path / "frames" / name)
+    (tmp_path / "frames" / "1.png").write_bytes(b"no picture")
+    assert find_clips(tmp_path / "frames") == [tmp_path / "frames"], "one frame spoils no folder"
+
+
 def frames(count: int = 2) -> torch.Tensor:
     return torch.zeros(count, 3, 8, 8)
 
