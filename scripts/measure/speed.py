@@ -9,13 +9,16 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import torch
+from accelerate import Accelerator
 from safetensors.torch import save_file
 
 from anamodiff import config
 from anamodiff.lofnet import LatentClips, LOFNet, TrainOptions, build_lofnet
+from anamodiff.lofnet.shards import CachedClip
 from anamodiff.lofnet.trainer import Trainer
 
 BATCH = 16
+CLIPS = 4
 FRAMES = 10  # a clip's, which go through the flow together
 
 
@@ -44,19 +47,19 @@ def training(lofnet: LOFNet, latent_size: int, *, steps: int = 3) -> float:
     """Pairs a second in training on cached latents, batches of 16; the best of `steps`."""
     with TemporaryDirectory() as folder:
         clips = _random_clips(Path(folder), lofnet, latent_size)
-        trainer = Trainer(deepcopy(lofnet), TrainOptions(batch_size=BATCH), steps + 1, "cpu")
+        options, alone = TrainOptions(batch_size=BATCH), Accelerator(cpu=True)
+        trainer = Trainer(deepcopy(lofnet), options, steps + 1, "cpu", alone)
         return BATCH / _best(lambda: trainer.train_step(clips), steps)
 
 
 def _random_clips(folder: Path, lofnet: LOFNet, latent_size: int) -> LatentClips:
     """Noise in the cache's format: what is in the pictures does not change the time."""
     channels = lofnet.dense_motion.config["num_channels"]
-    files = [folder / f"{number}.safetensors" for number in range(4)]
-    for file in files:
-        frames = torch.randint(256, (FRAMES, 3, lofnet.frame_size, lofnet.frame_size))
-        latents = torch.randn(FRAMES, channels, latent_size, latent_size)
-        save_file({"frames": frames.to(torch.uint8), "latents": latents.half()}, file)
-    return LatentClips(files)
+    shard, rows = folder / "noise.safetensors", CLIPS * FRAMES
+    frames = torch.randint(256, (rows, 3, lofnet.frame_size, lofnet.frame_size))
+    latents = torch.randn(rows, channels, latent_size, latent_size)
+    save_file({"frames": frames.to(torch.uint8), "latents": latents.half()}, shard)
+    return LatentClips([CachedClip(str(n), shard, n * FRAMES, FRAMES) for n in range(CLIPS)])
 
 
 def _best(work: Callable[[], object], repeats: int) -> float:
