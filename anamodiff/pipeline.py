@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from anamodiff.backbone import Backbone, file_hash
+from anamodiff.diffusion import add_noise
 from anamodiff.errors import AnaMoDiffError
 from anamodiff.inversion import GenerationOptions, ddim_invert, match_histograms, sample
 from anamodiff.letterbox import from_pixels
@@ -221,9 +222,15 @@ class MotionTransfer:
             inverted[:, :, 0], scene.flow.to(device), mode=options.noise_warp,
             weight=options.noise_weight, generator=generator,
         )  # fmt: skip
-        with bar(progress, "sampling", steps) as advance:
+        noise = noise.transpose(0, 1)[None]  # b c f h w
+        timesteps = schedule.timesteps(steps).tolist()
+        start = sum(t > options.denoise_from for t in timesteps[:-1])
+        if start:
+            warped = scene.warped.to(device).transpose(0, 1)[None]
+            noise = add_noise(schedule, warped, noise, timesteps[start])
+        with bar(progress, "sampling", steps - start) as advance:
             sampled = sample(
-                unet, noise.transpose(0, 1)[None], embedding=prompt_embedding, negative=negative,
+                unet, noise, start=start, embedding=prompt_embedding, negative=negative,
                 guidance=options.guidance, schedule=schedule, steps=steps, generator=generator,
                 progress=advance,
             )  # fmt: skip

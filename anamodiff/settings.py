@@ -101,6 +101,7 @@ KINDS: dict[str, Kind] = {
     "generation.noise_warp": choice("nearest", "preserve", "paper", "bilinear").or_null(),
     "generation.noise_weight": share().or_null(),
     "generation.match_colours": SWITCH.or_null(),
+    "generation.denoise_from": whole(1, 1000).or_null(),
     "network.motion": choice("affine", "tps"),
     "network.*.encoder": choice("hourglass", "resnet18"),
     "network.*.block_expansion": whole(1),

@@ -82,6 +82,19 @@ def test_same_seed_same_frames_and_stages_apart_are_transfer(mover, result, draw
     assert not torch.equal(other.frames, result.frames)
 
 
+def test_denoising_may_start_from_the_warped_clip(mover, result, tmp_path):
+    run = shutil.copytree(result.run, tmp_path / "run")
+    warped = mover.backbone.decode(Scene.load(run / "scene.safetensors").warped)
+    distances = []
+    for level in (1, 1000):
+        sampling = {"steps": 20, "guidance": 1.0, "denoise_from": level, "match_colours": False}
+        frames = mover.generate(run, generation=sampling, progress=False).frames
+        distances.append(float((frames - warped).abs().mean()))
+    assert distances[0] < distances[1] / 2
+    with pytest.raises(AnaMoDiffError, match="denoise_from"):
+        mover.generate(run, generation={"denoise_from": 0}, progress=False)
+
+
 def test_killed_in_tuning_and_resumed_is_the_same(
     mover, result, drawn_clips, tmp_path, monkeypatch
 ):

@@ -13,8 +13,9 @@ class GenerationOptions:
     """Settings of generation (paper, section 3.5).
 
     `guidance` 1 switches classifier-free guidance off; `noise_weight` is the share of fresh noise
-    that `noise_warp="paper"` adds; `match_colours` gives the foreground the
-    source's colours.
+    that `noise_warp="paper"` adds; `match_colours` gives the foreground the source's colours.
+    `denoise_from` below 1000 starts at that noise level instead of at noise alone: the warped
+    intermediate is noised to it, so that a weak backbone keeps its poses.
     """
 
     steps: int = 50
@@ -23,9 +24,14 @@ class GenerationOptions:
     noise_warp: NoiseWarp = "nearest"
     noise_weight: float = PAPER_NOISE_WEIGHT
     match_colours: bool = True
+    denoise_from: int = 1000
 
     def __post_init__(self) -> None:
         if not 1 <= self.steps <= 1000:
             raise AnaMoDiffError(f"expected generation.steps from 1 to 1000, got {self.steps}")
+        if not 1 <= self.denoise_from <= 1000:
+            raise AnaMoDiffError(
+                f"expected generation.denoise_from from 1 to 1000, got {self.denoise_from}"
+            )
         if self.guidance < 0:
             raise AnaMoDiffError(f"expected generation.guidance 0 or more, got {self.guidance}")
