@@ -281,7 +281,7 @@ def _cache_in_a_process(folder: Path, cache: Path, encoded: multiprocessing.Queu
 
 
 def test_two_processes_fill_one_cache(folder: Path, tmp_path: Path) -> None:
-    context = multiprocessing.get_context("fork")
+    context = multiprocessing.get_context("spawn")  # forks hang where torch has threads
     encoded = context.Queue()
     both = [
         context.Process(target=_cache_in_a_process, args=(folder, tmp_path, encoded))
@@ -289,7 +289,7 @@ def test_two_processes_fill_one_cache(folder: Path, tmp_path: Path) -> None:
     ]
     for process in both:
         process.start()
-    counts = sorted(encoded.get(timeout=60) for _ in both)
+    counts = sorted(encoded.get(timeout=120) for _ in both)
     for process in both:
         process.join()
     assert counts == [(0, 6), (36, 6)], "one encodes all, the other waits for it"
