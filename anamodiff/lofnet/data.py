@@ -205,10 +205,7 @@ def _damaged_clips(folder: Path) -> Iterator[set[str]]:
 
     def gather(record: logging.LogRecord) -> bool:
         if record.levelno >= logging.WARNING and record.args:
-            path = Path(str(record.args[0]))
-            damaged.add(
-                path.relative_to(folder).as_posix() if folder in path.parents else path.name
-            )
+            damaged.add(_name(Path(str(record.args[0])), folder))
         return False
 
     reader.addFilter(gather)
