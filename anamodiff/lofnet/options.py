@@ -13,7 +13,8 @@ class TrainOptions:
         steps: optimisation steps; one batch of pairs each.
         epochs: if given, sets the steps: so many pairs of every clip.
         batch_size: pairs a step, in each process.
-        lr: Adam's learning rate (paper: 5e-4).
+        optimiser: ``adam`` is the paper's; ``muon`` is Muon inside and AdamW at the ends.
+        lr: learning rate (paper: 5e-4).
         detector_lr: the detector's own; 0 freezes it, ``None`` is `lr`.
         schedule: ``cosine`` falls to a fiftieth over the whole run, ``constant`` stays.
         warmup: steps over which the rate rises to its full height.
@@ -42,6 +43,7 @@ class TrainOptions:
     steps: int = 20_000
     epochs: float | None = None
     batch_size: int = 16
+    optimiser: Literal["adam", "muon"] = "adam"
     lr: float = 5e-4
     detector_lr: float | None = None
     schedule: Literal["cosine", "constant"] = "cosine"

@@ -37,6 +37,7 @@ def train_lofnet(
     detector: Literal["own", "fomm"] = "own",
     checkpoint: Path | str | None = None,
     detector_config: Path | str | dict[str, Any] | None = None,
+    start: Path | str | None = None,
     cache: Path | str | None = None,
     frames_per_clip: int = 32,
     resume: bool = False,
@@ -65,6 +66,7 @@ def train_lofnet(
         detector: ``own`` starts from scratch, ``fomm`` from first-order-model's: its frame size and
             number of points then take the place of those in `config`.
         checkpoint, detector_config: FOMM's files for that, as `load_fomm` takes them.
+        start: folder of a trained LOFNet to train on from, instead of `config` and `detector`.
         cache: folder for the latents; ``latents`` inside `output` by default.
         resume: go on where a run in `output` stopped, to the same figures.
         on_step: called after each step with its number and figures.
@@ -81,6 +83,9 @@ def train_lofnet(
     settings = _options(options)
     output = Path(output)
     fomm = start_detector(detector, checkpoint, detector_config)
+    if start is not None:
+        model = _trained(start, fomm)
+        config = model.config
     device = torch.device(device or backbone.device)
     accelerator = _processes(device)
     main = accelerator.is_main_process
@@ -90,6 +95,11 @@ def train_lofnet(
             frames_per_clip=frames_per_clip, progress=progress,
             frame_size=FOMM_FRAME_SIZE if fomm else (config or {}).get("frame_size"),
         )  # fmt: skip
+    if start is not None and config["dense_motion"]["num_channels"] != data.latent_channels:
+        raise AnaMoDiffError(
+            f"expected a LOFNet for {data.latent_channels} latent channels in lofnet.start, "
+            f"{start} is for {config['dense_motion']['num_channels']}: choose its own backbone"
+        )
     training, held_out = data.split(settings.held_out)
     if model is None:
         torch.manual_seed(settings.seed)
@@ -127,6 +137,16 @@ def train_lofnet(
                 on_step(trainer.step, figures)
     _say_when_stopped(trainer)
     return output
+
+
+def _trained(folder: Path | str, fomm: Any) -> LOFNet:
+    """A trained network to go on from."""
+    if fomm is not None:
+        raise AnaMoDiffError(
+            "expected lofnet.start or lofnet.detector=fomm, got both: a trained LOFNet has its own "
+            "detector, so drop one"
+        )
+    return LOFNet.load(folder)
 
 
 def _processes(device: torch.device) -> Accelerator:

@@ -26,6 +26,7 @@ from anamodiff.lofnet.model import LOFNet, build_lofnet
 from anamodiff.lofnet.objective import Objective
 from anamodiff.lofnet.options import TrainOptions
 from anamodiff.lofnet.patience import Patience
+from anamodiff.muon import MuonAdamW
 
 logger = logging.getLogger(__name__)
 
@@ -34,6 +35,8 @@ CHECKPOINT_FILE = "training.pt"
 _HOPELESS = 100
 # Steps that are drawn ahead, each in a thread, where the network is on another device.
 _AHEAD = 4
+# Layers that give points, Jacobians and masks: Muon is for those before them.
+_ENDS = ("kp.", "jacobian.", "mask.")
 
 
 class Trainer:
@@ -66,10 +69,10 @@ class Trainer:
         frozen = detector_lr == 0
         self.model.detector.requires_grad_(not frozen).train(not frozen)
         self._objective = self._distributed(Objective(self.model, options, frozen=frozen))
-        groups = [{"params": list(self.model.dense_motion.parameters()), "peak": options.lr}]
+        groups = [(self.model.dense_motion, options.lr)]
         if not frozen:
-            groups.append({"params": list(self.model.detector.parameters()), "peak": detector_lr})
-        self.optimiser = torch.optim.Adam(groups, lr=options.lr, betas=(0.5, 0.999))
+            groups.append((self.model.detector, detector_lr))
+        self.optimiser = _optimiser(options, groups)
         self._order = lru_cache(2)(self._shuffled)
         self._pairs, self._seconds = 0, 0.0
         self._failures = 0
@@ -254,12 +257,29 @@ class Trainer:
                 f"expected a run with the same LOFNet configuration, {file} has another: resume "
                 "with its settings, or choose another output"
             )
+        optimiser = state["options"].get("optimiser", "adam")  # older runs had no other
+        if optimiser != self.options.optimiser:
+            raise AnaMoDiffError(
+                f"expected a run with training.optimiser={self.options.optimiser}, {file} has "
+                f"{optimiser}: resume with that, or choose another output"
+            )
         self.model.load_state_dict(state["model"])
         self.average.load_state_dict(state["average"])
         self.optimiser.load_state_dict(state["optimiser"])
         if self.options.patience is not None:
             self.patience.load_state_dict(state.get("patience", {}))
         self.step = state["step"]
+
+
+def _optimiser(
+    options: TrainOptions, groups: list[tuple[nn.Module, float]]
+) -> torch.optim.Optimizer | MuonAdamW:
+    """What moves the modules, each at its own highest rate."""
+    if options.optimiser == "adam":
+        plain = [{"params": list(module.parameters()), "peak": peak} for module, peak in groups]
+        return torch.optim.Adam(plain, lr=options.lr, betas=(0.5, 0.999))
+    named = [{"params": list(module.named_parameters()), "peak": peak} for module, peak in groups]
+    return MuonAdamW(named, lr=options.lr, ends=_ENDS)
 
 
 def _generator(*words: int | str) -> torch.Generator:

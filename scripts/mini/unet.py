@@ -15,6 +15,7 @@ from anamodiff.diffusion import Schedule, add_noise
 
 from .checkpoint import cosine, load_state, save_state
 from .data import Frames, draw_creature
+from .optimiser import descend, new_optimiser
 from .text import build_text_encoder, build_tokenizer, vary
 
 SCHEDULER = {
@@ -159,8 +160,7 @@ def train_unet(
     tokenizer = _tokenizer(folder / "tokenizer", captions, length)
     text = build_text_encoder(tokenizer, width=width, layers=text_layers, heads=width // 32)
     unet = build_unet(channels, heads, layers, width, size)
-    parameters = [*unet.parameters(), *text.parameters()]
-    optimiser = torch.optim.AdamW(parameters, lr=lr, betas=(0.9, 0.99), weight_decay=0.01)
+    optimiser = new_optimiser([unet, text], lr)
     average = Average([unet, text])
     schedule = Schedule.from_config(SCHEDULER)
     state, start = load_state(folder / "unet.pt"), 0
@@ -174,18 +174,13 @@ def train_unet(
     for step in range(start, steps):
         rng = np.random.default_rng([seed, step])
         generator = torch.Generator().manual_seed(seed * 1_000_003 + step)
-        for group in optimiser.param_groups:
-            group["lr"] = lr * cosine(step, steps, warmup=100)
         chosen = rng.choice(len(latents), size=batch, p=weights)
         prompts = [vary(captions[i], rng) for i in chosen]
         tokens = tokenizer(
             prompts, padding="max_length", max_length=length, truncation=True, return_tensors="pt"
         )["input_ids"]
         loss = unet_loss(unet, text, schedule, latents[chosen].float(), tokens, generator)
-        optimiser.zero_grad(set_to_none=True)
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(parameters, 1.0)
-        optimiser.step()
+        descend(optimiser, loss, lr * cosine(step, steps, warmup=100))
         average.update()
         losses.append(loss.item())
         if (step + 1) % save_every == 0 or step + 1 == steps:

@@ -20,6 +20,7 @@ from torch import Tensor
 
 from .checkpoint import cosine, load_state, save_state
 from .data import Frames, draw_creature, random_crop, recolour
+from .optimiser import descend, new_optimiser
 
 
 def build_vae(channels: list[int], latent_channels: int, layers: int, size: int):
@@ -261,8 +262,9 @@ def train_vae(
     vae = build_vae(channels, latent_channels, layers, size)
     parts = [vae.decoder, vae.post_quant_conv] if decoder_only else [vae]
     vae.requires_grad_(not decoder_only)
-    parameters = [p for part in parts for p in part.requires_grad_(True).parameters()]
-    optimiser = torch.optim.AdamW(parameters, lr=lr, weight_decay=1e-4)
+    for part in parts:
+        part.requires_grad_(True)
+    optimiser = new_optimiser(parts, lr)
     state = load_state(folder / "vae.pt")
     start, settled = 0, False
     if state is not None:
@@ -278,8 +280,6 @@ def train_vae(
     for step in range(start, min(steps, stop_at or steps)):
         rng = np.random.default_rng([seed, step])
         generator = torch.Generator().manual_seed(seed * 1_000_003 + step)
-        for group in optimiser.param_groups:
-            group["lr"] = lr * cosine(step, steps, warmup=50)
         whole = step % 4 == 3  # a quarter of the steps sees whole frames, at the same cost
         count = max(2, batch * crop**2 // size**2) if whole else batch
         x = sample_batch(
@@ -289,10 +289,7 @@ def train_vae(
             vae, x, generator, kl_weight=kl_weight, square=square, moved=moved, anchor=anchor,
             former=former,
         )  # fmt: skip
-        optimiser.zero_grad(set_to_none=True)
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(parameters, 1.0)
-        optimiser.step()
+        descend(optimiser, loss, lr * cosine(step, steps, warmup=50))
         errors.append(float(plain))
         if (step + 1) % save_every == 0 or step + 1 == steps:
             save_state(

@@ -87,6 +87,39 @@ def test_killed_and_resumed_ends_with_the_same_weights(
     assert losses[0] == losses[1] and len(losses[0]) == 6
 
 
+def test_a_trained_network_is_trained_on(clips: LatentClips, backbone, tmp_path: Path) -> None:
+    options = {"backbone": backbone, "batch_size": 8, "lr": 3e-3, "average": 0.9, **QUIET}
+    first = train_lofnet(clips, output=tmp_path / "first", steps=40, **options)
+    before = measure(LOFNet.load(first), clips)["held_out_ratio"]
+    options["config"] = None  # its own is taken
+    again = train_lofnet(clips, output=tmp_path / "again", start=first, steps=1, **options)
+    assert LOFNet.load(again).config == LOFNet.load(first).config
+    assert measure(LOFNet.load(again), clips)["held_out_ratio"] < before + 0.1 < 1
+    with pytest.raises(AnaMoDiffError, match="got both"):
+        options |= {"detector": "fomm", "checkpoint": tmp_path / "none.pth.tar"}
+        train_lofnet(clips, output=tmp_path / "both", start=first, **options)
+
+
+def test_muon_learns_and_is_resumed_alike(clips: LatentClips, backbone, tmp_path: Path) -> None:
+    options = {
+        "backbone": backbone, "optimiser": "muon", "steps": 30, "batch_size": 8, "lr": 3e-3,
+        "average": 0.9, "log_every": 1, **QUIET,
+    }  # fmt: skip
+    whole = train_lofnet(clips, output=tmp_path / "whole", **options)
+    with pytest.raises(Killed):
+        train_lofnet(
+            clips, output=tmp_path / "cut", save_every=3, on_step=kill_at(4), **options
+        )  # fmt: skip
+    with pytest.raises(AnaMoDiffError, match="training.optimiser=adam, .* has muon"):
+        train_lofnet(
+            clips, output=tmp_path / "cut", resume=True, **(options | {"optimiser": "adam"})
+        )  # fmt: skip
+    cut = train_lofnet(clips, output=tmp_path / "cut", resume=True, **options)
+    once, twice = LOFNet.load(whole).state_dict(), LOFNet.load(cut).state_dict()
+    assert all(torch.equal(once[name], twice[name]) for name in once)
+    assert measure(LOFNet.load(whole), clips)["held_out_ratio"] < 0.9
+
+
 def test_all_options_at_once_are_resumed_alike(
     clips: LatentClips, backbone, tmp_path: Path
 ) -> None:
