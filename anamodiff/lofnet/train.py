@@ -82,10 +82,10 @@ def train_lofnet(
     """
     settings = _options(options)
     output = Path(output)
-    fomm = start_detector(detector, checkpoint, detector_config)
     if start is not None:
-        model = _trained(start, fomm)
+        model = _trained(start, detector)
         config = model.config
+    fomm = start_detector(detector, checkpoint, detector_config)
     device = torch.device(device or backbone.device)
     accelerator = _processes(device)
     main = accelerator.is_main_process
@@ -139,12 +139,12 @@ def train_lofnet(
     return output
 
 
-def _trained(folder: Path | str, fomm: Any) -> LOFNet:
+def _trained(folder: Path | str, detector: str) -> LOFNet:
     """A trained network to go on from."""
-    if fomm is not None:
+    if detector != "own":
         raise AnaMoDiffError(
-            "expected lofnet.start or lofnet.detector=fomm, got both: a trained LOFNet has its own "
-            "detector, so drop one"
+            f"expected lofnet.start or lofnet.detector={detector}, got both: a trained LOFNet has "
+            "its own detector, so drop one"
         )
     return LOFNet.load(folder)
 

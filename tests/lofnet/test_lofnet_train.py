@@ -96,8 +96,7 @@ def test_a_trained_network_is_trained_on(clips: LatentClips, backbone, tmp_path:
     assert LOFNet.load(again).config == LOFNet.load(first).config
     assert measure(LOFNet.load(again), clips)["held_out_ratio"] < before + 0.1 < 1
     with pytest.raises(AnaMoDiffError, match="got both"):
-        options |= {"detector": "fomm", "checkpoint": tmp_path / "none.pth.tar"}
-        train_lofnet(clips, output=tmp_path / "both", start=first, **options)
+        train_lofnet(clips, output=tmp_path / "both", start=first, detector="fomm", **options)
 
 
 def test_muon_learns_and_is_resumed_alike(clips: LatentClips, backbone, tmp_path: Path) -> None:
