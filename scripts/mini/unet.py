@@ -152,7 +152,7 @@ def _tokenizer(folder: Path, captions: list[str], length: int):
 def train_unet(
     folder: Path, latents_folder: Path, *, channels: list[int], heads: list[int], layers: int,
     width: int, text_layers: int, length: int, size: int, steps: int, batch: int, lr: float,
-    seed: int, save_every: int = 250,
+    seed: int, compiled: bool = False, save_every: int = 250,
 ) -> tuple:  # fmt: skip
     """Train or go on training; returns (tokenizer, text encoder, UNet) with averaged weights."""
     latents, captions, weights = load_latents(latents_folder)
@@ -163,6 +163,8 @@ def train_unet(
     optimiser = new_optimiser([unet, text], lr)
     average = Average([unet, text])
     schedule = Schedule.from_config(SCHEDULER)
+    if compiled:
+        unet.compile()
     state, start = load_state(folder / "unet.pt"), 0
     if state is not None:
         unet.load_state_dict(state["unet"])

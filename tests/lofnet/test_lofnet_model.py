@@ -81,9 +81,10 @@ def test_downsampling_by_strides_equals_blurring_whole_and_picking() -> None:
     assert_close(down(x), blurred[..., ::4, ::4])
 
 
-def test_folded_convolution_equals_doubling_first() -> None:
+@pytest.mark.parametrize("size", [(5, 4), (13, 12)], ids=["too few to fold", "folded"])
+def test_folded_convolution_equals_doubling_first(size: tuple[int, int]) -> None:
     generator = torch.Generator().manual_seed(0)
-    x = torch.randn(2, 3, 5, 4, generator=generator)
+    x = torch.randn(2, 3, *size, generator=generator)
     weight, bias = torch.randn(6, 3, 3, 3, generator=generator), torch.arange(6.0)
     doubled = torch.nn.functional.interpolate(x, scale_factor=2)
     expected = torch.nn.functional.conv2d(doubled, weight, bias, padding=1)
