@@ -7,7 +7,6 @@ from torch import Tensor, nn
 
 from anamodiff.errors import AnaMoDiffError
 
-
 # On fewer cells, `b h w`, summing the weights takes longer than it saves.
 _FOLD_FROM = 256
 
