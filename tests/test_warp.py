@@ -143,7 +143,9 @@ def test_neighbours_agree_less_where_variance_is_preserved(
         for mode in ("bilinear", "paper", "preserve", "nearest")
     }
     assert abs(neighbour_correlation(noise)) < 0.005
-    assert found["bilinear"] > max(found["paper"], found["preserve"]) + 0.03
+    # The flow network's flows are near the identity over most of the ground.
+    margin = 0.03 if kind == "lofnet" else 0.05
+    assert found["bilinear"] > max(found["paper"], found["preserve"]) + margin
     assert found["preserve"] < 0.6
     if kind == "half":  # an even half-cell shift both ways: each is the mean of four
         assert found["bilinear"] == pytest.approx(0.5, abs=0.02)

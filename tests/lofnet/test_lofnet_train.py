@@ -43,6 +43,11 @@ def lines_of(output: Path) -> list[dict]:
     return [json.loads(line) for line in (output / "metrics.jsonl").read_text().splitlines()]
 
 
+def same_weights(one: Path, other: Path) -> bool:
+    once, twice = LOFNet.load(one).state_dict(), LOFNet.load(other).state_dict()
+    return all(torch.equal(once[name], twice[name]) for name in once)
+
+
 class Killed(Exception):
     pass
 
@@ -81,8 +86,7 @@ def test_killed_and_resumed_ends_with_the_same_weights(
     with pytest.raises(AnaMoDiffError, match="resume it or choose another"):
         train_lofnet(clips, output=tmp_path / "cut", **options)
     cut = train_lofnet(clips, output=tmp_path / "cut", resume=True, **options)
-    once, twice = LOFNet.load(whole).state_dict(), LOFNet.load(cut).state_dict()
-    assert all(torch.equal(once[name], twice[name]) for name in once)
+    assert same_weights(whole, cut)
     losses = [[line["loss"] for line in lines_of(run) if "loss" in line] for run in (whole, cut)]
     assert losses[0] == losses[1] and len(losses[0]) == 6
 
@@ -114,8 +118,7 @@ def test_muon_learns_and_is_resumed_alike(clips: LatentClips, backbone, tmp_path
             clips, output=tmp_path / "cut", resume=True, **(options | {"optimiser": "adam"})
         )  # fmt: skip
     cut = train_lofnet(clips, output=tmp_path / "cut", resume=True, **options)
-    once, twice = LOFNet.load(whole).state_dict(), LOFNet.load(cut).state_dict()
-    assert all(torch.equal(once[name], twice[name]) for name in once)
+    assert same_weights(whole, cut)
     assert measure(LOFNet.load(whole), clips)["held_out_ratio"] < 0.9
 
 
@@ -131,8 +134,7 @@ def test_all_options_at_once_are_resumed_alike(
     with pytest.raises(Killed):
         train_lofnet(clips, output=tmp_path / "cut", save_every=2, on_step=kill_at(5), **options)
     cut = train_lofnet(clips, output=tmp_path / "cut", resume=True, **options)
-    once, twice = LOFNet.load(whole).state_dict(), LOFNet.load(cut).state_dict()
-    assert all(torch.equal(once[name], twice[name]) for name in once)
+    assert same_weights(whole, cut)
     strip = {"seconds", "pairs_per_second"}
     lines = [[{k: v for k, v in line.items() if k not in strip} for line in lines_of(run)]
              for run in (whole, cut)]  # fmt: skip
