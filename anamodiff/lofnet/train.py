@@ -83,7 +83,9 @@ def train_lofnet(
     settings = _options(options)
     output = Path(output)
     if start is not None:
-        model = _trained(start, detector)
+        cached = isinstance(data, LatentClips)
+        channels = data.latent_channels if cached else backbone.vae.config.latent_channels
+        model = _trained(start, detector, channels)
         config = model.config
     fomm = start_detector(detector, checkpoint, detector_config)
     device = torch.device(device or backbone.device)
@@ -95,11 +97,6 @@ def train_lofnet(
             frames_per_clip=frames_per_clip, progress=progress,
             frame_size=FOMM_FRAME_SIZE if fomm else (config or {}).get("frame_size"),
         )  # fmt: skip
-    if start is not None and config["dense_motion"]["num_channels"] != data.latent_channels:
-        raise AnaMoDiffError(
-            f"expected a LOFNet for {data.latent_channels} latent channels in lofnet.start, "
-            f"{start} is for {config['dense_motion']['num_channels']}: choose its own backbone"
-        )
     training, held_out = data.split(settings.held_out)
     if model is None:
         torch.manual_seed(settings.seed)
@@ -139,14 +136,21 @@ def train_lofnet(
     return output
 
 
-def _trained(folder: Path | str, detector: str) -> LOFNet:
-    """A trained network to go on from."""
+def _trained(folder: Path | str, detector: str, channels: int) -> LOFNet:
+    """A trained network to go on from, for latents of so many channels."""
     if detector != "own":
         raise AnaMoDiffError(
             f"expected lofnet.start or lofnet.detector={detector}, got both: a trained LOFNet has "
             "its own detector, so drop one"
         )
-    return LOFNet.load(folder)
+    model = LOFNet.load(folder)
+    own = model.config["dense_motion"]["num_channels"]
+    if own != channels:
+        raise AnaMoDiffError(
+            f"expected a LOFNet for {channels} latent channels in lofnet.start, {folder} is for "
+            f"{own}: choose its own backbone"
+        )
+    return model
 
 
 def _processes(device: torch.device) -> Accelerator:

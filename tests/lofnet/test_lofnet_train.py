@@ -101,6 +101,10 @@ def test_a_trained_network_is_trained_on(clips: LatentClips, backbone, tmp_path:
     assert measure(LOFNet.load(again), clips)["held_out_ratio"] < before + 0.1 < 1
     with pytest.raises(AnaMoDiffError, match="got both"):
         train_lofnet(clips, output=tmp_path / "both", start=first, detector="fomm", **options)
+    five = TINY | {"dense_motion": TINY["dense_motion"] | {"num_channels": 5}}
+    build_lofnet(five).save(tmp_path / "five")
+    with pytest.raises(AnaMoDiffError, match="for 4 latent channels in lofnet.start, .* is for 5"):
+        train_lofnet(clips, output=tmp_path / "other", start=tmp_path / "five", **options)
 
 
 def test_muon_learns_and_is_resumed_alike(clips: LatentClips, backbone, tmp_path: Path) -> None:
@@ -318,6 +322,8 @@ def test_a_run_with_another_network_or_a_broken_file_is_not_resumed(
     other = TINY | {"detector": TINY["detector"] | {"temperature": 0.2}}
     with pytest.raises(AnaMoDiffError, match="same LOFNet configuration"):
         train_lofnet(clips, resume=True, **options, **(QUIET | {"config": other}))
+    with pytest.raises(AnaMoDiffError, match="lofnet.detector_lr=None: resume with that"):
+        train_lofnet(clips, resume=True, detector_lr=0.0, **options, **QUIET)
     (tmp_path / "run" / "training.pt").write_bytes(b"nothing")
     with pytest.raises(AnaMoDiffError, match="expected a whole checkpoint"):
         train_lofnet(clips, resume=True, **options, **QUIET)
