@@ -263,11 +263,12 @@ class Trainer:
                 f"expected a run with training.optimiser={self.options.optimiser}, {file} has "
                 f"{optimiser}: resume with that, or choose another output"
             )
-        if (state["options"].get("detector_lr") == 0) != (self.options.detector_lr == 0):
+        detector_lr = state["options"].get("detector_lr")
+        if (detector_lr == 0) != (self.options.detector_lr == 0):
             raise AnaMoDiffError(
                 f"expected a run whose detector is trained or frozen alike, {file} has "
-                f"lofnet.detector_lr={state['options'].get('detector_lr')}: resume with that, or go "
-                "on from its weights in another output (lofnet.start)"
+                f"lofnet.detector_lr={detector_lr}: resume with that, or go on from its weights in "
+                "another output (lofnet.start)"
             )
         self.model.load_state_dict(state["model"])
         self.average.load_state_dict(state["average"])
