@@ -13,70 +13,16 @@ import sys
 import time
 import traceback
 import warnings
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from functools import partial
+from collections.abc import Mapping, Sequence
 from importlib import import_module
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import Any, NoReturn
 
 from anamodiff import __version__, config
+from anamodiff.commands import COMMANDS, FLAGS, is_first
 from anamodiff.errors import AnaMoDiffError
 from anamodiff.settings import POSITIONAL, shown, typed
 
-if TYPE_CHECKING:
-    from anamodiff.pipeline import Result
-
 WRONG_INPUT, UNEXPECTED, STOPPED = 2, 1, 130  # exit codes
-
-# What each flag means, by the key that it sets; flags are spelled by `settings.shown`.
-FLAGS: dict[str, tuple[str, str]] = {
-    "clip": ("CLIP", "clip that is looked into; without --driving it drives itself"),
-    "source": ("FILE", "clip or picture of the character that is to move"),
-    "driving": ("FILE", "clip of the motion that it is to perform"),
-    "prompt": ("TEXT", 'a few words for what the source shows, such as "a turtle"'),
-    "data": ("FOLDER", "clips to train on: video files, gifs, folders of frames"),
-    "run": ("FOLDER", "run folder that tune or transfer wrote (default: --output, if that is one)"),
-    "output": (
-        "PATH",
-        "run folder, or FILE.mp4, .gif or .webm for the video; inspect: FILE.png "
-        "(default: outputs/...)",
-    ),
-    "backbone": ("NAME", "auto, mini, a diffusers folder or a hub id (default: auto)"),
-    "lofnet": ("FOLDER", "LOFNet weights (default: those beside the backbone)"),
-    "frames": ("N", "frames of the result (default: 10)"),
-    "seed": ("N", "same seed and machine, same frames (default: 0; generate: the run's)"),
-    "start_frame": (
-        "N",
-        "source frame to start from: first, auto (nearest pose) or a number (default: first)",
-    ),
-    "tuning.iterations": ("N", "tuning iterations (default: the backbone's)"),
-    "tuning.noise_min": (
-        "T",
-        "lowest noise step at which motion is learned (default: the backbone's)",
-    ),
-    "generation.steps": ("N", "DDIM steps (default: the backbone's)"),
-    "generation.guidance": ("X", "classifier-free guidance scale (default: the backbone's)"),
-    "training.steps": ("N", "training steps (default: 20000)"),
-    "device": ("NAME", "auto, cpu, cuda, cuda:1, mps (default: auto)"),
-    "precision": ("NAME", "auto, fp32, fp16, bf16 (default: auto)"),
-    "resume": (
-        "",
-        "go on with a run that was stopped (the newest with these settings, or --output)",
-    ),
-}
-
-
-@dataclass(frozen=True)
-class Command:
-    """One command: its help line, its flags, and what it does with the composed values.
-
-    `example` is a setting without a flag; `act` also gets the time at which the command began.
-    """
-
-    help: str
-    flags: tuple[str, ...]
-    example: str
-    act: Callable[[dict[str, Any], float], None]
 
 
 class Parser(argparse.ArgumentParser):
@@ -106,14 +52,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         return code
 
 
-def _is_first() -> bool:
-    """Whether this is the only process, or the first of those of `accelerate launch`."""
-    return os.environ.get("RANK", "0") == "0"
-
-
 def _which_process() -> str:
     """Tells the lines of the other processes from the first one's."""
-    return "" if _is_first() else f" (process {os.environ['RANK']})"
+    return "" if is_first() else f" (process {os.environ['RANK']})"
 
 
 def _explained(error: Exception, debug: bool) -> tuple[int, str]:
@@ -234,7 +175,7 @@ def _set_up_logging(debug: bool) -> None:
     handler.setFormatter(logging.Formatter("%(message)s"))
     log = logging.getLogger("anamodiff")
     log.handlers[:] = [handler]
-    log.setLevel(logging.DEBUG if debug else logging.INFO if _is_first() else logging.ERROR)
+    log.setLevel(logging.DEBUG if debug else logging.INFO if is_first() else logging.ERROR)
     if not debug:
         quiet_libraries()
 
@@ -249,96 +190,3 @@ def quiet_libraries() -> None:
     import_module("transformers.utils.logging").disable_progress_bar()
     # transformers' switch turns the hub's bars off too: 4 GB with no sign of life.
     import_module("huggingface_hub.utils").enable_progress_bars()
-
-
-def _produce(stage: str, values: dict[str, Any], started: float) -> None:
-    """Runs `transfer`, `demo` or `generate`; says where the video is and how long it took."""
-    pipeline = import_module("anamodiff.pipeline")
-    ready = time.perf_counter()
-    result: Result = getattr(pipeline, stage)(**values)
-    took = {"start": ready - started, **result.timings}
-    stages = ", ".join(f"{name} {seconds:.1f}" for name, seconds in took.items())
-    comparison = result.run / "comparison.mp4"
-    print(f"video: {result.video}")
-    if comparison.is_file():
-        print(f"comparison: {comparison}")
-    print(f"run folder: {result.run}")
-    print(f"took {time.perf_counter() - started:.1f} s: {stages}")
-
-
-def _tune(values: dict[str, Any], started: float) -> None:
-    run_folder = import_module("anamodiff.pipeline").tune(**values)
-    print(f"run folder: {run_folder}")
-    print(f"took {time.perf_counter() - started:.1f} s")
-    print(f"next: anamodiff generate --run {shlex.quote(str(run_folder))}")
-
-
-def _inspect(values: dict[str, Any], started: float) -> None:
-    found = import_module("anamodiff.inspection").inspect(**values)
-    print(f"sheet: {found.sheet}")
-    print("\n".join(found.lines))
-    print(f"took {time.perf_counter() - started:.1f} s")
-
-
-def _train_lofnet(values: dict[str, Any], started: float) -> None:
-    load = {key: values.pop(key) for key in ("device", "precision")}
-    backbone = import_module("anamodiff.backbone").Backbone.load(values.pop("backbone"), **load)
-    train = import_module("anamodiff.lofnet").train_lofnet
-    network, training, start = (values.pop(key) for key in ("network", "training", "lofnet"))
-    folder = train(
-        values.pop("data"), backbone=backbone, config=network, **values, **training,
-        detector_config=start.pop("config"), **start,
-    )  # fmt: skip
-    if "WORLD_SIZE" in os.environ:
-        import_module("accelerate").PartialState().destroy_process_group()
-    if not _is_first():
-        return
-    print(f"LOFNet: {folder}")
-    print(f"took {time.perf_counter() - started:.1f} s")
-    print(f"next: anamodiff transfer --lofnet {shlex.quote(str(folder))} ...")
-
-
-_MODELS = ("backbone", "lofnet")
-_MACHINE = ("seed", "device", "precision")
-_TUNING = ("frames", "start_frame", "tuning.iterations", "tuning.noise_min")
-_GENERATION = ("generation.steps", "generation.guidance")
-_PAIR = ("source", "driving", "prompt", "output")
-
-COMMANDS = {
-    "demo": Command(
-        "move a drawn turtle the way a drawn rhino jumps",
-        ("output", *_MODELS, *_TUNING, *_GENERATION, *_MACHINE, "resume"),
-        "tuning.lr=1e-4",
-        partial(_produce, "demo"),
-    ),
-    "transfer": Command(
-        "move the character of a clip or picture the way another clip moves",
-        (*_PAIR, *_MODELS, *_TUNING, *_GENERATION, *_MACHINE, "resume"),
-        "tuning.lr=1e-4",
-        partial(_produce, "transfer"),
-    ),
-    "tune": Command(
-        "the first half of a transfer, up to the tuned weights in the run folder",
-        (*_PAIR, *_MODELS, *_TUNING, *_MACHINE, "resume"),
-        "tuning.lr=1e-4",
-        _tune,
-    ),
-    "generate": Command(
-        "the second half of a transfer, from a tuned run folder",
-        ("run", "output", *_GENERATION, *_MACHINE),
-        "generation.noise_warp=paper",
-        partial(_produce, "generate"),
-    ),
-    "inspect": Command(
-        "draw what the flow network makes of a clip: points, flow, masks, warped picture",
-        ("clip", "driving", "output", *_MODELS, "frames", "start_frame", "device", "precision"),
-        "adaptation.scale=none",
-        _inspect,
-    ),
-    "train-lofnet": Command(
-        "train the latent optical flow network on a folder of clips",
-        ("data", "output", "backbone", "training.steps", *_MACHINE, "resume"),
-        "training.lr=1e-4",
-        _train_lofnet,
-    ),
-}

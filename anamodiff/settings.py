@@ -151,7 +151,7 @@ KINDS: dict[str, Kind] = {
 }
 
 
-# Keys with a flag of their own on the command line; `anamodiff.cli` says what each flag means.
+# Keys with a flag of their own on the command line; `anamodiff.commands` says what each flag means.
 FLAG_KEYS = (
     *("clip", "source", "driving", "prompt", "data", "run", "output", "backbone", "lofnet"),
     *("frames", "seed", "start_frame", "device", "precision", "resume"),
