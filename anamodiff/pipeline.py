@@ -125,21 +125,10 @@ class MotionTransfer:
             scene = self.warp(*clips, start_frame=start, adaptation=adaptation)
             scene.save(run.path / SCENE)
         with timed(timings, "tuning"):
-            unet = self._inflate(options)
-            generator = torch.Generator().manual_seed(seed)
-            add_lora(unet, rank=options.rank, layers=options.lora, generator=generator)
-            with bar(progress, "tuning", options.iterations) as advance:
-                losses = tune_unet(
-                    unet,
-                    scene.latents.to(self.backbone.device),
-                    scene.warped.to(self.backbone.device),
-                    self.backbone.embed([prompt]),
-                    self.backbone.schedule,
-                    options,
-                    seed=seed,
-                    checkpoint=run.path / CHECKPOINT,
-                    progress=advance,
-                )
+            unet, losses = self.fit(
+                scene, prompt, options, seed=seed, checkpoint=run.path / CHECKPOINT,
+                progress=progress,
+            )  # fmt: skip
             save_weights(unet, run.path / WEIGHTS)
         (run.path / CHECKPOINT).unlink(missing_ok=True)
         run.note(timings=timings, seed=seed, hashes=self._hashes(run), losses=losses)
@@ -161,6 +150,28 @@ class MotionTransfer:
             source.frames, driving.frames, latents, made.warped, made.motion.flow,
             made.driving.value, made.start, driving.fps, source.box,
         )  # fmt: skip
+
+    def fit(
+        self, scene: Scene, prompt: str, options: TuningOptions, *, seed: int,
+        checkpoint: Path | None = None, progress: bool = False,
+    ) -> tuple[UNet3D, list[float]]:  # fmt: skip
+        """Section 3.4: a UNet tuned on the source and the warped clip, and its losses."""
+        unet = self.inflate(options.group_norm)
+        generator = torch.Generator().manual_seed(seed)
+        add_lora(unet, rank=options.rank, layers=options.lora, generator=generator)
+        with bar(progress, "tuning", options.iterations) as advance:
+            losses = tune_unet(
+                unet,
+                scene.latents.to(self.backbone.device),
+                scene.warped.to(self.backbone.device),
+                self.backbone.embed([prompt]),
+                self.backbone.schedule,
+                options,
+                seed=seed,
+                checkpoint=checkpoint,
+                progress=advance,
+            )
+        return unet, losses
 
     def generate(
         self,
@@ -188,26 +199,26 @@ class MotionTransfer:
         settings, timings = folder.settings, {}
         seed = settings["seed"] if seed is None else seed
         scene = Scene.load(folder.path / SCENE)
-        unet = self._inflate(TuningOptions(**settings["tuning"]))
+        unet = self.inflate(TuningOptions(**settings["tuning"]).group_norm)
         load_weights(unet, folder.path / WEIGHTS)
-        merge_lora(unet.to(self.backbone.dtype))
         with timed(timings, "sampling"):
-            latents = self._sample(unet, scene, settings["prompt"], options, seed, progress)
+            latents = self.sample(
+                unet, scene, settings["prompt"], options, seed=seed, progress=progress
+            )
         with timed(timings, "decoding"):
-            frames = self.backbone.decode(latents).cpu()
-            if options.match_colours:
-                frames = match_histograms(frames, scene.source)
+            frames = self.develop(latents, scene, options)
             warped = self.backbone.decode(scene.warped).cpu()
         with timed(timings, "writing"):
             written = write_result(folder.path, scene, frames, warped, output)
         folder.note(timings=timings, generation={**asdict(options), "seed": seed})
         return Result(*written, folder.path, timings=folder.record["timings"])
 
-    def _sample(
-        self, unet: UNet3D, scene: Scene, prompt: str, options: GenerationOptions, seed: int,
-        progress: bool,
+    def sample(
+        self, unet: UNet3D, scene: Scene, prompt: str, options: GenerationOptions, *, seed: int,
+        progress: bool = False,
     ) -> Tensor:  # fmt: skip
-        """Latents f c h w of the result."""
+        """Section 3.5: latents f c h w of the result. LoRA of the tuned `unet` is merged."""
+        merge_lora(unet.to(self.backbone.dtype))
         device, schedule = self.backbone.device, self.backbone.schedule
         generator = torch.Generator().manual_seed(seed)
         prompt_embedding, negative = self.backbone.embed([prompt, options.negative_prompt]).split(1)
@@ -243,9 +254,14 @@ class MotionTransfer:
             read_clip(driving, frames=frames, size=size, minimum=2, role="driving clip"),
         )
 
-    def _inflate(self, options: TuningOptions) -> UNet3D:
+    def develop(self, latents: Tensor, scene: Scene, options: GenerationOptions) -> Tensor:
+        """Frames f c H W on the backbone's canvas, in the source's colours."""
+        frames = self.backbone.decode(latents).cpu()
+        return match_histograms(frames, scene.source) if options.match_colours else frames
+
+    def inflate(self, group_norm: str = "pooled") -> UNet3D:
         """A fresh UNet for clips; the backbone's own stays as it is."""
-        return inflate(copy.deepcopy(self.backbone.unet), group_norm=options.group_norm)
+        return inflate(copy.deepcopy(self.backbone.unet), group_norm=group_norm)
 
     def _hashes(self, run: RunFolder) -> dict[str, Any]:
         tuned = sorted((run.path / WEIGHTS).glob("*.safetensors"))

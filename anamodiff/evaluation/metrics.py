@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import numpy as np
 import torch
 from einops import rearrange
 from skimage.color import rgb2lab
+from skimage.metrics import structural_similarity
 from torch import Tensor
 
 from anamodiff.errors import AnaMoDiffError
@@ -17,6 +19,44 @@ def foreground_iou(frames: Tensor, truth: Tensor) -> float:
     own, wanted = foreground_mask(frames), foreground_mask(truth)
     either = (own | wanted).sum(dim=(1, 2)).clamp(min=1)
     return float(((own & wanted).sum(dim=(1, 2)) / either).mean())
+
+
+def masked_psnr(frames: Tensor, truth: Tensor) -> float:
+    """Peak signal-to-noise ratio in dB inside the union of both foregrounds, mean over frames."""
+    _check(frames, truth)
+    either = _union(frames, truth)
+    squared = ((frames - truth).cpu().float() / 2).square().mean(dim=1)
+    mean = (squared * either).sum(dim=(1, 2)) / either.sum(dim=(1, 2)).clamp(min=1)
+    return float((-10 * mean.clamp(min=1e-10).log10()).mean())
+
+
+def masked_ssim(frames: Tensor, truth: Tensor) -> float:
+    """Structural similarity inside the union of both foregrounds, mean over frames; 1 is best."""
+    _check(frames, truth)
+    values = []
+    for own, wanted, either in zip(
+        _pixels(frames), _pixels(truth), _union(frames, truth), strict=True
+    ):
+        if either.any():
+            _, field = structural_similarity(
+                own, wanted, channel_axis=-1, data_range=1.0, full=True
+            )  # fmt: skip
+            values.append(field.mean(axis=-1)[either.numpy()].mean())
+    return float(sum(values) / len(values)) if values else 1.0
+
+
+def flicker(frames: Tensor, truth: Tensor) -> float:
+    """Difference of temporal differences to the truth's, in levels of 255, inside all foregrounds.
+
+    Each frame's change to the next is compared with the truth's change, where either clip has its
+    foreground in either frame. 0 is best.
+    """
+    _check(frames, truth)
+    either = _union(frames, truth)
+    either = either[1:] | either[:-1]
+    own, wanted = (torch.diff(clip.cpu().float() * 127.5, dim=0) for clip in (frames, truth))
+    error = (own - wanted).abs().mean(dim=1)
+    return float(error[either].mean()) if either.any() else 0.0
 
 
 def truth_distance(frames: Tensor, truth: Tensor) -> float:
@@ -44,8 +84,18 @@ def colour_distance(frames: Tensor, source: Tensor) -> float:
 
 def _lab(frames: Tensor) -> Tensor:
     """CIE Lab f h w 3."""
-    pixels = rearrange((frames.detach().cpu().float().clamp(-1, 1) + 1) / 2, "f c h w -> f h w c")
-    return torch.from_numpy(rgb2lab(pixels.numpy())).float()
+    return torch.from_numpy(rgb2lab(_pixels(frames))).float()
+
+
+def _pixels(frames: Tensor) -> np.ndarray:
+    """RGB f h w 3 in [0, 1]."""
+    pixels = (frames.detach().cpu().float().clamp(-1, 1) + 1) / 2
+    return rearrange(pixels, "f c h w -> f h w c").numpy()
+
+
+def _union(frames: Tensor, truth: Tensor) -> Tensor:
+    """Where either clip has its foreground, f h w."""
+    return foreground_mask(frames).cpu() | foreground_mask(truth).cpu()
 
 
 def _check(frames: Tensor, truth: Tensor) -> None:
