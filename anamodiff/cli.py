@@ -1,4 +1,4 @@
-"""The command line: `anamodiff demo | transfer | tune | generate | inspect | train-lofnet`.
+"""The command line: `anamodiff demo | transfer | tune | generate | inspect | evaluate | ...`.
 
 Flags become Hydra overrides of `configs/<command>.yaml`, and the composed values the keyword
 arguments of the stage. What is heavy (torch, Hydra) is imported once the arguments are read.
@@ -20,7 +20,7 @@ from typing import Any, NoReturn
 from anamodiff import __version__, config
 from anamodiff.commands import COMMANDS, FLAGS, is_first
 from anamodiff.errors import AnaMoDiffError
-from anamodiff.settings import POSITIONAL, shown, typed
+from anamodiff.settings import ALIASES, POSITIONAL, SEVERAL, shown, typed
 
 WRONG_INPUT, UNEXPECTED, STOPPED = 2, 1, 130  # exit codes
 
@@ -91,7 +91,7 @@ def run(words: Sequence[str], debug: bool = False) -> int:
 
 def compose(name: str, settings: Mapping[str, Any], rest: Sequence[str]) -> dict[str, Any]:
     """The values of a command from its flags (`settings`, by key) and what followed them."""
-    given = dict(settings)
+    given, rest = _gather(name, settings, rest)
     if name == "generate" and "run" not in given and (folder := _folder(given.get("output"))):
         given.update(run=folder, output=None)
     overrides = [config.override(key, typed(key, value)) for key, value in given.items()]
@@ -119,7 +119,7 @@ def build_parser() -> Parser:
     parser.add_argument("--version", action="version", version=f"anamodiff {__version__}")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", title="commands")
     for name, command in COMMANDS.items():
-        own = f"{shown(POSITIONAL)} " if POSITIONAL in command.flags else ""
+        own = "".join(f"{_usage(key)} " for key in command.flags if key in POSITIONAL)
         one = commands.add_parser(
             name,
             help=command.help,
@@ -138,11 +138,33 @@ def build_parser() -> Parser:
 def _add_flag(parser: Parser, key: str) -> None:
     """A flag whose value arrives as text under `key`, and not at all where it is not given."""
     metavar, text = FLAGS[key]
-    if key == POSITIONAL:  # optional for argparse: what is missing is said in our own words
-        parser.add_argument(key, metavar=metavar, help=text, nargs="?", default=argparse.SUPPRESS)
+    if key in POSITIONAL:  # optional for argparse: what is missing is said in our own words
+        many = "*" if key in SEVERAL else "?"
+        parser.add_argument(key, metavar=metavar, help=text, nargs=many, default=argparse.SUPPRESS)
         return
     kind = {"metavar": metavar} if metavar else {"action": "store_true"}
-    parser.add_argument(shown(key), dest=key, help=text, default=argparse.SUPPRESS, **kind)
+    names = (shown(key), *ALIASES.get(key, ()))
+    parser.add_argument(*names, dest=key, help=text, default=argparse.SUPPRESS, **kind)
+
+
+def _usage(key: str) -> str:
+    return f"{shown(key)} ..." if key in SEVERAL else shown(key)
+
+
+def _gather(
+    name: str, given: Mapping[str, Any], rest: Sequence[str]
+) -> tuple[dict[str, Any], list[str]]:
+    """Moves the files of a command that takes several to their key, wherever they stood.
+
+    What has a `=` is SETTING=VALUE, unless there is a file of that name.
+    """
+    settings, words = dict(given), list(rest)
+    for key in set(COMMANDS[name].flags) & set(SEVERAL):
+        words = [*settings.pop(key, []), *words]
+        files = [w for w in words if w[:1] != "-" and ("=" not in w or os.path.exists(w))]
+        words = [word for word in words if word not in files]
+        settings |= {key: files} if files else {}
+    return settings, words
 
 
 def _unknown_flag(word: str, name: str) -> str:

@@ -18,20 +18,34 @@ if TYPE_CHECKING:
 # What each flag means, by the key that it sets; flags are spelled by `settings.shown`.
 FLAGS: dict[str, tuple[str, str]] = {
     "clip": ("CLIP", "clip that is looked into; without --driving it drives itself"),
+    "result": ("RESULT", "video file, folder of frames, or run folder that transfer wrote"),
+    "results": ("RESULTS", "folder that benchmark wrote"),
+    "answers": ("ANSWERS", "files that the survey's page saved, one for each person"),
+    "pairs": ("PAIRS", "folder of NAME/source, driving and truth, or creatures for drawn pairs"),
     "source": ("FILE", "clip or picture of the character that is to move"),
     "driving": ("FILE", "clip of the motion that it is to perform"),
+    "truth": ("CLIP", "clip of the same character really performing that motion"),
     "prompt": ("TEXT", 'a few words for what the source shows, such as "a turtle"'),
     "data": ("FOLDER", "clips to train on: video files, gifs, folders of frames"),
     "run": ("FOLDER", "run folder that tune or transfer wrote (default: --output, if that is one)"),
     "output": (
         "PATH",
-        "run folder, or FILE.mp4, .gif or .webm for the video; inspect: FILE.png "
+        "run folder, or FILE.mp4, .gif or .webm for the video; inspect: FILE.png; survey: a new "
+        "folder; evaluate, survey-results: FILE.json "
         "(default: outputs/...)",
     ),
     "backbone": ("NAME", "auto, mini, a diffusers folder or a hub id (default: auto)"),
     "lofnet": ("FOLDER", "LOFNet weights (default: those beside the backbone)"),
+    "clip_model": (
+        "NAME",
+        "CLIP model: a folder, a hub id, none, or auto, OpenAI's ViT-B/32 where it is at hand "
+        "(default: auto)",
+    ),
     "frames": ("N", "frames of the result (default: 10)"),
-    "seed": ("N", "same seed and machine, same frames (default: 0; generate: the run's)"),
+    "seed": (
+        "N",
+        "same seed and machine, same frames; survey: same order (default: 0; generate: the run's)",
+    ),
     "start_frame": (
         "N",
         "source frame to start from: first, auto (nearest pose) or a number (default: first)",
@@ -43,6 +57,16 @@ FLAGS: dict[str, tuple[str, str]] = {
     ),
     "generation.steps": ("N", "DDIM steps (default: the backbone's)"),
     "generation.guidance": ("X", "classifier-free guidance scale (default: the backbone's)"),
+    "show.pairs": ("N", "pairs that each person ranks, drawn at random (default: all)"),
+    "show.methods": ("NAMES", "methods that are shown, with commas between them (default: all)"),
+    "key": (
+        "FILE",
+        "key.json that survey wrote (default: the one beside the answers or one folder above)",
+    ),
+    "methods": ("NAMES", "methods, with commas between them (default: anamodiff,warp-only,still)"),
+    "method": ("NAME=FOLDER", "one method more: clips made elsewhere, named after the pairs"),
+    "limit": ("N", "only so many pairs, spread evenly (default: all)"),
+    "workers": ("N", "processes that answer pairs side by side (default: 1)"),
     "training.steps": ("N", "training steps (default: 20000)"),
     "device": ("NAME", "auto, cpu, cuda, cuda:1, mps (default: auto)"),
     "precision": ("NAME", "auto, fp32, fp16, bf16 (default: auto)"),
@@ -100,6 +124,42 @@ def _inspect(values: dict[str, Any], started: float) -> None:
     print(f"took {time.perf_counter() - started:.1f} s")
 
 
+def _evaluate(values: dict[str, Any], started: float) -> None:
+    found = import_module("anamodiff.evaluation").evaluate(**values)
+    print("\n".join(found.lines))
+    if found.output is not None:
+        print(f"figures: {found.output}")
+    print(f"took {time.perf_counter() - started:.1f} s")
+
+
+def _benchmark(values: dict[str, Any], started: float) -> None:
+    folder = import_module("anamodiff.evaluation.benchmark").benchmark(**values)
+    print((folder / "table.md").read_text(), end="")
+    print(f"page: {folder / 'index.html'}")
+    print(f"figures: {folder / 'results.json'}")
+    print(f"took {time.perf_counter() - started:.1f} s")
+
+
+def _survey(values: dict[str, Any], started: float) -> None:
+    written = import_module("anamodiff.evaluation.survey").write_survey(
+        **values.pop("show"), **values
+    )
+    print(f"page: {written.page / 'index.html'}")
+    print(f"key: {written.key} (says whose each clip is: keep it, do not hand it out)")
+    print(f"hand out the whole folder {written.page}: each person opens index.html in a browser,")
+    print("ranks the results for motion and for shape, and sends back the file that it saves")
+    print(f"took {time.perf_counter() - started:.1f} s")
+    print(f"next: anamodiff survey-results ANSWERS --key {shlex.quote(str(written.key))}")
+
+
+def _survey_results(values: dict[str, Any], started: float) -> None:
+    found = import_module("anamodiff.evaluation.ranking").survey_results(**values)
+    print("\n".join(found.lines))
+    if values["output"] is not None:
+        print(f"figures: {values['output']}")
+    print(f"took {time.perf_counter() - started:.1f} s")
+
+
 def _train_lofnet(values: dict[str, Any], started: float) -> None:
     load = {key: values.pop(key) for key in ("device", "precision")}
     backbone = import_module("anamodiff.backbone").Backbone.load(values.pop("backbone"), **load)
@@ -154,6 +214,41 @@ COMMANDS = {
         ("clip", "driving", "output", *_MODELS, "frames", "start_frame", "device", "precision"),
         "adaptation.scale=none",
         _inspect,
+    ),
+    "evaluate": Command(
+        "measure a result: motion, colours, consistency, likeness, and the paper's CLIP measures",
+        ("result", "source", "truth", "prompt", "clip_model", "output", "frames", "device"),
+        "size=256",
+        _evaluate,
+    ),
+    "benchmark": Command(
+        "measure methods against ground truth, with tables, plots and a page of all videos",
+        (
+            "pairs",
+            "methods",
+            "method",
+            "output",
+            "limit",
+            "workers",
+            "clip_model",
+            *_MODELS,
+            "frames",
+            *_MACHINE,
+        ),
+        "threads=1",
+        _benchmark,
+    ),
+    "survey": Command(
+        "write a page on which people rank a benchmark's results without knowing whose they are",
+        ("results", "output", "show.pairs", "show.methods", "seed"),
+        'show.title="Our survey"',
+        _survey,
+    ),
+    "survey-results": Command(
+        "mean rank of each method from people's answers, with significance tests",
+        ("answers", "key", "output"),
+        "unit=ranking",
+        _survey_results,
     ),
     "train-lofnet": Command(
         "train the latent optical flow network on a folder of clips",

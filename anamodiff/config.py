@@ -45,11 +45,16 @@ def override(key: str, value: object) -> str:
     """
     from hydra.core.override_parser.types import Quote, QuotedString
 
-    if not isinstance(value, str):
-        return f"{key}={'null' if value is None else value}"
-    # The backslashes right before `${` are OmegaConf's too, and halve when the value is read.
-    text = re.sub(r"(\\*)\$\{", r"\1\1\\${", value)
-    return f"{key}={QuotedString(text, Quote.single).with_quotes()}"
+    def written(value: object) -> str:
+        if isinstance(value, (list, tuple)):
+            return f"[{','.join(map(written, value))}]"
+        if not isinstance(value, str):
+            return "null" if value is None else str(value)
+        # The backslashes right before `${` are OmegaConf's too, and halve when the value is read.
+        text = re.sub(r"(\\*)\$\{", r"\1\1\\${", value)
+        return QuotedString(text, Quote.single).with_quotes()
+
+    return f"{key}={written(value)}"
 
 
 def literal(word: str) -> str:

@@ -2,7 +2,7 @@
 
 import math
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -57,6 +57,17 @@ def choice(*words: str) -> Kind:
 
 TEXT = Kind("text that is not empty", lambda value: isinstance(value, str) and value.strip() != "")
 SWITCH = Kind("true or false", lambda value: isinstance(value, bool))
+# Null where a command can do without; readers of clips and prompts refuse it.
+OPTIONAL = Kind(TEXT.words, lambda value: value is None or TEXT.accepts(value))
+FILES = Kind(
+    "names of files",
+    lambda value: (
+        isinstance(value, Sequence)
+        and not isinstance(value, str)
+        and len(value) > 0
+        and all(map(TEXT.accepts, value))
+    ),
+)
 START = Kind(
     '"first", "auto" or a frame number from 0',
     lambda value: value in ("first", "auto") or whole(0).accepts(value),
@@ -64,9 +75,22 @@ START = Kind(
 
 KINDS: dict[str, Kind] = {
     "clip": TEXT,
-    "source": TEXT,
+    "result": TEXT,
+    "source": OPTIONAL,
     "driving": TEXT.or_null(),  # null is for `inspect`; readers of clips refuse it
-    "prompt": TEXT,
+    "truth": TEXT.or_null(),
+    "prompt": OPTIONAL,
+    "clip_model": TEXT,
+    "size": whole(16).or_null(),
+    "pairs": TEXT,
+    "methods": TEXT,
+    "method": TEXT.or_null(),
+    "limit": whole(1).or_null(),
+    "workers": whole(1),
+    "threads": whole(0),
+    "results": TEXT,
+    "answers": FILES,
+    "key": TEXT.or_null(),
     "data": TEXT,
     "run": TEXT,
     "output": TEXT.or_null(),
@@ -78,8 +102,12 @@ KINDS: dict[str, Kind] = {
     "start_frame": START,
     "device": TEXT,
     "precision": TEXT,
+    "unit": choice("person", "ranking"),
     "resume": SWITCH,
     "progress": SWITCH,
+    "show.pairs": whole(1).or_null(),
+    "show.methods": TEXT.or_null(),
+    "show.title": TEXT,
     # Null lets the backbone's folder, else the paper, decide.
     "adaptation.scale": choice("hull", "none", "axes", "parts").or_null(),
     "adaptation.smooth": span(0, 10).or_null(),
@@ -157,16 +185,23 @@ FLAG_KEYS = (
     *("frames", "seed", "start_frame", "device", "precision", "resume"),
     *("generation.steps", "generation.guidance", "tuning.iterations", "tuning.noise_min"),
     "training.steps",
+    *("result", "truth", "clip_model"),
+    *("pairs", "methods", "method", "limit", "workers"),
+    *("results", "answers", "key", "show.pairs", "show.methods"),
 )
 
 
-# The key that a command takes without a flag, before everything else.
-POSITIONAL = "clip"
+# Keys that a command takes without a flag, before everything else.
+POSITIONAL = ("clip", "result", "pairs", "results", "answers")
+# Those of them that take several words.
+SEVERAL = ("answers",)
+# Other spellings of flags.
+ALIASES = {"output": ("--out",)}
 
 
 def shown(key: str) -> str:
     """How the command line spells a key: its flag where it has one, the key itself elsewhere."""
-    if key == POSITIONAL:
+    if key in POSITIONAL:
         return key.upper()
     return f"--{key.rpartition('.')[2].replace('_', '-')}" if key in FLAG_KEYS else key
 

@@ -76,11 +76,23 @@ def stages(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Stages:
     inspection = ModuleType("anamodiff.inspection")
     found = SimpleNamespace(sheet=Path("outputs/s-flow.png"), lines=["folded over: 1.00%"])
     inspection.inspect = fake.stage("inspect", found)
+    evaluation = ModuleType("anamodiff.evaluation")
+    found = SimpleNamespace(lines=["foreground IoU  0.8000"], output=None)
+    evaluation.evaluate = fake.stage("evaluate", found)
+    benchmark = ModuleType("anamodiff.evaluation.benchmark")
+    benchmark.benchmark = fake.stage("benchmark", fake.folder)
+    (fake.folder / "table.md").write_text("| method |\n")
+    survey = ModuleType("anamodiff.evaluation.survey")
+    found = SimpleNamespace(page=Path("outputs/survey/page"), key=Path("outputs/survey/key.json"))
+    survey.write_survey = fake.stage("write_survey", found)
+    ranking = ModuleType("anamodiff.evaluation.ranking")
+    found = SimpleNamespace(lines=["motion  mean rank"])
+    ranking.survey_results = fake.stage("survey_results", found)
     lofnet = ModuleType("anamodiff.lofnet")
     lofnet.train_lofnet = fake.stage("train_lofnet", fake.folder)
     backbone = ModuleType("anamodiff.backbone")
     backbone.Backbone = SimpleNamespace(load=fake.stage("load", "the backbone"))
-    for module in (pipeline, inspection, lofnet, backbone):
+    for module in (pipeline, inspection, evaluation, benchmark, survey, ranking, lofnet, backbone):
         monkeypatch.setitem(sys.modules, module.__name__, module)
     monkeypatch.setattr(cli, "quiet_libraries", lambda: None)
     monkeypatch.setattr(
@@ -237,6 +249,83 @@ def test_inspect_takes_a_clip(stages: Stages, capsys: pytest.CaptureFixture[str]
         assert line in capsys.readouterr().err
 
 
+def test_evaluate_takes_a_result(stages: Stages, capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["--truth", "t.gif", "my run", "--clip-model", "none", "--output", "a.json", "size=64"]
+    assert cli.main(["evaluate", *words]) == 0
+    assert stages.calls[-1] == (
+        "evaluate",
+        {
+            "result": "my run",
+            "source": None,
+            "truth": "t.gif",
+            "prompt": None,
+            "clip_model": "none",
+            "output": "a.json",
+            "frames": 10,
+            "size": 64,
+            "device": "auto",
+        },
+    )
+    assert "foreground IoU  0.8000\ntook " in capsys.readouterr().out
+    assert cli.main(["evaluate", "--prompt", "a turtle"]) == 2
+    assert "expected RESULT, got none" in capsys.readouterr().err
+
+
+def test_survey_takes_results(stages: Stages, capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["my results", "--pairs", "3", "--methods", "a,b", "--seed", "2"]
+    for flag in ("--out", "--output"):
+        assert cli.main(["survey", *words, flag, "my survey", "show.title=Ours, and theirs"]) == 0
+        assert stages.calls[-1] == (
+            "write_survey",
+            {
+                "results": "my results",
+                "output": "my survey",
+                "seed": 2,
+                "pairs": 3,
+                "methods": "a,b",
+                "title": "Ours, and theirs",
+            },
+        )
+    assert "key: outputs/survey/key.json (" in capsys.readouterr().out
+
+
+def test_survey_results_takes_files_in_any_order(
+    stages: Stages, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    odd = tmp_path / "unit=x.json"
+    odd.touch()
+    words = [
+        "a, b.json",
+        "--key",
+        "k.json",
+        "c.json",
+        "unit=ranking",
+        str(odd),
+        "--output",
+        "r.json",
+    ]
+    assert cli.main(["survey-results", *words]) == 0
+    assert stages.calls[-1] == (
+        "survey_results",
+        {
+            "answers": ["a, b.json", "c.json", str(odd)],
+            "key": "k.json",
+            "output": "r.json",
+            "unit": "ranking",
+        },
+    )
+    assert "motion  mean rank\nfigures: r.json\n" in capsys.readouterr().out
+    mistakes = {
+        (): "expected ANSWERS, got none",
+        ("a.json", "unitt=x"): "unknown setting 'unitt'; did you mean unit?",
+        ("a.json", "--kye", "k.json"): "has no flag --kye; did you mean --key?",
+        ("a.json", "unit=pair"): "unit: expected one of person, ranking, got 'pair'",
+    }
+    for wrong, line in mistakes.items():
+        assert cli.main(["survey-results", *wrong]) == 2
+        assert line in capsys.readouterr().err
+
+
 def test_train_lofnet_loads_the_backbone(stages: Stages) -> None:
     words = ["--backbone", "mini", "--device", "cpu", "--steps", "7", "--resume"]
     assert cli.main(["train-lofnet", "data=my clips, new", *words]) == 0
@@ -389,6 +478,8 @@ def test_every_flag_sets_a_setting_of_its_command() -> None:
     assert used == set(cli.FLAGS)
     for name, command in cli.COMMANDS.items():
         given = {"generate": {"run": "a"}, "inspect": {"clip": "a"}, "train-lofnet": {"data": "a"}}
+        given |= {"evaluate": {"result": "a"}, "benchmark": {"pairs": "a"}}
+        given |= {"survey": {"results": "a"}, "survey-results": {"answers": ["a"]}}
         given = given.get(name, {})
         pair = dict.fromkeys(("source", "driving", "prompt"), "a")
         values = cli.compose(name, given or (pair if "source" in command.flags else {}), [])
@@ -476,14 +567,22 @@ def test_libraries_fall_silent_but_downloads_do_not(monkeypatch: pytest.MonkeyPa
 
 
 def test_the_stages_take_what_the_configs_give() -> None:
+    from anamodiff.evaluation import evaluate
+    from anamodiff.evaluation.ranking import survey_results
+    from anamodiff.evaluation.survey import TITLE, write_survey
     from anamodiff.inspection import inspect as inspect_clip
     from anamodiff.pipeline import generate, transfer
 
     pair = dict.fromkeys(("source", "driving", "prompt"), "a")
     stages = {transfer: pair, generate: {"run": "a"}, inspect_clip: {"clip": "a"}}
+    stages |= {evaluate: {"result": "a"}, survey_results: {"answers": ["a"]}}
     for stage, flags in stages.items():
-        values = cli.compose(stage.__name__, flags, [])
+        values = cli.compose(stage.__name__.replace("_", "-"), flags, [])
         assert set(values) == set(inspect.signature(stage).parameters)
+    values = cli.compose("survey", {"results": "a"}, [])
+    show = values.pop("show")
+    assert {*values, *show} == set(inspect.signature(write_survey).parameters)
+    assert show["title"] == TITLE
 
 
 def test_a_transfer_from_the_command_line(

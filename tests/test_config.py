@@ -24,6 +24,10 @@ REQUIRED = {
     "tune": ["source=a", "driving=b", "prompt=c"],
     "generate": ["run=a"],
     "inspect": ["clip=a"],
+    "evaluate": ["result=a"],
+    "benchmark": ["pairs=a"],
+    "survey": ["results=a"],
+    "survey_results": ["answers=[a]"],
     "train_lofnet": ["data=a"],
 }
 TRAININGS = ("default", "paper")
@@ -85,7 +89,8 @@ def test_every_config_has_its_command_and_composes() -> None:
     # Training the embedded backbone is a script's, not a command's.
     assert files - {"train_mini"} == set(REQUIRED)
     for name in REQUIRED:
-        assert compose(name)["device"] == "auto"
+        # The survey's commands compute nothing that a device could.
+        assert compose(name).get("device") == (None if "survey" in name else "auto")
 
 
 def test_every_choice_of_every_group_composes() -> None:
@@ -176,6 +181,14 @@ def test_composition_keeps_text_exactly() -> None:
     texts |= dict(zip(("output", "backbone", "lofnet"), NASTY[10:13], strict=True))
     found = compose("transfer", *(config.override(key, text) for key, text in texts.items()))
     assert {key: found[key] for key in keys} == texts
+
+
+def test_lists_of_names_are_kept_exactly() -> None:
+    for names in (NASTY, ["one"]):
+        composed = config.compose("survey_results", [config.override("answers", names)])
+        assert config.plain(composed)["answers"] == names
+    with pytest.raises(AnaMoDiffError, match="ANSWERS: expected names of files, got"):
+        config.compose("survey_results", [config.override("answers", ["a", ""])])
 
 
 @pytest.mark.parametrize(

@@ -64,6 +64,10 @@ def test_the_wheel_carries_configs_weights_and_code(wheel: Path) -> None:
     assert shipped("checkpoints/mini") <= names
     code = {path for path in shipped("anamodiff") if path.endswith(".py")}
     assert {path.removeprefix("anamodiff/") for path in code} <= names
+    page = {
+        f"anamodiff/evaluation/page/{name}" for name in ("index.html", "survey.css", "survey.js")
+    }
+    assert page <= names
     tops = {name.split("/")[0] for name in names}
     assert tops == {"anamodiff", f"anamodiff-{anamodiff.__version__}.dist-info"}
 

@@ -70,10 +70,13 @@ def colour_distance(frames: Tensor, source: Tensor) -> float:
     """Identity without a truth: CIE Lab distance between the foregrounds' sorted colours.
 
     Poses differ, so pixels have no partners: each channel's quantiles are compared, frame by frame,
-    with those of all the source's frames. 0 for the same colours in the same shares.
+    with those of all the source's frames. 0 for the same colours in the same shares, NaN where
+    either clip has no foreground.
     """
-    share = torch.linspace(0, 1, 101)
-    wanted = torch.quantile(_lab(source)[foreground_mask(source)], share, dim=0)
+    share, inside = torch.linspace(0, 1, 101), foreground_mask(source)
+    if not inside.any():
+        return float("nan")
+    wanted = torch.quantile(_lab(source)[inside], share, dim=0)
     distances = []
     for lab, mask in zip(_lab(frames), foreground_mask(frames), strict=True):
         if mask.any():

@@ -1,0 +1,193 @@
+"""What a benchmark leaves behind: JSON, CSV, Markdown, bar plots, and a page of all videos."""
+
+from __future__ import annotations
+
+import csv
+import html
+import io
+import json
+import logging
+from collections.abc import Mapping, Sequence
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+from anamodiff.evaluation.pairs import KINDS, BenchmarkPair
+from anamodiff.evaluation.scores import TITLES
+from anamodiff.evaluation.statistics import Estimate, bootstrap, difference
+from anamodiff.runfolder import versions, write_text
+
+logger = logging.getLogger(__name__)
+
+BASE = "anamodiff"
+LESS_IS_BETTER = ("truth_distance", "flicker", "colour_distance")
+Rows = Sequence[Mapping[str, Any]]
+
+
+def write_report(
+    folder: Path, pairs: Sequence[BenchmarkPair], methods: Sequence[str], rows: Rows
+) -> Path:
+    """Write ``results.json``, ``results.csv``, ``table.md``, ``plots/`` and ``index.html``."""
+    data = {
+        "version": 1,
+        "methods": list(methods),
+        "pairs": [
+            {"name": pair.name, "prompt": pair.prompt, "traits": pair.traits}
+            | {kind: f"pairs/{pair.name}/{kind}.mp4" for kind in KINDS}
+            for pair in pairs
+            if any(row["pair"] == pair.name for row in rows)
+        ],
+        "rows": [
+            {"video": f"pairs/{row['pair']}/{row['method']}.mp4"}
+            | {key: row[key] for key in ("pair", "method", "measures", "seconds", "made_with")}
+            for row in rows
+        ],
+        "versions": versions(),
+    }
+    write_text(folder / "results.json", json.dumps(data, indent=1) + "\n")
+    write_text(folder / "results.csv", _as_csv(rows))
+    tables = markdown(methods, rows)
+    write_text(folder / "table.md", tables)
+    plotted = _plot(folder / "plots", methods, rows)
+    write_text(folder / "index.html", _page(data, tables, plotted))
+    return folder
+
+
+def measures_of(rows: Rows) -> list[str]:
+    """Names of all measures, without CLIP's other scales."""
+    names = dict.fromkeys(name for row in rows for name in row["measures"])
+    return [name for name in names if not name.endswith(("_times_ten", "_sum_over_ten"))]
+
+
+def by_method(rows: Rows, measure: str) -> dict[str, dict[str, float]]:
+    """Values of one measure, by method and pair."""
+    found: dict[str, dict[str, float]] = {}
+    for row in rows:
+        if (value := row["measures"].get(measure)) is not None:
+            found.setdefault(row["method"], {})[row["pair"]] = value
+    return found
+
+
+def markdown(methods: Sequence[str], rows: Rows) -> str:
+    """Two tables: means with 95 % bootstrap intervals over pairs, and ours less each other."""
+    measures = measures_of(rows)
+    values = {measure: by_method(rows, measure) for measure in measures}
+    headings = [_heading(measure) for measure in measures]
+    lines = [_line(["method", "pairs", *headings, "seconds"]), _rule(len(measures) + 3)]
+    for name in methods:
+        seconds = [row["seconds"] for row in rows if row["method"] == name]
+        cells = [str(bootstrap(list(values[m].get(name, {}).values()))) for m in measures]
+        mean = f"{sum(seconds) / len(seconds):.1f}" if seconds else ""
+        lines.append(_line([name, str(len(seconds)), *cells, mean]))
+    if BASE in methods and len(methods) > 1:
+        lines += ["", f"`{BASE}` less the other, pair by pair (bold: without zero):", ""]
+        lines += [_line(["other", *headings]), _rule(len(measures) + 1)]
+        for name in methods:
+            if name != BASE:
+                pairs = ((values[m].get(BASE, {}), values[m].get(name, {})) for m in measures)
+                lines.append(_line([name, *(_marked(difference(a, b)) for a, b in pairs)]))
+    return "\n".join(lines) + "\n"
+
+
+def _marked(estimate: Estimate) -> str:
+    return f"**{estimate}**" if estimate.excludes_zero else str(estimate)
+
+
+def _heading(measure: str) -> str:
+    return f"{TITLES[measure][0]} {'↓' if measure in LESS_IS_BETTER else '↑'}"
+
+
+def _line(cells: Sequence[str]) -> str:
+    return f"| {' | '.join(cells)} |"
+
+
+def _rule(columns: int) -> str:
+    return "|---" * columns + "|"
+
+
+def _as_csv(rows: Rows) -> str:
+    measures = measures_of(rows)
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(["pair", "method", *measures, "seconds"])
+    for row in rows:
+        values = [row["measures"].get(name) for name in measures]
+        writer.writerow([row["pair"], row["method"], *values, row["seconds"]])
+    return text.getvalue()
+
+
+def _plot(folder: Path, methods: Sequence[str], rows: Rows) -> list[str]:
+    """A bar plot with intervals for each measure; their paths from the folder's parent."""
+    try:
+        figures = import_module("matplotlib.figure")
+    except ImportError:
+        logger.warning('no bar plots: they need matplotlib, pip install "anamodiff[plots]"')
+        return []
+    folder.mkdir(parents=True, exist_ok=True)
+    plotted = []
+    for measure in measures_of(rows):
+        values = by_method(rows, measure)
+        shown = [name for name in methods if name in values]
+        estimates = [bootstrap(list(values[name].values())) for name in shown]
+        means = [e.mean for e in estimates]
+        whiskers = [[e.mean - e.low for e in estimates], [e.high - e.mean for e in estimates]]
+        figure = figures.Figure(figsize=(1.5 + 0.9 * len(shown), 3.2), layout="constrained")
+        axes = figure.subplots()
+        colours = ["#2a6f97" if name == BASE else "#a9b4bd" for name in shown]
+        axes.bar(shown, means, yerr=whiskers, capsize=4, color=colours)
+        axes.set_title(_heading(measure), fontsize=10)
+        axes.tick_params(axis="x", rotation=30)
+        axes.spines[["top", "right"]].set_visible(False)
+        figure.savefig(folder / f"{measure}.png", dpi=120)
+        plotted.append(f"{folder.name}/{measure}.png")
+    return plotted
+
+
+def _page(data: Mapping[str, Any], tables: str, plotted: Sequence[str]) -> str:
+    """One page without scripts or outside resources."""
+    methods = [name for name in data["methods"] if any(r["method"] == name for r in data["rows"])]
+    videos = {(row["pair"], row["method"]): row for row in data["rows"]}
+    heads = "".join(f"<th>{html.escape(name)}</th>" for name in (*KINDS, *methods))
+    lines = []
+    for pair in data["pairs"]:
+        cells = [_video(pair[kind], "") for kind in KINDS]
+        for name in methods:
+            row = videos.get((pair["name"], name))
+            cells.append(_video(row["video"], _caption(row["measures"])) if row else "<td></td>")
+        title = f"<th>{html.escape(pair['name'])}</th>"
+        lines.append(f"<tr>{title}{''.join(cells)}</tr>")
+    plots = "".join(f'<img src="{html.escape(path)}" alt="">' for path in plotted)
+    return _PAGE.format(
+        plots=plots, tables=html.escape(tables), heads=heads, lines="\n".join(lines)
+    )
+
+
+def _caption(measures: Mapping[str, float | None]) -> str:
+    shown = {"IoU": measures.get("foreground_iou"), "SSIM": measures.get("masked_ssim")}
+    return ", ".join(f"{name} {value:.2f}" for name, value in shown.items() if value is not None)
+
+
+def _video(path: str, caption: str) -> str:
+    return (
+        f'<td><video src="{html.escape(path)}" autoplay loop muted playsinline></video>'
+        f"<small>{html.escape(caption)}</small></td>"
+    )
+
+
+_PAGE = """<!doctype html>
+<meta charset="utf-8"><title>Benchmark</title>
+<style>
+body {{ font: 15px/1.4 system-ui, sans-serif; margin: 2rem; color: #222 }}
+th {{ position: sticky; top: 0; background: #fff; font-weight: 600; font-size: 13px }}
+td {{ text-align: center }} video {{ width: 128px; display: block; background: #eee }}
+small {{ color: #666 }} pre {{ overflow-x: auto; background: #f6f6f6; padding: 1rem }}
+img {{ height: 220px }}
+</style>
+<h1>Benchmark</h1>
+{plots}
+<pre>{tables}</pre>
+<table><thead><tr><th>pair</th>{heads}</tr></thead>
+<tbody>
+{lines}
+</tbody></table>
+"""

@@ -1,0 +1,219 @@
+"""The benchmark: what it measures, what it keeps, and what it says when something is wrong."""
+
+import csv
+import json
+import logging
+from pathlib import Path
+
+import pytest
+import torch
+from torch.testing import assert_close
+
+from anamodiff.errors import AnaMoDiffError
+from anamodiff.evaluation import benchmark as module
+from anamodiff.evaluation.benchmark import benchmark
+from anamodiff.evaluation.methods import METHODS, Question, choose_methods, train_as_published
+from anamodiff.evaluation.metrics import flicker, masked_psnr, masked_ssim
+from anamodiff.evaluation.pairs import drawn_pairs, find_pairs
+from anamodiff.evaluation.statistics import bootstrap, difference
+from anamodiff.pipeline import MotionTransfer
+from anamodiff.video import read_clip, write_video
+
+FRAMES = 4
+SHORT = {"iterations": 2}
+BRIEF = {"steps": 2}
+
+
+def square(left: int, grey: float = -0.8, frames: int = FRAMES) -> torch.Tensor:
+    """White frames with a 16 x 16 square that stays."""
+    clip = torch.ones(frames, 3, 64, 64)
+    clip[:, :, 20:36, left : left + 16] = grey
+    return clip
+
+
+@pytest.fixture
+def pairs(tmp_path: Path) -> Path:
+    """Two pairs of squares, written without loss of frames."""
+    for number, shift in enumerate((4, 8)):
+        home = tmp_path / "pairs" / f"pair{number}"
+        moving = torch.cat([square(20 + shift * f, frames=1) for f in range(FRAMES)])
+        for kind, clip in {"source": square(20), "driving": moving, "truth": moving}.items():
+            write_video(home / f"{kind}.gif", clip, 8)
+    (home / "meta.json").write_text(json.dumps({"source_caption": "a grey square"}))
+    return tmp_path / "pairs"
+
+
+@pytest.fixture
+def run(tiny_backbone_folder: Path, tmp_path: Path):
+    """`benchmark` on the tiny backbone into one folder."""
+
+    def answer(pairs: Path, methods: str = "still", **settings) -> Path:
+        settings = {"output": tmp_path / "results", "frames": FRAMES} | settings
+        return benchmark(
+            pairs, methods=methods, backbone=str(tiny_backbone_folder), device="cpu",
+            progress=False, **settings,
+        )  # fmt: skip
+
+    return answer
+
+
+def test_measures_have_known_values() -> None:
+    brighter = square(20, -0.6)
+    assert masked_psnr(brighter, square(20)) == pytest.approx(20, abs=1.5)  # a tenth of the range
+    assert masked_ssim(square(20), square(20)) == 1
+    assert masked_ssim(square(28), square(20)) < 0.6
+    assert flicker(square(28), square(20)) == 0, "held still as the truth is, wherever it stands"
+    blinking = square(20)
+    blinking[1::2, :, 20:36, 20:36] += 0.2  # 25.5 of 255 levels
+    assert flicker(blinking, square(20)) == pytest.approx(25.5, rel=0.3)
+
+
+def test_the_bootstrap_knows_what_it_does_not_know() -> None:
+    assert bootstrap([2.0] * 9).low == bootstrap([2.0] * 9).high == 2
+    wide = bootstrap([0.0, 1.0] * 20)
+    assert wide.mean == 0.5 and 0.3 < wide.low < 0.42 and 0.58 < wide.high < 0.7
+    assert (
+        not bootstrap([-1.0, 1.0] * 10).excludes_zero and bootstrap([1.0, 2.0, 3.0]).excludes_zero
+    )
+    alone = bootstrap([3.0])
+    assert alone.mean == 3 and not alone.excludes_zero and str(alone) == "3.000"
+    ours = {"a": 2.0, "b": 3.0, "c": 9.0}
+    paired = difference(ours, {"a": 1.0, "b": 2.0, "d": 0.0})
+    assert (paired.mean, paired.low, paired.count) == (1, 1, 2)
+
+
+def test_results_are_written_and_kept(run, pairs: Path) -> None:
+    folder = run(pairs, "still,warp-only")
+    data = json.loads((folder / "results.json").read_text())
+    assert data["methods"] == ["still", "warp-only"]
+    assert [pair["prompt"] for pair in data["pairs"]] == ["pair0", "a grey square"]
+    assert len(data["rows"]) == 4
+    for row in data["rows"]:
+        assert (folder / row["video"]).is_file()
+        assert set(row["measures"]) >= {
+            "foreground_iou",
+            "masked_ssim",
+            "flicker",
+            "colour_distance",
+        }
+    still = {
+        row["pair"]: row["measures"]["foreground_iou"]
+        for row in data["rows"]
+        if row["method"] == "still"
+    }
+    assert 1 > still["pair0"] > still["pair1"] > 0.2, "the farther it moves, the less it overlaps"
+    lines = list(csv.DictReader((folder / "results.csv").open()))
+    assert [float(x["foreground_iou"]) for x in lines if x["method"] == "still"] == list(
+        still.values()
+    )
+    table = (folder / "table.md").read_text()
+    assert "| still | 2 |" in table and "less the other" not in table
+    page = (folder / "index.html").read_text()
+    assert page.count("<video") == 2 * (3 + 2) and "<script" not in page
+    assert (folder / "plots" / "foreground_iou.png").is_file()
+
+
+def test_what_is_done_is_not_done_again_unless_settings_differ(run, pairs: Path) -> None:
+    folder = run(pairs)
+    row = folder / "pairs" / "pair0" / "still.json"
+    first = row.stat().st_mtime_ns
+    run(pairs, "still,warp-only")  # another method is added
+    assert row.stat().st_mtime_ns == first
+    run(pairs, seed=1)
+    assert row.stat().st_mtime_ns > first
+    row.write_text("{")
+    run(pairs, seed=1)
+    assert json.loads(row.read_text())["pair"] == "pair0"
+
+
+def test_clips_made_elsewhere_enter_the_table(run, pairs: Path, tmp_path: Path, caplog) -> None:
+    elsewhere = tmp_path / "other"
+    truth = read_clip(pairs / "pair0" / "truth.gif", frames=FRAMES, size=64).frames
+    write_video(elsewhere / "pair0.gif", truth, 8)
+    with caplog.at_level(logging.WARNING):
+        folder = run(pairs, method=f"perfect={elsewhere}")
+    rows = json.loads((folder / "results.json").read_text())["rows"]
+    perfect = [row for row in rows if row["method"] == "perfect"]
+    assert [row["pair"] for row in perfect] == ["pair0"] and perfect[0]["measures"][
+        "foreground_iou"
+    ] == 1
+    assert "pair1, perfect: expected a clip named pair1" in caplog.text
+
+
+def test_one_bad_pair_does_not_stop_the_others(run, pairs: Path, caplog) -> None:
+    (pairs / "pair0" / "truth.gif").write_bytes(b"")
+    with caplog.at_level(logging.WARNING):
+        folder = run(pairs)
+    assert "pair0, still: " in caplog.text
+    assert [r["pair"] for r in json.loads((folder / "results.json").read_text())["rows"]] == [
+        "pair1"
+    ]
+    (pairs / "pair1" / "truth.gif").write_bytes(b"")
+    with pytest.raises(AnaMoDiffError, match="at least one answer"):
+        run(pairs, output=folder.parent / "none")
+
+
+def test_bad_input_is_named(tmp_path: Path) -> None:
+    with pytest.raises(AnaMoDiffError, match="expected pairs"):
+        find_pairs(tmp_path, tmp_path)
+    for words, complaint in (
+        (["nothing"], "expected methods among anamodiff, still"),
+        (["a/b=."], "letters, digits and dashes"),
+        ([f"tps={tmp_path / 'gone'}"], "expected a folder of clips for method tps"),
+        ([f"still={tmp_path}"], "is a method of ours"),
+    ):
+        with pytest.raises(AnaMoDiffError, match=complaint):
+            choose_methods(words)
+
+
+def test_drawn_pairs_are_fifty_questions(tmp_path: Path) -> None:
+    found = list(drawn_pairs(tmp_path))
+    assert len({pair.name for pair in found}) == 50
+    assert len({pair.traits["motion"] for pair in found}) == 5
+    for pair in found:
+        source, driver, _ = pair.name.split("-")
+        assert source != driver
+        assert pair.prompt.endswith(source.replace("_", " "))
+    source, driving, truth = found[0].read(10, 64)
+    assert source.frames.shape == driving.frames.shape == truth.frames.shape == (10, 3, 64, 64)
+    assert (truth.frames[0] - truth.frames[5]).abs().max() > 0.5, "it moves"
+
+
+@pytest.mark.parametrize("name", ["anamodiff", "no-warped", "one-frame", "tune-a-video"])
+def test_methods_answer_on_the_backbones_canvas(
+    name: str, pairs: Path, tiny_backbone_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mover = MotionTransfer.load(str(tiny_backbone_folder), device="cpu")
+    own = {"tuning": SHORT, "generation": BRIEF}
+    monkeypatch.setattr(type(mover.backbone), "settings", property(lambda self: own))
+    pair = find_pairs(pairs, pairs)[0]
+    source, driving, _ = pair.read(FRAMES, 64)
+    answers = [
+        METHODS[name].answer(mover, Question(pair, source, driving, seed)) for seed in (0, 0, 1)
+    ]
+    assert answers[0].shape == driving.frames.shape
+    assert answers[0].isfinite().all() and answers[0].abs().max() <= 1
+    assert_close(answers[0], answers[1])
+    assert not torch.equal(answers[0], answers[2])
+
+
+def test_tune_a_video_trains_what_it_published(tiny_backbone_folder: Path) -> None:
+    unet = MotionTransfer.load(str(tiny_backbone_folder), device="cpu").inflate()
+    train_as_published(unet)
+    trained = {name for name, p in unet.named_parameters() if p.requires_grad}
+    others = {name for name in trained if "_temp." not in name}
+    assert others and all(name.endswith("to_q.weight") for name in others)
+    assert any(".attn_temp.to_k." in name for name in trained)
+
+
+@pytest.mark.slow
+def test_processes_find_the_same(run, pairs: Path, tmp_path: Path) -> None:
+    alone = run(pairs, "still,warp-only", threads=1)
+    beside = run(pairs, "still,warp-only", workers=2, output=tmp_path / "beside")
+    rows = [json.loads((folder / "results.json").read_text())["rows"] for folder in (alone, beside)]
+    assert [(r["pair"], r["method"]) for r in rows[0]] == [
+        (r["pair"], r["method"]) for r in rows[1]
+    ]
+    for one, other in zip(*rows, strict=True):
+        assert one["measures"] == pytest.approx(other["measures"], abs=1e-4)
+    assert module.Settings().threads == 0
