@@ -81,6 +81,8 @@ def run(words: Sequence[str], debug: bool = False) -> int:
         return WRONG_INPUT
     values = compose(name, settings, rest)
     _set_up_logging(debug)
+    if not debug and "device" in COMMANDS[name].flags:
+        quiet_libraries()
     try:
         COMMANDS[name].act(values, started)
     except KeyboardInterrupt as stop:
@@ -198,8 +200,6 @@ def _set_up_logging(debug: bool) -> None:
     log = logging.getLogger("anamodiff")
     log.handlers[:] = [handler]
     log.setLevel(logging.DEBUG if debug else logging.INFO if is_first() else logging.ERROR)
-    if not debug:
-        quiet_libraries()
 
 
 def quiet_libraries() -> None:

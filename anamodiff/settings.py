@@ -112,6 +112,7 @@ KINDS: dict[str, Kind] = {
     "adaptation.scale": choice("hull", "none", "axes", "parts").or_null(),
     "adaptation.smooth": span(0, 10).or_null(),
     "tuning.iterations": whole(1).or_null(),
+    "tuning.optimiser": choice("adam", "muon").or_null(),
     "tuning.lr": number(above=0).or_null(),
     "tuning.rank": whole(1).or_null(),
     "tuning.lora": choice("attention", "all").or_null(),

@@ -6,14 +6,18 @@ import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal, get_args
 
 import torch
 from torch import Tensor, nn
 
 from anamodiff.diffusion import Schedule
 from anamodiff.errors import AnaMoDiffError
+from anamodiff.muon import MuonAdamW
 from anamodiff.tuning.loss import NoisyClip, disentangled_loss
 from anamodiff.unet3d import LoraLayers, trainable_parameters
+
+Optimiser = Literal["adam", "muon"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,9 +25,11 @@ class TuningOptions:
     """Settings of the tuning (paper, section 3.4 and 4).
 
     Letters do better with `noise_min` 900. `warped_weight` 0 leaves the warped clip out.
+    `optimiser` "adam" is the paper's; "muon" needs fewer iterations.
     """
 
     iterations: int = 250
+    optimiser: Optimiser = "adam"
     lr: float = 5e-4
     rank: int = 16
     lora: LoraLayers = "attention"
@@ -43,6 +49,8 @@ class TuningOptions:
             first, stop = getattr(self, low), getattr(self, high)
             _expect(0 <= first < stop <= 1000, f"{low} and {high}", "0 <= min < max <= 1000",
                     f"{first} and {stop}")  # fmt: skip
+        known = get_args(Optimiser)
+        _expect(self.optimiser in known, "optimiser", f"among {known}", repr(self.optimiser))
         _expect(self.lr > 0, "lr", "above 0", self.lr)
         _expect(self.warped_weight >= 0, "warped_weight", "0 or more", self.warped_weight)
 
@@ -81,8 +89,7 @@ def tune(
     half = unet.dtype != torch.float32
     for _, parameter in named:  # Adam's small steps would vanish in half precision
         parameter.data = parameter.data.float()
-    parameters = [parameter for _, parameter in named]
-    optimiser = torch.optim.Adam(parameters, lr=options.lr)
+    optimiser = _optimiser(named, options)
     losses = _resume(checkpoint, named, optimiser)
     source_clip = NoisyClip(source, options.source_noise_min, options.source_noise_max)
     warped_clip = None
@@ -112,9 +119,17 @@ def tune(
     return losses
 
 
+def _optimiser(
+    named: list[tuple[str, nn.Parameter]], options: TuningOptions
+) -> torch.optim.Optimizer | MuonAdamW:
+    if options.optimiser == "muon":
+        return MuonAdamW([{"params": named}], lr=options.lr, ends=())
+    return torch.optim.Adam([parameter for _, parameter in named], lr=options.lr)
+
+
 def _save(
-    path: Path, named: list[tuple[str, nn.Parameter]], optimiser: torch.optim.Optimizer,
-    losses: list[float],
+    path: Path, named: list[tuple[str, nn.Parameter]],
+    optimiser: torch.optim.Optimizer | MuonAdamW, losses: list[float],
 ) -> None:  # fmt: skip
     """Write atomically: a kill leaves the last whole checkpoint."""
     state = {
@@ -128,8 +143,9 @@ def _save(
 
 
 def _resume(
-    path: Path | None, named: list[tuple[str, nn.Parameter]], optimiser: torch.optim.Optimizer
-) -> list[float]:
+    path: Path | None, named: list[tuple[str, nn.Parameter]],
+    optimiser: torch.optim.Optimizer | MuonAdamW,
+) -> list[float]:  # fmt: skip
     """Load a checkpoint in place; returns the losses so far, none where there is no checkpoint."""
     if path is None or not path.is_file():
         return []

@@ -30,11 +30,14 @@ def run(folder, iterations: int, checkpoint=None, **options) -> tuple[list[float
     return losses, [p.detach().clone() for _, p in trainable_parameters(unet)]
 
 
-def test_resuming_gives_the_same_weights(tiny_backbone_folder, tmp_path):
-    losses, weights = run(tiny_backbone_folder, 6)
-    run(tiny_backbone_folder, 4, tmp_path / "state.pt")
-    resumed, again = run(tiny_backbone_folder, 6, tmp_path / "state.pt")
+@pytest.mark.parametrize("optimiser", ["adam", "muon"])
+def test_resuming_gives_the_same_weights(tiny_backbone_folder, tmp_path, optimiser):
+    losses, weights = run(tiny_backbone_folder, 6, optimiser=optimiser)
+    run(tiny_backbone_folder, 4, tmp_path / "state.pt", optimiser=optimiser)
+    resumed, again = run(tiny_backbone_folder, 6, tmp_path / "state.pt", optimiser=optimiser)
     assert resumed == losses
+    other = "muon" if optimiser == "adam" else "adam"
+    assert run(tiny_backbone_folder, 6, optimiser=other)[0] != losses
     for one, other in zip(weights, again, strict=True):
         assert torch.equal(one, other)
 
@@ -62,7 +65,14 @@ def test_a_loss_that_is_no_number_stops_with_a_cure(tiny_backbone_folder):
 
 @pytest.mark.parametrize(
     "wrong",
-    [{"iterations": 0}, {"lr": 0.0}, {"noise_min": 1000}, {"source_noise_min": -1}, {"rank": 0}],
+    [
+        {"iterations": 0},
+        {"lr": 0.0},
+        {"noise_min": 1000},
+        {"source_noise_min": -1},
+        {"rank": 0},
+        {"optimiser": "sgd"},
+    ],
 )
 def test_options_out_of_range_are_refused(wrong):
     with pytest.raises(AnaMoDiffError, match=next(iter(wrong))):
