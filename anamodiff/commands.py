@@ -6,11 +6,16 @@ What is heavy (torch, Hydra) is imported inside the actions.
 import os
 import shlex
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from importlib import import_module
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from anamodiff import config
+from anamodiff.errors import AnaMoDiffError
 
 if TYPE_CHECKING:
     from anamodiff.pipeline import Result
@@ -21,6 +26,7 @@ FLAGS: dict[str, tuple[str, str]] = {
     "result": ("RESULT", "video file, folder of frames, or run folder that transfer wrote"),
     "results": ("RESULTS", "folder that benchmark wrote"),
     "answers": ("ANSWERS", "files that the survey's page saved, one for each person"),
+    "figure": ("FIGURE", "figure7, figure8 or table1 (default: figure7)"),
     "pairs": ("PAIRS", "folder of NAME/source, driving and truth, or creatures for drawn pairs"),
     "source": ("FILE", "clip or picture of the character that is to move"),
     "driving": ("FILE", "clip of the motion that it is to perform"),
@@ -140,6 +146,33 @@ def _benchmark(values: dict[str, Any], started: float) -> None:
     print(f"took {time.perf_counter() - started:.1f} s")
 
 
+def _ablation(values: dict[str, Any], started: float) -> None:
+    figure, launcher = values.pop("figure"), values.pop("launcher")
+    shared = {key: value for key, value in values.items() if key not in ("method", "output")}
+
+    def sweep(folder: Path) -> Callable[[Sequence[str]], None]:
+        settings = shared | {"output": str(folder)}
+        overrides = [config.override(key, value) for key, value in settings.items()]
+        return partial(
+            config.multirun, "benchmark", overrides, "methods", task=_answer, launcher=launcher,
+            folder=folder / "hydra",
+        )  # fmt: skip
+
+    made = import_module("anamodiff.evaluation.ablation").ablation(
+        figure["name"], methods=figure["methods"], sweep=sweep, **values
+    )
+    print((made.folder / "table.md").read_text(), end="")
+    print(f"figure: {made.picture}")
+    print(f"page: {made.folder / 'index.html'}")
+    print(f"took {time.perf_counter() - started:.1f} s")
+
+
+def _answer(composed: Any) -> None:
+    """One job of an ablation, in whatever process Hydra's launcher starts."""
+    with suppress(AnaMoDiffError):  # what cannot be answered is tried again, and said, at the end
+        import_module("anamodiff.evaluation.benchmark").benchmark(**config.plain(composed))
+
+
 def _survey(values: dict[str, Any], started: float) -> None:
     written = import_module("anamodiff.evaluation.survey").write_survey(
         **values.pop("show"), **values
@@ -237,6 +270,12 @@ COMMANDS = {
         ),
         "threads=1",
         _benchmark,
+    ),
+    "ablation": Command(
+        "make Figure 7 or 8 or Table 1 of the paper, on pairs with a known answer",
+        ("figure", "pairs", "method", "output", "limit", *_MODELS, "frames", *_MACHINE),
+        "launcher=joblib",
+        _ablation,
     ),
     "survey": Command(
         "write a page on which people rank a benchmark's results without knowing whose they are",

@@ -6,8 +6,11 @@ composed config as plain keyword arguments (`plain`).
 """
 
 import difflib
+import os
 import re
-from collections.abc import Iterable, Iterator, Sequence
+import sys
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -120,6 +123,52 @@ def compose(name: str, overrides: Sequence[str] = ()) -> "DictConfig":
         except (HydraException, OmegaConfBaseException, ValueError) as error:
             raise _explained(error, overrides, hydra_compose(name)) from error
     return composed
+
+
+def multirun(
+    name: str, overrides: Sequence[str], sweep: str, values: Sequence[str], *,
+    task: Callable[["DictConfig"], None], folder: Path, launcher: str = "basic",
+) -> None:  # fmt: skip
+    """Run `task` on `configs/<name>.yaml` once for each value of the key `sweep`, by Hydra.
+
+    Args:
+        task: a function that a launcher's processes can import; gets the composed settings.
+        folder: gets Hydra's record of the jobs.
+        launcher: ``basic``, in this process one by one, or the name of an installed plugin.
+
+    Raises:
+        AnaMoDiffError: there is no such launcher; and whatever a job raises.
+    """
+    import hydra
+    from hydra.errors import HydraException
+
+    swept = ",".join(override(sweep, value).partition("=")[2] for value in values)
+    words = [
+        *overrides, f"{sweep}={swept}", override("hydra.sweep.dir", str(folder)),
+        f"hydra/launcher={launcher}", "hydra/job_logging=none", "hydra/hydra_logging=none",
+    ]  # fmt: skip
+    decorated = hydra.main(str(find("configs")), name, version_base="1.3")(task)
+    with _environment(words):
+        try:
+            decorated()
+        except HydraException as error:
+            raise AnaMoDiffError(" ".join(str(error).split())) from error
+
+
+@contextmanager
+def _environment(words: Sequence[str]) -> Iterator[None]:
+    """What `hydra.main` reads: its words from `sys.argv`; and let it raise instead of exiting."""
+    argv, full = sys.argv, os.environ.get("HYDRA_FULL_ERROR")
+    sys.argv = [argv[0], "--multirun", *words]
+    os.environ["HYDRA_FULL_ERROR"] = "1"
+    try:
+        yield
+    finally:
+        sys.argv = argv
+        if full is None:
+            del os.environ["HYDRA_FULL_ERROR"]
+        else:
+            os.environ["HYDRA_FULL_ERROR"] = full
 
 
 def plain(composed: "DictConfig") -> dict[str, Any]:

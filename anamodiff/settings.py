@@ -82,6 +82,9 @@ KINDS: dict[str, Kind] = {
     "prompt": OPTIONAL,
     "clip_model": TEXT,
     "size": whole(16).or_null(),
+    "figure.name": TEXT,
+    "figure.methods": TEXT,
+    "launcher": TEXT,
     "pairs": TEXT,
     "methods": TEXT,
     "method": TEXT.or_null(),
@@ -187,13 +190,13 @@ FLAG_KEYS = (
     *("generation.steps", "generation.guidance", "tuning.iterations", "tuning.noise_min"),
     "training.steps",
     *("result", "truth", "clip_model"),
-    *("pairs", "methods", "method", "limit", "workers"),
+    *("figure", "pairs", "methods", "method", "limit", "workers"),
     *("results", "answers", "key", "show.pairs", "show.methods"),
 )
 
 
 # Keys that a command takes without a flag, before everything else.
-POSITIONAL = ("clip", "result", "pairs", "results", "answers")
+POSITIONAL = ("clip", "result", "figure", "pairs", "results", "answers")
 # Those of them that take several words.
 SEVERAL = ("answers",)
 # Other spellings of flags.

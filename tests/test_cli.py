@@ -82,6 +82,9 @@ def stages(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Stages:
     benchmark = ModuleType("anamodiff.evaluation.benchmark")
     benchmark.benchmark = fake.stage("benchmark", fake.folder)
     (fake.folder / "table.md").write_text("| method |\n")
+    ablation = ModuleType("anamodiff.evaluation.ablation")
+    made = SimpleNamespace(folder=fake.folder, picture=fake.folder / "figure7.png")
+    ablation.ablation = fake.stage("ablation", made)
     survey = ModuleType("anamodiff.evaluation.survey")
     found = SimpleNamespace(page=Path("outputs/survey/page"), key=Path("outputs/survey/key.json"))
     survey.write_survey = fake.stage("write_survey", found)
@@ -92,7 +95,17 @@ def stages(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Stages:
     lofnet.train_lofnet = fake.stage("train_lofnet", fake.folder)
     backbone = ModuleType("anamodiff.backbone")
     backbone.Backbone = SimpleNamespace(load=fake.stage("load", "the backbone"))
-    for module in (pipeline, inspection, evaluation, benchmark, survey, ranking, lofnet, backbone):
+    for module in (
+        pipeline,
+        inspection,
+        evaluation,
+        benchmark,
+        ablation,
+        survey,
+        ranking,
+        lofnet,
+        backbone,
+    ):
         monkeypatch.setitem(sys.modules, module.__name__, module)
     monkeypatch.setattr(cli, "quiet_libraries", lambda: None)
     monkeypatch.setattr(

@@ -26,6 +26,7 @@ REQUIRED = {
     "inspect": ["clip=a"],
     "evaluate": ["result=a"],
     "benchmark": ["pairs=a"],
+    "ablation": [],
     "survey": ["results=a"],
     "survey_results": ["answers=[a]"],
     "train_lofnet": ["data=a"],

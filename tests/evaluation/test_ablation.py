@@ -1,0 +1,54 @@
+"""Figures of the paper: every method has its job, and the picture and the numbers are there."""
+
+import json
+import logging
+from pathlib import Path
+
+import cv2
+import pytest
+import torch
+
+from anamodiff import cli
+from anamodiff.evaluation.ablation import LABELS
+from anamodiff.evaluation.methods import METHODS
+from anamodiff.video import write_video
+
+
+@pytest.fixture
+def pairs(tmp_path: Path) -> Path:
+    """Two pairs: a square that stays and one that moves."""
+    for number in range(2):
+        for kind, step in (("source", 0), ("driving", 6), ("truth", 6)):
+            clip = torch.ones(4, 3, 64, 64)
+            for f in range(4):
+                clip[f, :, 20:36, 16 + step * f : 32 + step * f] = -0.8
+            write_video(tmp_path / "pairs" / f"pair{number}" / f"{kind}.gif", clip, 8)
+    return tmp_path / "pairs"
+
+
+def test_a_figure_from_the_command_line(
+    pairs: Path, tiny_backbone_folder: Path, tmp_path: Path, monkeypatch, capsys
+) -> None:
+    monkeypatch.setattr(cli, "quiet_libraries", lambda: None)
+    folder = tmp_path / "made here"
+    words = ["ablation", "figure7", str(pairs), "--output", str(folder), "--frames", "4"]
+    words += ["--backbone", str(tiny_backbone_folder), "--device", "cpu", "progress=false"]
+    assert cli.main([*words, "figure.methods=still,warp-only"]) == 0
+    out = capsys.readouterr().out
+    assert "| still | 2 |" in out and f"figure: {folder / 'figure7.png'}" in out
+    rows = json.loads((folder / "results.json").read_text())["rows"]
+    assert {(row["pair"], row["method"]) for row in rows} == {
+        (pair, method) for pair in ("pair0", "pair1") for method in ("still", "warp-only")
+    }
+    assert (folder / "hydra" / "multirun.yaml").is_file() and len(
+        list(folder.glob("hydra/*/"))
+    ) == 2
+    height, width, _ = cv2.imread(str(folder / "figure7.png")).shape
+    # Two pairs of source, driving clip, truth and two methods, four frames wide.
+    assert height >= 10 * 64 and width >= 4 * 64
+    assert cli.main([*words[:2], str(tmp_path / "none"), *words[3:]]) == 2
+    assert capsys.readouterr().err.count("expected pairs") == 1
+
+
+def test_figures_name_methods_that_there_are() -> None:
+    assert set(LABELS) <= set(METHODS)
