@@ -7,7 +7,9 @@ import html
 import io
 import json
 import logging
+import re
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -21,6 +23,7 @@ logger = logging.getLogger(__name__)
 
 BASE = "anamodiff"
 LESS_IS_BETTER = ("truth_distance", "flicker", "colour_distance")
+_BOLD = re.compile(r"\*\*(.+?)\*\*")
 Rows = Sequence[Mapping[str, Any]]
 
 
@@ -46,10 +49,10 @@ def write_report(
     }
     write_text(folder / "results.json", json.dumps(data, indent=1) + "\n")
     write_text(folder / "results.csv", _as_csv(rows))
-    tables = markdown(methods, rows)
-    write_text(folder / "table.md", tables)
+    made = tables(methods, rows)
+    write_text(folder / "table.md", "\n".join(table.markdown for table in made))
     plotted = _plot(folder / "plots", methods, rows)
-    write_text(folder / "index.html", _page(data, tables, plotted))
+    write_text(folder / "index.html", _page(data, made, plotted))
     return folder
 
 
@@ -68,25 +71,56 @@ def by_method(rows: Rows, measure: str) -> dict[str, dict[str, float]]:
     return found
 
 
-def markdown(methods: Sequence[str], rows: Rows) -> str:
-    """Two tables: means with 95 % bootstrap intervals over pairs, and ours less each other."""
+@dataclass(frozen=True)
+class Table:
+    """Cells as text; `caption` stands above."""
+
+    caption: str
+    head: list[str]
+    lines: list[list[str]]
+
+    @property
+    def markdown(self) -> str:
+        """The table for a README."""
+        rows = [self.head, ["---"] * len(self.head), *self.lines]
+        return f"{self.caption}\n\n" + "".join(f"| {' | '.join(row)} |\n" for row in rows)
+
+    @property
+    def html(self) -> str:
+        """The table for the page; `**bold**` is bold there, too."""
+
+        def cell(text: str) -> str:
+            return "<td>" + _BOLD.sub(r"<b>\1</b>", html.escape(text)) + "</td>"
+
+        head = "".join(f"<th>{html.escape(text)}</th>" for text in self.head)
+        lines = ("".join(map(cell, line)) for line in self.lines)
+        body = "".join(f"<tr>{line}</tr>\n" for line in lines)
+        caption = html.escape(self.caption)
+        return f"<table><caption>{caption}</caption><tr>{head}</tr>\n{body}</table>\n"
+
+
+def tables(methods: Sequence[str], rows: Rows) -> list[Table]:
+    """Means with 95 % bootstrap intervals over pairs, and ours less each other, pair by pair."""
     measures = measures_of(rows)
     values = {measure: by_method(rows, measure) for measure in measures}
     headings = [_heading(measure) for measure in measures]
-    lines = [_line(["method", "pairs", *headings, "seconds"]), _rule(len(measures) + 3)]
+    means = []
     for name in methods:
         seconds = [row["seconds"] for row in rows if row["method"] == name]
         cells = [str(bootstrap(list(values[m].get(name, {}).values()))) for m in measures]
         mean = f"{sum(seconds) / len(seconds):.1f}" if seconds else ""
-        lines.append(_line([name, str(len(seconds)), *cells, mean]))
+        means.append([name, str(len(seconds)), *cells, mean])
+    caption = "Means over pairs, with 95 % bootstrap intervals:"
+    made = [Table(caption, ["method", "pairs", *headings, "seconds"], means)]
     if BASE in methods and len(methods) > 1:
-        lines += ["", f"`{BASE}` less the other, pair by pair (bold: without zero):", ""]
-        lines += [_line(["other", *headings]), _rule(len(measures) + 1)]
+        lines = []
         for name in methods:
             if name != BASE:
                 pairs = ((values[m].get(BASE, {}), values[m].get(name, {})) for m in measures)
-                lines.append(_line([name, *(_marked(difference(a, b)) for a, b in pairs)]))
-    return "\n".join(lines) + "\n"
+                lines.append([name, *(_marked(difference(a, b)) for a, b in pairs)])
+        caption = f"{BASE} less the other, pair by pair (bold: zero lies outside):"
+        made.append(Table(caption, ["other", *headings], lines))
+    return made
 
 
 def _marked(estimate: Estimate) -> str:
@@ -95,14 +129,6 @@ def _marked(estimate: Estimate) -> str:
 
 def _heading(measure: str) -> str:
     return f"{TITLES[measure][0]} {'↓' if measure in LESS_IS_BETTER else '↑'}"
-
-
-def _line(cells: Sequence[str]) -> str:
-    return f"| {' | '.join(cells)} |"
-
-
-def _rule(columns: int) -> str:
-    return "|---" * columns + "|"
 
 
 def _as_csv(rows: Rows) -> str:
@@ -143,7 +169,7 @@ def _plot(folder: Path, methods: Sequence[str], rows: Rows) -> list[str]:
     return plotted
 
 
-def _page(data: Mapping[str, Any], tables: str, plotted: Sequence[str]) -> str:
+def _page(data: Mapping[str, Any], made: Sequence[Table], plotted: Sequence[str]) -> str:
     """One page without scripts or outside resources."""
     methods = [name for name in data["methods"] if any(r["method"] == name for r in data["rows"])]
     videos = {(row["pair"], row["method"]): row for row in data["rows"]}
@@ -157,9 +183,8 @@ def _page(data: Mapping[str, Any], tables: str, plotted: Sequence[str]) -> str:
         title = f"<th>{html.escape(pair['name'])}</th>"
         lines.append(f"<tr>{title}{''.join(cells)}</tr>")
     plots = "".join(f'<img src="{html.escape(path)}" alt="">' for path in plotted)
-    return _PAGE.format(
-        plots=plots, tables=html.escape(tables), heads=heads, lines="\n".join(lines)
-    )
+    shown = "".join(table.html for table in made)
+    return _PAGE.format(plots=plots, tables=shown, heads=heads, lines="\n".join(lines))
 
 
 def _caption(measures: Mapping[str, float | None]) -> str:
@@ -180,13 +205,14 @@ _PAGE = """<!doctype html>
 body {{ font: 15px/1.4 system-ui, sans-serif; margin: 2rem; color: #222 }}
 th {{ position: sticky; top: 0; background: #fff; font-weight: 600; font-size: 13px }}
 td {{ text-align: center }} video {{ width: 128px; display: block; background: #eee }}
-small {{ color: #666 }} pre {{ overflow-x: auto; background: #f6f6f6; padding: 1rem }}
+small {{ color: #666 }} caption {{ text-align: left; color: #666; padding: 1rem 0 .3rem }}
+table {{ border-collapse: collapse }} td, th {{ padding: .2rem .6rem }}
+tr:nth-child(odd) td {{ background: #f6f6f6 }}
 img {{ height: 220px }}
 </style>
 <h1>Benchmark</h1>
 {plots}
-<pre>{tables}</pre>
-<table><thead><tr><th>pair</th>{heads}</tr></thead>
+{tables}<table><thead><tr><th>pair</th>{heads}</tr></thead>
 <tbody>
 {lines}
 </tbody></table>

@@ -15,6 +15,7 @@ from anamodiff.evaluation.benchmark import benchmark
 from anamodiff.evaluation.methods import METHODS, Question, choose_methods, train_as_published
 from anamodiff.evaluation.metrics import flicker, masked_psnr, masked_ssim
 from anamodiff.evaluation.pairs import drawn_pairs, find_pairs
+from anamodiff.evaluation.report import Table, tables
 from anamodiff.evaluation.statistics import bootstrap, difference
 from anamodiff.pipeline import MotionTransfer
 from anamodiff.video import read_clip, write_video
@@ -110,6 +111,10 @@ def test_results_are_written_and_kept(run, pairs: Path) -> None:
     assert "| still | 2 |" in table and "less the other" not in table
     page = (folder / "index.html").read_text()
     assert page.count("<video") == 2 * (3 + 2) and "<script" not in page
+    ours = [{**row, "method": "anamodiff"} for row in data["rows"] if row["method"] == "warp-only"]
+    means, less = tables(["anamodiff", "still"], [*ours, *data["rows"]])
+    assert means.lines[0][:2] == ["anamodiff", "2"] and less.lines[0][0] == "still"
+    assert "<b>a</b> &lt;b" in Table("", ["x"], [["**a** <b"]]).html
     assert (folder / "plots" / "foreground_iou.png").is_file()
 
 
