@@ -169,7 +169,7 @@ def mini_config(
             "max_features": 256,
             "num_blocks": 4,
             "temperature": 0.1,
-            "scale_factor": 0.25,
+            "scale_factor": 0.5,
             "single_jacobian_map": True,
         },
         "dense_motion": {
