@@ -111,8 +111,6 @@ def train_lofnet(
     if accelerator.num_processes > 1:
         device = accelerator.device  # each process has its own
     trainer = Trainer(model, settings, total, device, accelerator)
-    # Gradients of sharp softmaxes are so small that processors take many times as long for them.
-    torch.set_flush_denormal(device.type == "cpu")
     _open_run(trainer, output, resume)
     bar = tqdm(
         total=total, initial=trainer.step, desc="LOFNet", unit="step",
