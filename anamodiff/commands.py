@@ -150,11 +150,11 @@ def _ablation(values: dict[str, Any], started: float) -> None:
     figure, launcher = values.pop("figure"), values.pop("launcher")
     shared = {key: value for key, value in values.items() if key not in ("method", "output")}
 
-    def sweep(folder: Path) -> Callable[[Sequence[str]], None]:
+    def sweep(folder: Path, methods: Sequence[str]) -> None:
         settings = shared | {"output": str(folder)}
         overrides = [config.override(key, value) for key, value in settings.items()]
-        return partial(
-            config.multirun, "benchmark", overrides, "methods", task=_answer, launcher=launcher,
+        config.multirun(
+            "benchmark", overrides, "methods", methods, task=_answer, launcher=launcher,
             folder=folder / "hydra",
         )  # fmt: skip
 
@@ -170,7 +170,7 @@ def _ablation(values: dict[str, Any], started: float) -> None:
 def _answer(composed: Any) -> None:
     """One job of an ablation, in whatever process Hydra's launcher starts."""
     with suppress(AnaMoDiffError):  # what cannot be answered is tried again, and said, at the end
-        import_module("anamodiff.evaluation.benchmark").benchmark(**config.plain(composed))
+        import_module("anamodiff.evaluation.benchmark").answer_all(**config.plain(composed))
 
 
 def _survey(values: dict[str, Any], started: float) -> None:

@@ -46,18 +46,20 @@ def override(key: str, value: object) -> str:
     Text is quoted for Hydra's grammar (commas, brackets, quotes, equals signs), and `${` is
     escaped for OmegaConf, which would read it as an interpolation even inside quotes.
     """
+    return f"{key}={_written(value)}"
+
+
+def _written(value: object) -> str:
+    """A value in Hydra's grammar."""
     from hydra.core.override_parser.types import Quote, QuotedString
 
-    def written(value: object) -> str:
-        if isinstance(value, (list, tuple)):
-            return f"[{','.join(map(written, value))}]"
-        if not isinstance(value, str):
-            return "null" if value is None else str(value)
-        # The backslashes right before `${` are OmegaConf's too, and halve when the value is read.
-        text = re.sub(r"(\\*)\$\{", r"\1\1\\${", value)
-        return QuotedString(text, Quote.single).with_quotes()
-
-    return f"{key}={written(value)}"
+    if isinstance(value, (list, tuple)):
+        return f"[{','.join(map(_written, value))}]"
+    if not isinstance(value, str):
+        return "null" if value is None else str(value)
+    # The backslashes right before `${` are OmegaConf's too, and halve when the value is read.
+    text = re.sub(r"(\\*)\$\{", r"\1\1\\${", value)
+    return QuotedString(text, Quote.single).with_quotes()
 
 
 def literal(word: str) -> str:
@@ -142,7 +144,7 @@ def multirun(
     import hydra
     from hydra.errors import HydraException
 
-    swept = ",".join(override(sweep, value).partition("=")[2] for value in values)
+    swept = ",".join(map(_written, values))
     words = [
         *overrides, f"{sweep}={swept}", override("hydra.sweep.dir", str(folder)),
         f"hydra/launcher={launcher}", "hydra/job_logging=none", "hydra/hydra_logging=none",

@@ -70,6 +70,12 @@ class MotionTransfer:
             )
         return cls(loaded, LOFNet.load(folder), lofnet_folder=folder)
 
+    @property
+    def lofnet_hashes(self) -> dict[str, str]:
+        """SHA-256 of each of LOFNet's weight files, by its name; none where it has no folder."""
+        files = sorted(self.lofnet_folder.glob("*.safetensors")) if self.lofnet_folder else []
+        return {path.name: file_hash(path) for path in files}
+
     def transfer(self, source: str | Path, driving: str | Path, **settings: Any) -> Result:
         """Tune, then generate; see the function `transfer` for the settings."""
         generation = settings.pop("generation", None)
@@ -265,10 +271,9 @@ class MotionTransfer:
 
     def _hashes(self, run: RunFolder) -> dict[str, Any]:
         tuned = sorted((run.path / WEIGHTS).glob("*.safetensors"))
-        lofnet = sorted(self.lofnet_folder.glob("*.safetensors")) if self.lofnet_folder else []
         return {
             "backbone": self.backbone.hashes,
-            "lofnet": {path.name: file_hash(path) for path in lofnet},
+            "lofnet": self.lofnet_hashes,
             "tuned": {path.name: file_hash(path) for path in tuned},
         }
 

@@ -6,11 +6,13 @@ import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from statistics import mean
 from typing import Any
 
 from anamodiff.evaluation.benchmark import benchmark
+from anamodiff.evaluation.methods import split_names
 from anamodiff.evaluation.pairs import KINDS
-from anamodiff.evaluation.statistics import bootstrap
+from anamodiff.evaluation.report import by_method
 from anamodiff.pictures import contact_sheet, save_picture
 from anamodiff.runfolder import OUTPUTS, unused
 from anamodiff.video import read_clip
@@ -28,8 +30,8 @@ LABELS = {
 }
 SHOWN = 3  # pairs in the picture: those that the paper has room for
 
-#: Runs a benchmark for each of the given methods, wherever it likes.
-Sweep = Callable[[Sequence[str]], None]
+#: Answers all pairs by each of the given methods into the folder, wherever it likes.
+Sweep = Callable[[Path, Sequence[str]], None]
 
 
 @dataclass(frozen=True)
@@ -47,7 +49,7 @@ def ablation(
     methods: str,
     output: str | Path | None = None,
     method: str | None = None,
-    sweep: Callable[[Path], Sweep] | None = None,
+    sweep: Sweep | None = None,
     **settings: Any,
 ) -> Ablation:
     """Answer all pairs by all methods of a figure; write numbers and the figure as a picture.
@@ -56,13 +58,13 @@ def ablation(
         figure: ``figure7``, ``figure8`` or ``table1``: the picture's name.
         methods: the figure's, with commas between them.
         method: one more: ``NAME=FOLDER`` of clips made elsewhere.
-        sweep: gets the folder and gives what spreads the methods; one after the other by default.
+        sweep: spreads the methods; without it they are answered one after the other.
         settings: what `benchmark` takes.
     """
     folder = Path(output) if output is not None else unused(OUTPUTS / figure)
-    words = [*methods.split(","), *(method.split(",") if method else [])]
+    words = split_names(methods, method)
     if sweep is not None:
-        sweep(folder)(words)
+        sweep(folder, words)
     # Takes what the jobs have answered, and answers what they have not.
     benchmark(pairs, methods=words, output=folder, **settings)
     data = json.loads((folder / "results.json").read_text())
@@ -72,12 +74,13 @@ def ablation(
 def draw_figure(folder: Path, data: dict[str, Any], file: Path) -> Path:
     """Rows of frames as in the paper: source, driving clip, then each method with its measures."""
     rows = []
+    titles = {name: _title(name, data["rows"]) for name in data["methods"]}
     pairs = data["pairs"][:: max(1, len(data["pairs"]) // SHOWN)][:SHOWN]
     for pair in pairs:
         rows += [(f"{pair['name']}: {k}", _frames(folder / pair[k])) for k in KINDS]
         for name in data["methods"]:
             found = [r for r in data["rows"] if (r["pair"], r["method"]) == (pair["name"], name)]
-            rows += [(_title(name, data["rows"]), _frames(folder / r["video"])) for r in found]
+            rows += [(titles[name], _frames(folder / r["video"])) for r in found]
     return save_picture(file, contact_sheet(rows))
 
 
@@ -88,9 +91,8 @@ def _title(name: str, rows: Sequence[dict[str, Any]]) -> str:
         ("foreground_iou", "IoU"), ("masked_ssim", "SSIM"),
         ("clip_image", "CLIP-Image"), ("clip_text", "CLIP-Text"),
     ):  # fmt: skip
-        values = [row["measures"].get(measure) for row in rows if row["method"] == name]
-        if values := [value for value in values if value is not None]:
-            parts.append(f"{words} {bootstrap(values).mean:.3f}")
+        if values := by_method(rows, measure).get(name):
+            parts.append(f"{words} {mean(values.values()):.3f}")
     return ", ".join(parts)
 
 

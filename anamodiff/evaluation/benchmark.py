@@ -18,10 +18,15 @@ import torch
 from tqdm import tqdm
 
 from anamodiff import __version__
-from anamodiff.backbone import file_hash
 from anamodiff.errors import AnaMoDiffError
 from anamodiff.evaluation.clip import Embedder
-from anamodiff.evaluation.methods import Method, Question, choose_methods, described
+from anamodiff.evaluation.methods import (
+    Method,
+    Question,
+    choose_methods,
+    described,
+    split_names,
+)
 from anamodiff.evaluation.pairs import BenchmarkPair, find_pairs
 from anamodiff.evaluation.report import write_report
 from anamodiff.evaluation.scores import Case, choose_embedder, measure
@@ -77,17 +82,7 @@ class Job:
         return self.home / f"{self.name}.json"
 
 
-def benchmark(
-    pairs: str | Path,
-    *,
-    methods: str | Sequence[str] = ("anamodiff", "warp-only", "still"),
-    method: str | None = None,
-    output: str | Path | None = None,
-    limit: int | None = None,
-    workers: int = 1,
-    progress: bool = True,
-    **settings: Any,
-) -> Path:
+def benchmark(pairs: str | Path, *, output: str | Path | None = None, **settings: Any) -> Path:
     """Run methods over pairs and write tables, plots and a page of all videos; gives the folder.
 
     Each answer is kept when it is done: the same command goes on where it stopped, and other
@@ -95,19 +90,47 @@ def benchmark(
 
     Args:
         pairs: folder of pairs (see `folder_pairs`), or ``creatures`` for fifty drawn ones.
-        methods: names in `METHODS`, or ``NAME=FOLDER`` of clips made elsewhere; a comma between.
-        method: more of them.
         output: the folder; a new one under ``outputs/`` by default.
-        limit: only so many pairs, spread evenly.
-        workers: processes; each loads the models once and takes its share of the threads.
-        settings: fields of `Settings`.
+        settings: of `answer_all`.
 
     Raises:
         AnaMoDiffError: no pairs, an unknown method, or no answer at all.
     """
-    words = methods.split(",") if isinstance(methods, str) else list(methods)
-    chosen = choose_methods([*words, *(method.split(",") if method else [])])
     folder = Path(output) if output is not None else unused(OUTPUTS / "benchmark")
+    jobs = answer_all(pairs, output=folder, **settings)
+    rows = [json.loads(job.row.read_text()) for job in jobs if job.row.is_file()]
+    if not rows:
+        raise AnaMoDiffError(
+            "expected at least one answer, got none: the lines above say why; correct that and "
+            "run the same command again"
+        )
+    asked = {job.pair.name: job.pair for job in jobs}
+    return write_report(folder, [*asked.values()], [*dict.fromkeys(j.name for j in jobs)], rows)
+
+
+def answer_all(
+    pairs: str | Path,
+    *,
+    output: str | Path,
+    methods: str | Sequence[str] = ("anamodiff", "warp-only", "still"),
+    method: str | None = None,
+    limit: int | None = None,
+    workers: int = 1,
+    progress: bool = True,
+    **settings: Any,
+) -> list[Job]:
+    """Answer every pair by every method, as far as that is not done in `output`; gives all jobs.
+
+    Args:
+        pairs, output: as for `benchmark`.
+        methods: names in `METHODS`, or ``NAME=FOLDER`` of clips made elsewhere; a comma between.
+        method: more of them.
+        limit: only so many pairs, spread evenly.
+        workers: processes; each loads the models once and takes its share of the threads.
+        settings: fields of `Settings`.
+    """
+    chosen = choose_methods(split_names(methods, method))
+    folder = Path(output)
     found = _some(find_pairs(pairs, folder / "drawn"), limit)
     if workers > 1 and not settings.get("threads"):
         settings["threads"] = max(1, (os.cpu_count() or 1) // workers)
@@ -117,14 +140,8 @@ def benchmark(
         for pair in found
         for name, how in chosen.items()
     ]
-    _answer_all(jobs, shared, workers, progress)
-    rows = [json.loads(job.row.read_text()) for job in jobs if job.row.is_file()]
-    if not rows:
-        raise AnaMoDiffError(
-            "expected at least one answer, got none: the lines above say why; correct that and "
-            "run the same command again"
-        )
-    return write_report(folder, found, list(chosen), rows)
+    _answer_open(jobs, shared, workers, progress)
+    return jobs
 
 
 def _some(pairs: list[BenchmarkPair], limit: int | None) -> list[BenchmarkPair]:
@@ -134,7 +151,7 @@ def _some(pairs: list[BenchmarkPair], limit: int | None) -> list[BenchmarkPair]:
     return [pairs[i * len(pairs) // limit] for i in range(limit)]
 
 
-def _answer_all(jobs: list[Job], shared: Settings, workers: int, progress: bool) -> None:
+def _answer_open(jobs: list[Job], shared: Settings, workers: int, progress: bool) -> None:
     """Do what is not done yet; what fails is said and left out."""
     models = shared.load()
     made_with = _made_with(models, shared)
@@ -222,11 +239,10 @@ def answer(
 
 def _made_with(models: Models, shared: Settings) -> dict[str, Any]:
     mover, embedder = models.mover, models.embedder
-    lofnet = sorted(mover.lofnet_folder.glob("*.safetensors")) if mover.lofnet_folder else []
     return {
         "anamodiff": __version__,
         "backbone": mover.backbone.hashes,
-        "lofnet": [file_hash(path) for path in lofnet],
+        "lofnet": list(mover.lofnet_hashes.values()),
         "recommended": mover.backbone.settings,
         "precision": str(mover.backbone.dtype),
         "device": mover.backbone.device.type,

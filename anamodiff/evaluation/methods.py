@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Protocol
@@ -151,6 +151,12 @@ METHODS: dict[str, Method] = {
     "noise-900": _noise(900),
     "one-frame": AnaMoDiff(picture=True),
 }
+
+
+def split_names(methods: str | Sequence[str], more: str | None = None) -> list[str]:
+    """Names of methods from one text with commas, or several names, and perhaps a second text."""
+    words = methods.split(",") if isinstance(methods, str) else list(methods)
+    return [*words, *(more.split(",") if more else [])]
 
 
 def choose_methods(words: list[str]) -> dict[str, Method]:

@@ -234,12 +234,8 @@ def test_files_that_cannot_be_read(survey: Survey, tmp_path: Path) -> None:
 
 
 def test_the_command_line_takes_files_in_any_order(
-    survey: Survey,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
+    survey: Survey, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(cli, "quiet_libraries", lambda: None)
     first, *others = map(str, asked(survey, tmp_path / "a=b, c", ORDERS))
     words = [first, "--key", str(survey.key), *others[:2], "unit=ranking", *others[2:]]
     assert cli.main(["survey-results", *words, "--output", str(tmp_path / "r.json")]) == 0

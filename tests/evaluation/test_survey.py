@@ -199,9 +199,8 @@ def test_a_title_cannot_break_the_page(drawn: Path, tmp_path: Path) -> None:
 
 
 def test_the_command_line_writes_a_survey(
-    drawn: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    drawn: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(cli, "quiet_libraries", lambda: None)
     folder = tmp_path / "my survey"
     words = ["--out", str(folder), "--pairs", "1", "--methods", "anamodiff,warp-only"]
     assert (
