@@ -27,6 +27,7 @@ _HOMES = {
     "inspect": "anamodiff.inspection",
     "read_clip": "anamodiff.video",
     "transfer": "anamodiff.pipeline",
+    "transfer_many": "anamodiff.many",
     "tune": "anamodiff.pipeline",
 }
 
@@ -45,6 +46,7 @@ __all__ = [  # noqa: F822 - the names come from `__getattr__`
     "inspect",
     "read_clip",
     "transfer",
+    "transfer_many",
     "tune",
 ]
 
@@ -54,6 +56,7 @@ if TYPE_CHECKING:
     from anamodiff.inspection import inspect
     from anamodiff.inversion import GenerationOptions
     from anamodiff.lofnet import AdaptationOptions
+    from anamodiff.many import transfer_many
     from anamodiff.pipeline import MotionTransfer, Result, demo, generate, transfer, tune
     from anamodiff.tuning import TuningOptions
     from anamodiff.video import Clip, read_clip

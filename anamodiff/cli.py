@@ -185,6 +185,8 @@ def _folder(output: str | None) -> str | None:
 
 def _how_to_go_on(values: Mapping[str, Any], stop: KeyboardInterrupt) -> str:
     """The line after Ctrl-C. The stages leave their run folder on the exception, as `run`."""
+    if "jobs" in values:  # transfer-many always resumes
+        return "stopped; the same command goes on from there"
     if "resume" not in values:
         return "stopped"
     folder = getattr(stop, "run", None) or _folder(values["output"])

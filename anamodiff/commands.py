@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from anamodiff import config
 from anamodiff.errors import AnaMoDiffError
+from anamodiff.settings import dotted
 
 if TYPE_CHECKING:
     from anamodiff.pipeline import Result
@@ -37,7 +38,7 @@ FLAGS: dict[str, tuple[str, str]] = {
     "output": (
         "PATH",
         "run folder, or FILE.mp4, .gif or .webm for the video; inspect: FILE.png; survey: a new "
-        "folder; evaluate, survey-results: FILE.json "
+        "folder; transfer-many: the folder of all; evaluate, survey-results: FILE.json "
         "(default: outputs/...)",
     ),
     "backbone": ("NAME", "auto, mini, a diffusers folder or a hub id (default: auto)"),
@@ -72,6 +73,8 @@ FLAGS: dict[str, tuple[str, str]] = {
     "methods": ("NAMES", "methods, with commas between them (default: anamodiff,warp-only,still)"),
     "method": ("NAME=FOLDER", "one method more: clips made elsewhere, named after the pairs"),
     "limit": ("N", "only so many pairs, spread evenly (default: all)"),
+    "list": ("LIST", ".csv or .yaml of transfers: source, driving, prompt, any other setting"),
+    "jobs": ("N", "jobs that share the rows, with launcher=joblib or another (default: 1)"),
     "workers": ("N", "processes that answer pairs side by side (default: 1)"),
     "training.steps": ("N", "training steps (default: 20000)"),
     "device": ("NAME", "auto, cpu, cuda, cuda:1, mps (default: auto)"),
@@ -173,6 +176,50 @@ def _answer(composed: Any) -> None:
         import_module("anamodiff.evaluation.benchmark").answer_all(**config.plain(composed))
 
 
+def _transfer_many(values: dict[str, Any], started: float) -> None:
+    launcher, jobs, launch = (values[key] for key in ("launcher", "jobs", "launch"))
+    own = ("list", "launcher", "jobs", "launch", "job")
+    settings = {key: value for key, value in values.items() if key not in own}
+    file = os.path.abspath(values["list"])
+    if launcher == "basic" and (jobs > 1 or launch):
+        raise AnaMoDiffError(
+            "expected a launcher that runs jobs side by side, got none: add launcher=joblib (or "
+            "submitit_slurm, ray, ...), or leave out --jobs"
+        )
+
+    def sweep(folder: Path, rows: int) -> None:
+        count, home = min(jobs, rows), folder.absolute()
+        shared = settings | {"list": file, "output": str(home), "jobs": count}
+        overrides = [config.override(key, value) for key, value in dotted(shared).items()]
+        # joblib's own default starts a process for each core, whatever there is to do.
+        words = ["n_jobs=" + str(count)] if launcher == "joblib" else []
+        overrides += map(config.launching, [*words, *shlex.split(launch or "")])
+        config.multirun(
+            "transfer_many", overrides, "job", range(count), task=_transfer_share,
+            launcher=launcher, folder=home / "hydra",
+        )  # fmt: skip
+
+    summary = import_module("anamodiff.many").transfer_many(
+        file, sweep=None if launcher == "basic" else sweep, **settings
+    )
+    print(summary.table)
+    print(f"summary: {summary.folder / 'summary.csv'}")
+    print(f"took {time.perf_counter() - started:.1f} s")
+    if undone := len(summary.undone):
+        raise AnaMoDiffError(
+            f"{undone} of {len(summary.outcomes)} rows are not done: the table says why; correct "
+            "that, and the same command tries them again"
+        )
+
+
+def _transfer_share(composed: Any) -> None:
+    """One job of `transfer-many`, in whatever process Hydra's launcher starts."""
+    values = config.plain(composed)
+    for key in ("launcher", "launch"):
+        values.pop(key)
+    import_module("anamodiff.many").transfer_share(values.pop("list"), **values)
+
+
 def _survey(values: dict[str, Any], started: float) -> None:
     written = import_module("anamodiff.evaluation.survey").write_survey(
         **values.pop("show"), **values
@@ -229,6 +276,12 @@ COMMANDS = {
         (*_PAIR, *_MODELS, *_TUNING, *_GENERATION, *_MACHINE, "resume"),
         "tuning.lr=1e-4",
         partial(_produce, "transfer"),
+    ),
+    "transfer-many": Command(
+        "a transfer for each row of a list; goes on where it stopped",
+        ("list", "output", "jobs", *_MODELS, *_TUNING, *_GENERATION, *_MACHINE),
+        "launcher=joblib",
+        _transfer_many,
     ),
     "tune": Command(
         "the first half of a transfer, up to the tuned weights in the run folder",

@@ -127,8 +127,14 @@ def compose(name: str, overrides: Sequence[str] = ()) -> "DictConfig":
     return composed
 
 
+def launching(word: str) -> str:
+    """A launcher's own setting, such as `partition=gpu`, as an override; `+` adds a key to it."""
+    key = word.lstrip("+")
+    return f"{word[: len(word) - len(key)]}hydra.launcher.{key}"
+
+
 def multirun(
-    name: str, overrides: Sequence[str], sweep: str, values: Sequence[str], *,
+    name: str, overrides: Sequence[str], sweep: str, values: Sequence[str | int], *,
     task: Callable[["DictConfig"], None], folder: Path, launcher: str = "basic",
 ) -> None:  # fmt: skip
     """Run `task` on `configs/<name>.yaml` once for each value of the key `sweep`, by Hydra.
@@ -154,7 +160,11 @@ def multirun(
         try:
             decorated()
         except HydraException as error:
-            raise AnaMoDiffError(" ".join(str(error).split())) from error
+            line = " ".join(str(error).split())
+            plugin = launcher.partition("_")[0]
+            if f"'hydra/launcher/{launcher}'" in line and plugin in ("joblib", "submitit", "ray"):
+                line = f"launcher={launcher} is not here yet: pip install hydra-{plugin}-launcher"
+            raise AnaMoDiffError(line) from error
 
 
 @contextmanager

@@ -12,7 +12,8 @@ from tqdm import tqdm
 @contextmanager
 def bar(show: bool, name: str, total: int) -> Iterator[Callable[[int, float], None]]:
     """A progress bar on stderr, moved by calling it with the steps done and a number to show."""
-    with tqdm(total=total, desc=name, disable=not show, leave=True, ncols=80) as meter:
+    # leave=None: a bar inside another one goes when it is full.
+    with tqdm(total=total, desc=name, disable=not show, leave=None, ncols=80) as meter:
 
         def advance(done: int, value: float) -> None:
             if isinstance(value, float):

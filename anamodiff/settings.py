@@ -2,7 +2,7 @@
 
 import math
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -90,6 +90,10 @@ KINDS: dict[str, Kind] = {
     "method": TEXT.or_null(),
     "limit": whole(1).or_null(),
     "workers": whole(1),
+    "list": TEXT,
+    "jobs": whole(1),
+    "job": whole(0),
+    "launch": TEXT.or_null(),
     "threads": whole(0),
     "results": TEXT,
     "answers": FILES,
@@ -192,11 +196,12 @@ FLAG_KEYS = (
     *("result", "truth", "clip_model"),
     *("figure", "pairs", "methods", "method", "limit", "workers"),
     *("results", "answers", "key", "show.pairs", "show.methods"),
+    *("list", "jobs"),
 )
 
 
 # Keys that a command takes without a flag, before everything else.
-POSITIONAL = ("clip", "result", "figure", "pairs", "results", "answers")
+POSITIONAL = ("clip", "result", "figure", "pairs", "results", "answers", "list")
 # Those of them that take several words.
 SEVERAL = ("answers",)
 # Other spellings of flags.
@@ -216,7 +221,7 @@ def kind_of(key: str) -> Kind | None:
 
 
 def typed(key: str, value: object) -> object:
-    """What a word on the command line means for `key`: text where it takes that, else a number."""
+    """What a word means for `key`: text where it takes that, else a number, true or false."""
     kind = kind_of(key)
     if not isinstance(value, str) or (kind and kind.accepts(value)):
         return value
@@ -225,4 +230,13 @@ def typed(key: str, value: object) -> object:
             return number_type(value)
         except ValueError:
             continue
-    return value
+    return {"true": True, "false": False}.get(value.lower(), value)
+
+
+def dotted(values: Mapping[Any, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested settings as one level: `{"tuning": {"lr": 1}}` becomes `{"tuning.lr": 1}`."""
+    flat: dict[str, Any] = {}
+    for key, value in values.items():
+        inner = isinstance(value, Mapping)
+        flat |= dotted(value, f"{prefix}{key}.") if inner else {f"{prefix}{key}": value}
+    return flat
