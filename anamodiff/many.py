@@ -11,6 +11,7 @@ import io
 import json
 import logging
 import os
+import sys
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
@@ -201,9 +202,11 @@ def transfer_share(
     mover = cache(lambda: shared.load(job, jobs))  # once, and only if a row needs it
     name = "rows" if jobs == 1 else f"rows of job {job}"
     share = read_list(file)[job::jobs]
+    # On a terminal each job's bar has a line of its own; in a log that would be empty lines.
+    line = job if sys.stderr.isatty() else 0
     with (
         logging_redirect_tqdm([logging.getLogger("anamodiff")]),
-        tqdm(share, name, unit="row", disable=not progress, ncols=80, position=job) as meter,
+        tqdm(share, name, unit="row", disable=not progress, ncols=80, position=line) as meter,
     ):
         for row in meter:
             request = shared.request(row)

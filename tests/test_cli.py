@@ -91,6 +91,9 @@ def stages(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Stages:
     ranking = ModuleType("anamodiff.evaluation.ranking")
     found = SimpleNamespace(lines=["motion  mean rank"])
     ranking.survey_results = fake.stage("survey_results", found)
+    many = ModuleType("anamodiff.many")
+    found = SimpleNamespace(table="row", folder=fake.folder, outcomes=[], undone=[])
+    many.transfer_many = fake.stage("transfer_many", found)
     lofnet = ModuleType("anamodiff.lofnet")
     lofnet.train_lofnet = fake.stage("train_lofnet", fake.folder)
     backbone = ModuleType("anamodiff.backbone")
@@ -103,6 +106,7 @@ def stages(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Stages:
         ablation,
         survey,
         ranking,
+        many,
         lofnet,
         backbone,
     ):
@@ -339,6 +343,56 @@ def test_survey_results_takes_files_in_any_order(
         assert line in capsys.readouterr().err
 
 
+def test_transfer_many_takes_a_list(stages: Stages, tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    words = ["transfer-many", "my list, 1.csv", "--frames", "4", "tuning.lr=1e-4", "threads=3"]
+    assert cli.main([*words, "--output", "all"]) == 0
+    (name, called) = stages.calls[-1]
+    assert (name, called.pop("arguments")) == (
+        "transfer_many", (str(tmp_path / "my list, 1.csv"),)
+    )  # fmt: skip
+    sections = {key: called.pop(key) for key in ("adaptation", "tuning", "generation")}
+    assert sections["tuning"]["lr"] == 1e-4
+    assert called == {
+        "output": "all",
+        "sweep": None,
+        "threads": 3,
+        "backbone": "auto",
+        "lofnet": None,
+        "frames": 4,
+        "seed": 0,
+        "start_frame": "first",
+        "device": "auto",
+        "precision": "auto",
+        "progress": True,
+    }
+
+
+def test_jobs_get_the_settings_of_transfer_many(
+    stages: Stages, tmp_path: Path, monkeypatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    words = ["l.csv", "--jobs", "4", "--iterations", "5", "launcher=joblib", "launch='+a.b=1 c=2'"]
+    assert cli.main(["transfer-many", *words]) == 0
+    swept: dict = {}
+    monkeypatch.setattr(config, "multirun", lambda *words, **keys: swept.update(keys, words=words))
+    stages.last["sweep"](Path("all"), 3)
+    name, overrides, key, jobs = swept["words"]
+    assert (name, key, list(jobs)) == ("transfer_many", "job", [0, 1, 2]), "one for each row"
+    assert (swept["launcher"], swept["folder"]) == ("joblib", tmp_path / "all" / "hydra")
+    own = ["hydra.launcher.n_jobs=3", "+hydra.launcher.a.b=1", "hydra.launcher.c=2"]
+    assert overrides[-3:] == own
+    share = ModuleType("anamodiff.many")
+    share.transfer_share = stages.stage("transfer_share", None)
+    monkeypatch.setitem(sys.modules, "anamodiff.many", share)
+    swept["task"](COMPOSE(name, [*overrides[:-3], "job=2"]))
+    called = stages.last
+    assert called["arguments"] == (str(tmp_path / "l.csv"),)
+    assert (called["output"], called["job"], called["jobs"]) == (str(tmp_path / "all"), 2, 3)
+    assert called["tuning"]["iterations"] == 5
+    assert not {"launcher", "launch", "list"} & set(called)
+
+
 def test_train_lofnet_loads_the_backbone(stages: Stages) -> None:
     words = ["--backbone", "mini", "--device", "cpu", "--steps", "7", "--resume"]
     assert cli.main(["train-lofnet", "data=my clips, new", *words]) == 0
@@ -492,6 +546,7 @@ def test_every_flag_sets_a_setting_of_its_command() -> None:
     for name, command in cli.COMMANDS.items():
         given = {"generate": {"run": "a"}, "inspect": {"clip": "a"}, "train-lofnet": {"data": "a"}}
         given |= {"evaluate": {"result": "a"}, "benchmark": {"pairs": "a"}}
+        given |= {"transfer-many": {"list": "a"}}
         given |= {"survey": {"results": "a"}, "survey-results": {"answers": ["a"]}}
         given = given.get(name, {})
         pair = dict.fromkeys(("source", "driving", "prompt"), "a")

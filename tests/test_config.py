@@ -21,6 +21,7 @@ from anamodiff.settings import kind_of
 REQUIRED = {
     "demo": [],
     "transfer": ["source=a", "driving=b", "prompt=c"],
+    "transfer_many": ["list=a"],
     "tune": ["source=a", "driving=b", "prompt=c"],
     "generate": ["run=a"],
     "inspect": ["clip=a"],

@@ -4,6 +4,7 @@ import csv
 import json
 import os
 import re
+from dataclasses import asdict
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -213,6 +214,16 @@ def test_a_row_s_settings_win(tmp_path: Path) -> None:
     assert shared.tuning["lr"] == 0.2
 
 
+def test_settings_are_those_of_the_config() -> None:
+    composed = config.plain(config.compose("transfer_many", ["list=a"]))
+    for key in ("list", "output", "jobs", "job", "launcher", "launch", "progress"):
+        composed.pop(key)
+    own = asdict(Settings())
+    assert set(composed) == set(own)
+    sections = ("adaptation", "tuning", "generation")
+    assert all(composed[key] == own[key] for key in own if key not in sections)
+
+
 def test_jobs_share_the_rows(write, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     file = write(*(f"s.gif,d.gif,a cat,r{number}," for number in range(5)))
     done, devices = [], []
@@ -331,6 +342,7 @@ def test_a_launcher_that_is_not_there(write, tmp_path: Path, monkeypatch, capsys
         assert line in err and err.count("\n") == 1
 
 
+@pytest.mark.slow
 def test_joblib_s_jobs_share_the_rows(
     write, tiny_backbone_folder: Path, tmp_path: Path, monkeypatch, capsys
 ) -> None:

@@ -1,5 +1,6 @@
 """Lists of transfers: every row as it was meant, and every mistake in one line, all at once."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -135,6 +136,16 @@ def test_files_that_are_no_lists(tmp_path: Path) -> None:
         read_list(write(tmp_path, "", "list.xlsx"))
     with pytest.raises(FileNotFoundError):
         read_list(tmp_path / "none.csv")
+
+
+def test_the_readme_s_list_reads(tmp_path: Path) -> None:
+    readme = (Path(__file__).resolve().parents[1] / "README.md").read_text(encoding="utf-8")
+    (text,) = re.findall(r"^```csv\n(.*?)^```", readme, re.M | re.S)
+    first, second = read_list(write(tmp_path, text))
+    assert (first.prompt, first.output, first.settings) == (
+        "a turtle, side view", "turtle-jumps", {}
+    )  # fmt: skip
+    assert second.settings == {"seed": 3, "tuning.iterations": 120}
 
 
 def test_columns_are_the_settings_of_a_transfer() -> None:
