@@ -49,8 +49,8 @@ def locate(
         return folder
     if not is_id(name):
         raise AnaMoDiffError(
-            f"expected a {role}'s folder or a hub id (owner/name), got {str(name)!r}, which is no "
-            f"folder here: {cure}"
+            f"expected a folder with a {role} or a hub id (owner/name), got {str(name)!r}, which "
+            f"is no folder here: {cure}"
         )
     return cached(str(name), choose) or fetch(str(name), choose, role=role, cure=cure, check=check)
 

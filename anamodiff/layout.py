@@ -1,4 +1,4 @@
-"""What a Stable Diffusion folder consists of, and which models are refused, by name.
+"""What folders of Stable Diffusion and of CLIP consist of, and which models are refused, by name.
 
 Reads file names and configurations only: no weights, no torch.
 """
@@ -97,6 +97,24 @@ def choose_words(names: Iterable[str], folder: str = "tokenizer") -> list[str]:
         "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json"
     }  # fmt: skip
     return [name for name in own if name[len(start) :] in kinds]
+
+
+def choose_clip(names: Iterable[str]) -> list[str]:
+    """The files of a CLIP model that are needed: safetensors, else torch's own weights.
+
+    Raises:
+        LookupError: some are missing, with the first one's name.
+    """
+    own = sorted(name for name in names if "/" not in name)
+    for name in ("config.json", "preprocessor_config.json"):
+        _needed(own, name)
+    choose_words(own, "")
+    small = [name for name in own if name.endswith((".json", ".txt"))]
+    safe = [name for name in own if name.startswith("model") and name.endswith(".safetensors")]
+    weights = safe or [name for name in own if name == "pytorch_model.bin"]
+    if not weights:
+        raise LookupError("model.safetensors")
+    return small + weights
 
 
 def check_folder(folder: Path) -> None:
