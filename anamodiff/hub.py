@@ -17,6 +17,7 @@ Choose = Callable[[Iterable[str]], list[str]]
 WORDS = {
     "sd14": "CompVis/stable-diffusion-v1-4",
     "clip": "openai/clip-vit-base-patch32",
+    "tokenizer": "CompVis/stable-diffusion-v1-4",
 }
 SMALL = (".json", ".txt")
 
@@ -126,8 +127,8 @@ def names_in(folder: Path) -> list[str]:
 
 def fetch_command(repository: str) -> str:
     """What to type to have a repository fetched."""
-    names = {repository: word for word, repository in WORDS.items()}
-    return f"anamodiff fetch {names.get(repository, repository)}"
+    word = next((word for word, known in WORDS.items() if known == repository), repository)
+    return f"anamodiff fetch {word}"
 
 
 def _not_fetched(repository: str, choose: Choose, role: str, cure: str, error: Exception) -> str:

@@ -106,6 +106,8 @@ KINDS: dict[str, Kind] = {
     "device": TEXT,
     "precision": TEXT,
     "unit": choice("person", "ranking"),
+    "what": TEXT,
+    "from": TEXT.or_null(),
     "resume": SWITCH,
     "progress": SWITCH,
     "show.pairs": whole(1).or_null(),
@@ -192,11 +194,12 @@ FLAG_KEYS = (
     *("result", "truth", "clip_model"),
     *("figure", "pairs", "methods", "method", "limit", "workers"),
     *("results", "answers", "key", "show.pairs", "show.methods"),
+    *("what", "from"),
 )
 
 
 # Keys that a command takes without a flag, before everything else.
-POSITIONAL = ("clip", "result", "figure", "pairs", "results", "answers")
+POSITIONAL = ("clip", "result", "figure", "pairs", "results", "answers", "what")
 # Those of them that take several words.
 SEVERAL = ("answers",)
 # Other spellings of flags.

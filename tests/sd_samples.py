@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from diffusers import AutoencoderKL, UNet2DConditionModel
 from safetensors.torch import save_file
-from torch import Tensor
+from torch import Tensor, nn
 from transformers import CLIPTextModel
 
 KINDS = {"vae": AutoencoderKL, "unet": UNet2DConditionModel, "text_encoder": CLIPTextModel}
@@ -95,20 +95,34 @@ def publish(
 
 
 def compvis(folder: Path) -> dict[str, Tensor]:
-    """The weights of a folder in the names of CompVis' checkpoints."""
-    models = {part: kind.from_pretrained(folder / part) for part, kind in KINDS.items()}
-    unet, vae = models["unet"], models["vae"]
-    state = {
-        f"model.diffusion_model.{_unet_name(name, unet.config)}": tensor
-        for name, tensor in unet.state_dict().items()
-    }
-    for name, tensor in vae.state_dict().items():
-        if ".attentions.0.to_" in name and name.endswith("weight"):
-            tensor = tensor[:, :, None, None]  # a 1x1 convolution there
-        levels = len(vae.config.block_out_channels)
-        state[f"first_stage_model.{_vae_name(name, levels)}"] = tensor
-    words = published("text_encoder", models["text_encoder"].state_dict())
-    return state | {f"cond_stage_model.transformer.{name}": t for name, t in words.items()}
+    """The weights of a folder as one of CompVis' checkpoints has them."""
+    state = {}
+    for part, kind in KINDS.items():
+        model = kind.from_pretrained(folder / part)
+        names = compvis_names(part, model)
+        for name, tensor in model.state_dict().items():
+            state[names[name]] = as_published(names[name], tensor)
+    return state
+
+
+def compvis_names(part: str, model: nn.Module) -> dict[str, str]:
+    """What CompVis' checkpoints call each weight of a part."""
+    names = {}
+    for name in model.state_dict():
+        if part == "unet":
+            names[name] = f"model.diffusion_model.{_unet_name(name, model.config)}"
+        elif part == "vae":
+            levels = len(model.config.block_out_channels)
+            names[name] = f"first_stage_model.{_vae_name(name, levels)}"
+        else:
+            text = f"text_model.{name.removeprefix('text_model.')}"
+            names[name] = f"cond_stage_model.transformer.{text}"
+    return names
+
+
+def as_published(name: str, tensor: Tensor) -> Tensor:
+    """The autoencoder's attention consists of 1x1 convolutions there."""
+    return tensor[:, :, None, None] if ".attn_1." in name and tensor.ndim == 2 else tensor
 
 
 def _unet_name(name: str, config: Mapping[str, Any]) -> str:

@@ -91,6 +91,10 @@ def stages(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Stages:
     ranking = ModuleType("anamodiff.evaluation.ranking")
     found = SimpleNamespace(lines=["motion  mean rank"])
     ranking.survey_results = fake.stage("survey_results", found)
+    fetching = ModuleType("anamodiff.fetching")
+    fetching.fetch = fake.stage("fetch", ["fomm: /cache/mgif-cpk.pth.tar"])
+    doctor = ModuleType("anamodiff.doctor")
+    doctor.doctor = fake.stage("doctor", ["device: cpu"])
     lofnet = ModuleType("anamodiff.lofnet")
     lofnet.train_lofnet = fake.stage("train_lofnet", fake.folder)
     backbone = ModuleType("anamodiff.backbone")
@@ -103,6 +107,8 @@ def stages(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Stages:
         ablation,
         survey,
         ranking,
+        fetching,
+        doctor,
         lofnet,
         backbone,
     ):
@@ -339,6 +345,19 @@ def test_survey_results_takes_files_in_any_order(
         assert line in capsys.readouterr().err
 
 
+def test_fetch_and_doctor(stages: Stages, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["fetch", "fomm", "--from", "some/one/a.pth.tar", "--device", "cpu"]) == 0
+    assert stages.calls[-1] == (
+        "fetch",
+        {"what": "fomm", "source": "some/one/a.pth.tar", "device": "cpu", "precision": "auto"},
+    )
+    assert cli.main(["doctor", "--precision", "bf16", "--frames", "16"]) == 0
+    assert stages.calls[-1] == ("doctor", {"frames": 16, "device": "auto", "precision": "bf16"})
+    assert capsys.readouterr().out == "fomm: /cache/mgif-cpk.pth.tar\ndevice: cpu\n"
+    assert cli.main(["fetch"]) == 2
+    assert "expected WHAT, got none" in capsys.readouterr().err
+
+
 def test_train_lofnet_loads_the_backbone(stages: Stages) -> None:
     words = ["--backbone", "mini", "--device", "cpu", "--steps", "7", "--resume"]
     assert cli.main(["train-lofnet", "data=my clips, new", *words]) == 0
@@ -493,6 +512,7 @@ def test_every_flag_sets_a_setting_of_its_command() -> None:
         given = {"generate": {"run": "a"}, "inspect": {"clip": "a"}, "train-lofnet": {"data": "a"}}
         given |= {"evaluate": {"result": "a"}, "benchmark": {"pairs": "a"}}
         given |= {"survey": {"results": "a"}, "survey-results": {"answers": ["a"]}}
+        given |= {"fetch": {"what": "sd14"}}
         given = given.get(name, {})
         pair = dict.fromkeys(("source", "driving", "prompt"), "a")
         values = cli.compose(name, given or (pair if "source" in command.flags else {}), [])

@@ -17,6 +17,7 @@ LAYERS = (
     {"commands"},
     {"evaluation", "inspection"},
     {"doctor"},
+    {"fetching"},
     {"pipeline"},
     {"result"},
     {"tuning", "inversion"},
