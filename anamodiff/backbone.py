@@ -112,10 +112,15 @@ class Backbone:
         """Pixels along a frame's side."""
         return self.latent_size * self.reduction
 
+    @property
+    def beside(self) -> Path:
+        """The folder where settings and a LOFNet for it may lie; that of the file, if it is one."""
+        return self.folder.parent if self.folder.is_file() else self.folder
+
     @cached_property
     def settings(self) -> dict:
         """What the folder recommends for itself (`anamodiff.json`), empty where it says nothing."""
-        path = self.folder / "anamodiff.json"
+        path = self.beside / "anamodiff.json"
         return json.loads(path.read_text()) if path.is_file() else {}
 
     def options(self, kind: type, given: Any, name: str) -> Any:

@@ -62,7 +62,7 @@ class MotionTransfer:
     ) -> MotionTransfer:
         """Load a backbone and a LOFNet (None: the one beside the backbone)."""
         loaded = Backbone.load(backbone, device=device, precision=precision)
-        folder = loaded.folder / "lofnet" if lofnet is None else Path(lofnet)
+        folder = loaded.beside / "lofnet" if lofnet is None else Path(lofnet)
         if lofnet is None and not folder.is_dir():
             raise AnaMoDiffError(
                 f"expected LOFNet weights in {folder}, found none: train them with "

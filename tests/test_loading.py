@@ -201,7 +201,8 @@ def test_one_file_equals_the_folder(
     same(plain, found)
     torch.testing.assert_close(found.embed(["a turtle"]), plain.embed(["a turtle"]))
     assert found.folder == file and list(found.hashes) == [file.name]
-    assert found.hash != plain.hash and found.settings == {}
+    assert found.hash != plain.hash
+    assert found.beside == beside and found.settings == {}
 
 
 @pytest.fixture
