@@ -1,4 +1,4 @@
-"""A Stable Diffusion folder: autoencoder, UNet, text encoder, tokenizer and noise schedule.
+"""A Stable Diffusion model: autoencoder, UNet, text encoder, tokenizer and noise schedule.
 
 One format, two sizes (the paper's SD v1.4 and the embedded `mini`): nothing here asks which it is.
 """
@@ -9,8 +9,8 @@ import hashlib
 import json
 import logging
 import os
-from collections.abc import Sequence
-from functools import cached_property
+from collections.abc import Mapping, Sequence
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -19,22 +19,23 @@ from diffusers import AutoencoderKL, UNet2DConditionModel
 from torch import Tensor
 from transformers import CLIPTextModel, CLIPTokenizer
 
+from anamodiff import hub, layout
 from anamodiff.config import find
 from anamodiff.diffusion import Schedule
 from anamodiff.errors import AnaMoDiffError
+from anamodiff.loading import ENDINGS, load_file, load_folder
 
 log = logging.getLogger(__name__)
 
-PAPER = "CompVis/stable-diffusion-v1-4"
+PAPER = hub.WORDS["sd14"]
 MINI = "mini"
-PARTS = ("vae", "unet", "text_encoder", "tokenizer", "scheduler")
-WEIGHTS = ("vae", "unet", "text_encoder")
 
 
 class Backbone:
     """The frozen models that every part shares.
 
-    Latents are `f c h w`, already multiplied by the autoencoder's scaling factor.
+    Latents are `f c h w`, already multiplied by the autoencoder's scaling factor. `folder` is where
+    it was loaded from, a file where it is one; `files` are its weights, by their names in there.
     """
 
     def __init__(
@@ -46,6 +47,7 @@ class Backbone:
         schedule: Schedule,
         *,
         folder: Path,
+        files: Mapping[str, Path],
         frames_at_once: int = 4,
     ) -> None:
         self.vae = vae.eval().requires_grad_(False)
@@ -54,6 +56,7 @@ class Backbone:
         self.tokenizer = tokenizer
         self.schedule = schedule
         self.folder = folder
+        self.files = files
         self.frames_at_once = frames_at_once
 
     @classmethod
@@ -64,32 +67,26 @@ class Backbone:
         device: str | torch.device = "auto",
         precision: str = "auto",
     ) -> Backbone:
-        """Load a diffusers folder, a hub id, `mini`, or `auto`.
+        """Load a diffusers folder, a hub id, one file in CompVis' layout, `mini`, or `auto`.
 
-        Raises `AnaMoDiffError` where the folder is incomplete or not like Stable Diffusion 1.x.
+        Of weights in 16 and in 32 bits those that suit the precision are taken, the others where
+        they are all there is.
+
+        Raises:
+            AnaMoDiffError: it is incomplete, damaged, or not like Stable Diffusion 1.x.
         """
         device = choose_device(device)
         dtype = choose_precision(precision, device)
         if str(name) == "auto":
-            name, reason = _choose_backbone(device)
+            name, reason = _choose_backbone(device, dtype)
             log.info("backbone: %s (%s)", name, reason)
-        folder = locate(name)
-        try:
-            options = {"torch_dtype": dtype, "local_files_only": True}
-            vae = AutoencoderKL.from_pretrained(folder, subfolder="vae", **options)
-            unet = UNet2DConditionModel.from_pretrained(folder, subfolder="unet", **options)
-            text = CLIPTextModel.from_pretrained(
-                folder, subfolder="text_encoder", dtype=dtype, local_files_only=True
-            )
-            tokenizer = CLIPTokenizer.from_pretrained(folder, subfolder="tokenizer")
-        except (OSError, ValueError, TypeError) as error:
-            first = str(error).strip().splitlines()[0]
-            raise AnaMoDiffError(f"the backbone {folder} cannot be loaded: {first}") from error
-        config = json.loads((folder / "scheduler" / "scheduler_config.json").read_text())
-        _check_like_sd1(folder, vae, unet, text)
+        folder = locate(name, half=dtype != torch.float32)
+        load = load_file if folder.is_file() else load_folder
+        parts = load(folder, dtype)
         return cls(
-            vae.to(device), unet.to(device), text.to(device), tokenizer,
-            Schedule.from_config(config), folder=folder,
+            parts.vae.to(device), parts.unet.to(device), parts.text_encoder.to(device),
+            parts.tokenizer, Schedule.from_config(parts.scheduler), folder=folder,
+            files=parts.files,
         )  # fmt: skip
 
     @property
@@ -115,10 +112,15 @@ class Backbone:
         """Pixels along a frame's side."""
         return self.latent_size * self.reduction
 
+    @property
+    def beside(self) -> Path:
+        """The folder where settings and a LOFNet for it may lie; that of the file, if it is one."""
+        return self.folder.parent if self.folder.is_file() else self.folder
+
     @cached_property
     def settings(self) -> dict:
         """What the folder recommends for itself (`anamodiff.json`), empty where it says nothing."""
-        path = self.folder / "anamodiff.json"
+        path = self.beside / "anamodiff.json"
         return json.loads(path.read_text()) if path.is_file() else {}
 
     def options(self, kind: type, given: Any, name: str) -> Any:
@@ -135,14 +137,14 @@ class Backbone:
 
     @cached_property
     def hashes(self) -> dict[str, str]:
-        """SHA-256 of each weight file, by its path inside the folder."""
-        files = [f for part in WEIGHTS for f in sorted((self.folder / part).glob("*.safetensors"))]
-        return {str(f.relative_to(self.folder)): file_hash(f) for f in files}
+        """SHA-256 of each weight file that was read, by its path inside the folder."""
+        return {name: file_hash(path) for name, path in self.files.items()}
 
     @property
     def hash(self) -> str:
         """One short name for the weights that decide the latents: the autoencoder's."""
-        own = {name: value for name, value in self.hashes.items() if name.startswith("vae")}
+        own = {name: value for name, value in self.hashes.items() if name.startswith("vae/")}
+        own = own or self.hashes  # one file holds all
         return hashlib.sha256(json.dumps(own, sort_keys=True).encode()).hexdigest()[:16]
 
     @torch.no_grad()
@@ -210,73 +212,44 @@ def choose_precision(precision: str, device: torch.device) -> torch.dtype:
     return names[precision]
 
 
-def locate(name: str | Path) -> Path:
-    """The folder of a backbone: `mini`, a path, or a hub id (fetched once, then cached)."""
+def locate(name: str | Path, *, half: bool = False) -> Path:
+    """Where a backbone lies: `mini`, a folder, one file, or a hub id (fetched once, then cached).
+
+    Args:
+        half: whether to fetch weights in 16 bits, if the hub has both kinds.
+
+    Raises:
+        AnaMoDiffError: it is neither here nor to be fetched, incomplete, or of another kind.
+    """
     if str(name) == MINI:
-        return _complete(find("checkpoints/mini"))
+        return find("checkpoints/mini")
     path = Path(name).expanduser()
-    if path.is_dir():
-        return _complete(path)
-    if len(path.parts) != 2 or str(name).startswith((".", "/", "~")):
-        raise AnaMoDiffError(
-            f"expected a backbone folder, a hub id (owner/name) or 'mini', got {str(name)!r}, "
-            "which is no folder here"
-        )
-    return _complete(_fetch(str(name)))
-
-
-def _fetch(repository: str) -> Path:
-    """Fetch a hub repository's diffusers files, safetensors only; resumable, cached by the hub."""
-    from huggingface_hub import snapshot_download
-
-    wanted = ["model_index.json"]
-    wanted += [f"{part}/*.{end}" for part in PARTS for end in ("json", "txt", "safetensors")]
-    unwanted = ["*.fp16.safetensors", "*non_ema*"]
+    if path.suffix in ENDINGS:
+        if not path.is_file():
+            raise AnaMoDiffError(f"expected a backbone in {path}, found no such file: correct it")
+        return path
+    choose = partial(layout.choose, half=half)
+    cure = "use --backbone mini"
+    folder = hub.locate(name, choose, role="backbone", cure=cure, check=layout.check_folder)
     try:
-        return Path(snapshot_download(repository, allow_patterns=wanted, ignore_patterns=unwanted))
-    except Exception as error:  # the hub client raises its own, requests' and httpx' kinds
+        choose(hub.names_in(folder))
+    except LookupError as missing:
         raise AnaMoDiffError(
-            f"backbone {repository} is not cached here and could not be fetched "
-            f"({type(error).__name__}): go online, give a local folder, or use --backbone mini"
-        ) from error
+            f"expected a diffusers folder of Stable Diffusion 1.x, got {folder} without "
+            f"{missing.args[0]}: give a complete one, or run anamodiff fetch sd14 and give {PAPER}"
+        ) from missing
+    return folder
 
 
-def _choose_backbone(device: torch.device) -> tuple[str, str]:
+def _choose_backbone(device: torch.device, dtype: torch.dtype) -> tuple[str, str]:
     """SD v1.4 on a CUDA machine that has it or can fetch it, else the embedded one; and why."""
     if device.type != "cuda":
         return MINI, f"device is {device.type}; {PAPER} wants a CUDA GPU"
     try:
-        _fetch(PAPER)
+        locate(PAPER, half=dtype != torch.float32)
     except AnaMoDiffError:
         return MINI, f"{PAPER} is neither cached nor to be fetched here"
     return PAPER, "CUDA device found"
-
-
-def _complete(folder: Path) -> Path:
-    missing = [part for part in PARTS if not (folder / part).is_dir()]
-    if missing:
-        raise AnaMoDiffError(
-            f"expected a diffusers folder with {', '.join(PARTS)}, got {folder} without "
-            f"{', '.join(missing)}: give a complete Stable Diffusion 1.x folder"
-        )
-    return folder
-
-
-def _check_like_sd1(
-    folder: Path, vae: AutoencoderKL, unet: UNet2DConditionModel, text: CLIPTextModel
-) -> None:
-    """Refuse what has the same file layout but another method (inpainting, SD 2 sizes, SDXL)."""
-    latents, width = vae.config.latent_channels, text.config.hidden_size
-    if unet.config.in_channels != latents or unet.config.out_channels != latents:
-        raise AnaMoDiffError(
-            f"expected a UNet on {latents} latent channels, got {unet.config.in_channels} in "
-            f"{folder}: inpainting and depth models cannot be used, take a text-to-image one"
-        )
-    if unet.config.cross_attention_dim != width or unet.config.addition_embed_type is not None:
-        raise AnaMoDiffError(
-            f"expected a UNet conditioned on one text encoder of width {width}, got "
-            f"{unet.config.cross_attention_dim} in {folder}: only Stable Diffusion 1.x works"
-        )
 
 
 def file_hash(path: Path) -> str:

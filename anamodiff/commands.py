@@ -41,7 +41,11 @@ FLAGS: dict[str, tuple[str, str]] = {
         "folder; transfer-many: the folder of all; evaluate, survey-results: FILE.json "
         "(default: outputs/...)",
     ),
-    "backbone": ("NAME", "auto, mini, a diffusers folder or a hub id (default: auto)"),
+    "backbone": (
+        "NAME",
+        "auto, mini, a diffusers folder, one .safetensors or .ckpt file, or a hub id "
+        "(default: auto)",
+    ),
     "lofnet": ("FOLDER", "LOFNet weights (default: those beside the backbone)"),
     "clip_model": (
         "NAME",
@@ -79,6 +83,11 @@ FLAGS: dict[str, tuple[str, str]] = {
     "training.steps": ("N", "training steps (default: 20000)"),
     "device": ("NAME", "auto, cpu, cuda, cuda:1, mps (default: auto)"),
     "precision": ("NAME", "auto, fp32, fp16, bf16 (default: auto)"),
+    "what": ("WHAT", "sd14, clip, tokenizer, fomm, or the hub id of a backbone or CLIP model"),
+    "from": (
+        "OWNER/NAME/FILE",
+        "for fomm, whose authors publish it outside the hub: a file on the hub that you trust",
+    ),
     "resume": (
         "",
         "go on with a run that was stopped (the newest with these settings, or --output)",
@@ -258,6 +267,15 @@ def _train_lofnet(values: dict[str, Any], started: float) -> None:
     print(f"next: anamodiff transfer --lofnet {shlex.quote(str(folder))} ...")
 
 
+def _fetch(values: dict[str, Any], started: float) -> None:
+    lines = import_module("anamodiff.fetching").fetch(source=values.pop("from"), **values)
+    print("\n".join(lines))
+
+
+def _doctor(values: dict[str, Any], started: float) -> None:
+    print("\n".join(import_module("anamodiff.doctor").doctor(**values)))
+
+
 _MODELS = ("backbone", "lofnet")
 _MACHINE = ("seed", "device", "precision")
 _TUNING = ("frames", "start_frame", "tuning.iterations", "tuning.noise_min")
@@ -347,5 +365,17 @@ COMMANDS = {
         ("data", "output", "backbone", "training.steps", *_MACHINE, "resume"),
         "training.lr=1e-4",
         _train_lofnet,
+    ),
+    "fetch": Command(
+        "fetch a model into the hub's cache: sd14, clip, tokenizer, fomm, or a hub id",
+        ("what", "from", "device", "precision"),
+        "precision=fp16",
+        _fetch,
+    ),
+    "doctor": Command(
+        "say what is here, what would be fetched, and what a run will take",
+        ("frames", "device", "precision"),
+        "precision=bf16",
+        _doctor,
     ),
 }

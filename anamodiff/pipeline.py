@@ -62,7 +62,7 @@ class MotionTransfer:
     ) -> MotionTransfer:
         """Load a backbone and a LOFNet (None: the one beside the backbone)."""
         loaded = Backbone.load(backbone, device=device, precision=precision)
-        folder = loaded.folder / "lofnet" if lofnet is None else Path(lofnet)
+        folder = loaded.beside / "lofnet" if lofnet is None else Path(lofnet)
         if lofnet is None and not folder.is_dir():
             raise AnaMoDiffError(
                 f"expected LOFNet weights in {folder}, found none: train them with "
@@ -304,7 +304,7 @@ def transfer(
         driving: clip of the motion, of at least two frames.
         prompt: a few words for what the source shows, such as "a turtle".
         output: the run folder, or a file .mp4, .gif or .webm for the video.
-        backbone: `auto`, `mini`, a diffusers folder, or a hub id.
+        backbone: `auto`, `mini`, a diffusers folder, one file of Stable Diffusion 1.x, or a hub id.
         lofnet: folder of LOFNet weights; None takes those beside the backbone.
         frames: length of the result.
         seed: fixes all that is random.

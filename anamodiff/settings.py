@@ -110,6 +110,8 @@ KINDS: dict[str, Kind] = {
     "device": TEXT,
     "precision": TEXT,
     "unit": choice("person", "ranking"),
+    "what": TEXT,
+    "from": TEXT.or_null(),
     "resume": SWITCH,
     "progress": SWITCH,
     "show.pairs": whole(1).or_null(),
@@ -197,11 +199,12 @@ FLAG_KEYS = (
     *("figure", "pairs", "methods", "method", "limit", "workers"),
     *("results", "answers", "key", "show.pairs", "show.methods"),
     *("list", "jobs"),
+    *("what", "from"),
 )
 
 
 # Keys that a command takes without a flag, before everything else.
-POSITIONAL = ("clip", "result", "figure", "pairs", "results", "answers", "list")
+POSITIONAL = ("clip", "result", "figure", "pairs", "results", "answers", "list", "what")
 # Those of them that take several words.
 SEVERAL = ("answers",)
 # Other spellings of flags.

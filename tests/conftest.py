@@ -1,5 +1,8 @@
 """Fixtures for all tests."""
 
+import shutil
+from collections.abc import Sequence
+from fnmatch import fnmatch
 from pathlib import Path
 
 import pytest
@@ -116,3 +119,66 @@ def drawn_clips(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     for name, drawn in (("source", pair.source), ("driving", pair.driving)):
         write_video(folder / f"{name}.gif", from_pixels(drawn.frames), drawn.fps)
     return folder / "source.gif", folder / "driving.gif"
+
+
+class Hub:
+    """Stands for the hub: repositories that are folders here, and the hub's cache in a folder.
+
+    `asked` are the files that were fetched, `online` whether it answers.
+    """
+
+    def __init__(self, cache: Path) -> None:
+        self.cache = cache
+        self.repositories: dict[str, Path] = {}
+        self.asked: list[str] = []
+        self.online = True
+
+    def snapshot(self, repository: str) -> Path:
+        """The folder in the cache where a repository's files go."""
+        home = self.cache / f"models--{repository.replace('/', '--')}"
+        (home / "refs").mkdir(parents=True, exist_ok=True)
+        (home / "refs" / "main").write_text("0" * 40)
+        return home / "snapshots" / ("0" * 40)
+
+    def put(self, repository: str, folder: Path, names: Sequence[str] = ("*",)) -> Path:
+        """Put a folder's files into the cache, as if they had been fetched."""
+        target = self.snapshot(repository)
+        target.mkdir(parents=True, exist_ok=True)
+        for name in self._names(folder):
+            if any(fnmatch(name, pattern) for pattern in names):
+                (target / name).parent.mkdir(parents=True, exist_ok=True)
+                shutil.copyfile(folder / name, target / name)
+        return target
+
+    def list_repo_files(self, repository: str) -> list[str]:
+        return self._names(self._repository(repository))
+
+    def snapshot_download(self, repository: str, *, allow_patterns: Sequence[str]) -> str:
+        folder = self._repository(repository)
+        self.asked += [n for n in allow_patterns if n not in self.asked]
+        return str(self.put(repository, folder, allow_patterns))
+
+    def hf_hub_download(self, repository: str, file: str) -> str:
+        return str(Path(self.snapshot_download(repository, allow_patterns=[file])) / file)
+
+    def _repository(self, repository: str) -> Path:
+        if not self.online or repository not in self.repositories:
+            raise ConnectionError("no\nnet")
+        return self.repositories[repository]
+
+    @staticmethod
+    def _names(folder: Path) -> list[str]:
+        return [p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_file()]
+
+
+@pytest.fixture
+def fake_hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Hub:
+    """A hub without repositories, whose cache is empty."""
+    hub = Hub(tmp_path / "hub cache")
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(hub.cache))
+    monkeypatch.setattr(
+        "huggingface_hub.HfApi.list_repo_files", lambda _, name: hub.list_repo_files(name)
+    )
+    for name in ("snapshot_download", "hf_hub_download"):
+        monkeypatch.setattr(f"huggingface_hub.{name}", getattr(hub, name))
+    return hub

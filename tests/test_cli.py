@@ -94,6 +94,10 @@ def stages(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Stages:
     many = ModuleType("anamodiff.many")
     found = SimpleNamespace(table="row", folder=fake.folder, outcomes=[], undone=[])
     many.transfer_many = fake.stage("transfer_many", found)
+    fetching = ModuleType("anamodiff.fetching")
+    fetching.fetch = fake.stage("fetch", ["fomm: /cache/mgif-cpk.pth.tar"])
+    doctor = ModuleType("anamodiff.doctor")
+    doctor.doctor = fake.stage("doctor", ["device: cpu"])
     lofnet = ModuleType("anamodiff.lofnet")
     lofnet.train_lofnet = fake.stage("train_lofnet", fake.folder)
     backbone = ModuleType("anamodiff.backbone")
@@ -107,6 +111,8 @@ def stages(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Stages:
         survey,
         ranking,
         many,
+        fetching,
+        doctor,
         lofnet,
         backbone,
     ):
@@ -393,6 +399,19 @@ def test_jobs_get_the_settings_of_transfer_many(
     assert not {"launcher", "launch", "list"} & set(called)
 
 
+def test_fetch_and_doctor(stages: Stages, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["fetch", "fomm", "--from", "some/one/a.pth.tar", "--device", "cpu"]) == 0
+    assert stages.calls[-1] == (
+        "fetch",
+        {"what": "fomm", "source": "some/one/a.pth.tar", "device": "cpu", "precision": "auto"},
+    )
+    assert cli.main(["doctor", "--precision", "bf16", "--frames", "16"]) == 0
+    assert stages.calls[-1] == ("doctor", {"frames": 16, "device": "auto", "precision": "bf16"})
+    assert capsys.readouterr().out == "fomm: /cache/mgif-cpk.pth.tar\ndevice: cpu\n"
+    assert cli.main(["fetch"]) == 2
+    assert "expected WHAT, got none" in capsys.readouterr().err
+
+
 def test_train_lofnet_loads_the_backbone(stages: Stages) -> None:
     words = ["--backbone", "mini", "--device", "cpu", "--steps", "7", "--resume"]
     assert cli.main(["train-lofnet", "data=my clips, new", *words]) == 0
@@ -548,6 +567,7 @@ def test_every_flag_sets_a_setting_of_its_command() -> None:
         given |= {"evaluate": {"result": "a"}, "benchmark": {"pairs": "a"}}
         given |= {"transfer-many": {"list": "a"}}
         given |= {"survey": {"results": "a"}, "survey-results": {"answers": ["a"]}}
+        given |= {"fetch": {"what": "sd14"}}
         given = given.get(name, {})
         pair = dict.fromkeys(("source", "driving", "prompt"), "a")
         values = cli.compose(name, given or (pair if "source" in command.flags else {}), [])

@@ -31,6 +31,8 @@ REQUIRED = {
     "survey": ["results=a"],
     "survey_results": ["answers=[a]"],
     "train_lofnet": ["data=a"],
+    "fetch": ["what=sd14"],
+    "doctor": [],
 }
 TRAININGS = ("default", "paper")
 NASTY = [

@@ -19,8 +19,10 @@ from torch import Tensor
 from torch.nn.functional import normalize
 from transformers import CLIPModel, CLIPTokenizer
 
+from anamodiff import hub
 from anamodiff.backbone import choose_device
 from anamodiff.errors import AnaMoDiffError
+from anamodiff.layout import choose_clip
 from anamodiff.letterbox import to_pixels
 
 try:  # Pillow resizes as in CLIP's own code; torchvision, where it is installed, does not
@@ -30,10 +32,9 @@ except ImportError:  # the first releases of transformers 5 have Pillow's under 
 
 log = logging.getLogger(__name__)
 
-DEFAULT = "openai/clip-vit-base-patch32"
+DEFAULT = hub.WORDS["clip"]
 TEMPLATE = "2D Illustration of a {}"  # the paper's; it says "a" before a vowel, too
 CURE = "name another with --clip-model, or none to leave CLIP's measures out"
-WEIGHTS = ("model.safetensors", "model.safetensors.index.json", "pytorch_model.bin")
 WORDS = ("tokenizer.json", "vocab.json")
 
 
@@ -66,6 +67,8 @@ class Embedder:
         try:
             _check_parts(folder)
             # In fp32 whatever was saved: figures should not depend on the device.
+            # From a folder, because for a hub id that has only a pickle transformers would ask the
+            # hub's bot for a conversion, from a thread of its own.
             model, info = CLIPModel.from_pretrained(
                 folder, dtype=torch.float32, local_files_only=True, output_loading_info=True
             )
@@ -179,38 +182,7 @@ def locate(name: str | Path) -> Path:
     Raises:
         AnaMoDiffError: it is neither here nor to be fetched.
     """
-    path = Path(name).expanduser()
-    if path.is_dir():
-        return path
-    if len(path.parts) != 2 or str(name).startswith((".", "/", "~")):
-        raise AnaMoDiffError(
-            f"expected a folder with a CLIP model or a hub id such as {DEFAULT}, got "
-            f"{str(name)!r}, which is no folder here: {CURE}"
-        )
-    return _fetch(str(name))
-
-
-def _fetch(repository: str) -> Path:
-    """Fetch a hub repository's model; resumable, cached by the hub."""
-    from huggingface_hub import snapshot_download
-
-    try:
-        wanted = ["*.json", "*.txt", "model*.safetensors"]
-        folder = Path(snapshot_download(repository, allow_patterns=wanted))
-        if not any(folder.glob("*.safetensors")):
-            # OpenAI's repository has no safetensors; transformers loads its pickle as weights
-            # only, which runs no code. Given the hub id it would also ask the hub's bot for a
-            # conversion, from a thread of its own: given a folder it does not.
-            folder = Path(snapshot_download(repository, allow_patterns="pytorch_model.bin"))
-        if not any((folder / file).is_file() for file in WEIGHTS):
-            raise FileNotFoundError(f"no weights in {folder}")
-    except Exception as error:  # the hub client raises its own, requests' and httpx' kinds
-        raise AnaMoDiffError(
-            f"CLIP model {repository} is not cached here and could not be fetched "
-            f"({type(error).__name__}): go online, give a local folder with --clip-model, or "
-            "leave CLIP's measures out with --clip-model none"
-        ) from error
-    return folder
+    return hub.locate(name, choose_clip, role="CLIP model", cure=CURE)
 
 
 def _check_parts(folder: Path) -> None:

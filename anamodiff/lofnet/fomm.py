@@ -116,7 +116,7 @@ def start_detector(
         if checkpoint is None:
             raise AnaMoDiffError(
                 "expected FOMM's checkpoint for its detector, got none: name it with "
-                "lofnet.checkpoint=PATH/mgif-cpk.pth.tar"
+                "lofnet.checkpoint=PATH/mgif-cpk.pth.tar; anamodiff fetch fomm says where it is"
             )
         return load_fomm(checkpoint, config)
     if checkpoint is not None or config is not None:

@@ -169,49 +169,35 @@ def test_what_is_no_folder_and_no_hub_id_is_refused(name: str) -> None:
         Embedder.load(name, device="cpu")
 
 
-def test_a_model_that_cannot_be_fetched_is_named_with_the_cures(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    def offline(repository: str, **options: object) -> str:
-        raise ConnectionError("no\nnet")
-
-    monkeypatch.setattr("huggingface_hub.snapshot_download", offline)
-    with pytest.raises(AnaMoDiffError, match="--clip-model none") as error:
+def test_a_model_that_cannot_be_fetched_is_named_with_the_cures(fake_hub) -> None:
+    with pytest.raises(AnaMoDiffError, match="anamodiff fetch clip.*--clip-model") as error:
         Embedder.load(device="cpu")
     assert DEFAULT in str(error.value) and "\n" not in str(error.value)
+    assert str(fake_hub.cache) in str(error.value)
 
 
 @pytest.mark.parametrize("safe", [True, False])
 def test_the_hub_gives_safetensors_where_it_has_them(
-    safe: bool, clip_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    safe: bool, clip_folder: Path, tmp_path: Path, fake_hub
 ) -> None:
-    asked = []
-
-    def snapshot(repository: str, *, allow_patterns: object) -> str:
-        asked.append(allow_patterns)
-        shutil.copytree(clip_folder, tmp_path, dirs_exist_ok=True)
-        if not safe:
-            (tmp_path / "model.safetensors").unlink()
-        if allow_patterns == "pytorch_model.bin":
-            torch.save(
-                CLIPModel.from_pretrained(clip_folder).state_dict(), tmp_path / allow_patterns
-            )
-        return str(tmp_path)
-
-    monkeypatch.setattr("huggingface_hub.snapshot_download", snapshot)
+    repository = shutil.copytree(clip_folder, tmp_path / "repository")
+    torch.save(
+        CLIPModel.from_pretrained(clip_folder).state_dict(), repository / "pytorch_model.bin"
+    )
+    if not safe:
+        (repository / "model.safetensors").unlink()
+    fake_hub.repositories[DEFAULT] = repository
     found = Embedder.load(DEFAULT, device="cpu")
     assert found.name == DEFAULT
-    assert ("pytorch_model.bin" in asked) is not safe
+    assert ("pytorch_model.bin" in fake_hub.asked) is not safe
     frames = noise(2)
     wanted = Embedder.load(clip_folder, device="cpu").embed_frames(frames)
     torch.testing.assert_close(found.embed_frames(frames), wanted)
 
 
-def test_a_cached_model_without_weights_is_not_at_hand(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("huggingface_hub.snapshot_download", lambda *_, **__: str(tmp_path))
-    with pytest.raises(AnaMoDiffError, match="not cached here and could not be fetched"):
+def test_a_cached_model_without_weights_is_not_at_hand(clip_folder: Path, fake_hub) -> None:
+    fake_hub.put(DEFAULT, clip_folder, ["*.json", "*.txt"])
+    with pytest.raises(AnaMoDiffError, match="without model.safetensors in .*not be fetched"):
         locate(DEFAULT)
 
 

@@ -147,18 +147,14 @@ def test_frames_are_all_of_a_short_result_and_some_of_a_long_one(
 
 
 def test_auto_leaves_clip_out_where_it_is_not_at_hand(
-    files: dict[str, Path], clip_folder: Path, monkeypatch: pytest.MonkeyPatch
+    files: dict[str, Path], clip_folder: Path, fake_hub
 ) -> None:
-    def offline(repository: str, **options: object) -> str:
-        raise ConnectionError("no net")
-
-    monkeypatch.setattr("huggingface_hub.snapshot_download", offline)
     found = evaluate(files["result"], source=files["source"], device="cpu")
     assert set(found.measures) == {"colour_distance"} and found.clip_model is None
     assert clip.DEFAULT in found.skipped[0] and "--clip-model" in found.skipped[0]
-    with pytest.raises(AnaMoDiffError, match="not cached here"):
+    with pytest.raises(AnaMoDiffError, match="anamodiff fetch clip"):
         evaluate(files["result"], clip_model=clip.DEFAULT, device="cpu")
-    monkeypatch.setattr("huggingface_hub.snapshot_download", lambda *_, **__: str(clip_folder))
+    fake_hub.put(clip.DEFAULT, clip_folder)
     assert evaluate(files["result"], device="cpu").clip_model == clip.DEFAULT
 
 

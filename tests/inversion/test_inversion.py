@@ -135,6 +135,47 @@ def test_eta_adds_noise_from_the_generator() -> None:
     assert torch.equal(draw(0, 0.0), draw(1, 0.0))
 
 
+class Velocity:
+    """Stands for a UNet that predicts velocity, with the noise in it that `Linear` predicts."""
+
+    dtype = torch.float32
+
+    def __init__(self, schedule: Schedule) -> None:
+        self.schedule = schedule
+        self.noise = Linear()
+        self.level: int | None = None
+
+    def __call__(self, latents: Tensor, t: int, text: Tensor) -> UNet3DOutput:
+        # The inversion asks at the timestep that a step leads to, about latents of the one before.
+        alpha = self.schedule.alpha(t if self.level is None else self.level, latents)
+        noise = self.noise(latents, t, text).sample
+        return UNet3DOutput((noise - (1 - alpha).sqrt() * latents) / alpha.sqrt())
+
+
+def test_velocity_and_noise_lead_the_same_way() -> None:
+    """Sampling with guidance, and inversion: the prediction's kind is the schedule's, not ours."""
+    by_noise = Schedule.from_config(STABLE_DIFFUSION)
+    by_velocity = Schedule.from_config(STABLE_DIFFUSION | {"prediction_type": "v_prediction"})
+    clip, text, empty = randn(1, 4, 2, 4, 4), randn(1, 3, 6, seed=1), randn(1, 3, 6, seed=2)
+    options = {"embedding": text, "negative": empty, "guidance": 3.0, "steps": 6}
+    expected = sample(Linear(), clip, schedule=by_noise, **options)
+    got = sample(Velocity(by_velocity), clip, schedule=by_velocity, **options)
+    torch.testing.assert_close(got, expected, atol=1e-4, rtol=1e-4)
+    wrong = sample(Velocity(by_velocity), clip, schedule=by_noise, **options)
+    assert (wrong - expected).abs().max() > 0.1
+
+    model = Velocity(by_velocity)
+    model.level = -1  # below the first timestep
+
+    def note(done: int, steps: int) -> None:
+        model.level = int(by_velocity.timesteps(6).flip(0)[done - 1])
+
+    options = {"embedding": text, "steps": 6}
+    expected = ddim_invert(Linear(), clip, schedule=by_noise, **options)
+    got = ddim_invert(model, clip, schedule=by_velocity, progress=note, **options)
+    torch.testing.assert_close(got, expected, atol=1e-4, rtol=1e-4)
+
+
 def test_missing_prompts_and_starts_out_of_range_are_refused() -> None:
     schedule = Schedule.from_config(STABLE_DIFFUSION)
     noise, text = randn(1, 4, 2, 4, 4), randn(1, 3, 6)

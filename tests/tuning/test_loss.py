@@ -55,6 +55,23 @@ def test_total_is_the_weighted_sum_and_terms_are_noise_errors():
     assert 0.8 < loss.source < 1.2
 
 
+def test_a_velocity_model_is_asked_for_velocity():
+    """For clean latents of zero the velocity is sqrt(alpha) noise, which noisy latents tell."""
+    schedule = Schedule.from_config({"prediction_type": "v_prediction"})
+
+    class Knowing(torch.nn.Module):
+        def forward(self, sample, timestep, encoder_hidden_states):
+            alpha = schedule.alpha(timestep, sample)
+            answer = (alpha / (1 - alpha)).sqrt() * sample
+            return type("Output", (), {"sample": answer})
+
+    options = clip(3), clip(3, 850), EMBEDDING
+    loss = disentangled_loss(Knowing(), *options, schedule, torch.Generator().manual_seed(0))
+    assert max(loss.source, loss.warped) < 1e-6
+    wrong = disentangled_loss(Knowing(), *options, SCHEDULE, torch.Generator().manual_seed(0))
+    assert wrong.warped > 1e-2
+
+
 def test_without_the_warped_clip_only_the_source_counts():
     loss = disentangled_loss(Recorder(), clip(4), None, EMBEDDING, SCHEDULE, torch.Generator())
     assert loss.warped is None

@@ -2,13 +2,15 @@
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
-from diffusers import DDIMScheduler, StableDiffusionPipeline
+from diffusers import AutoencoderKL, DDIMScheduler, StableDiffusionPipeline, UNet2DConditionModel
 from diffusers.utils import convert_state_dict_to_diffusers
 from peft import LoraConfig
 from peft.utils import get_peft_model_state_dict
 from safetensors.torch import load_file, save_file
+from transformers import CLIPTextModel, CLIPTokenizer
 
 from anamodiff.errors import AnaMoDiffError
 from anamodiff.unet3d import (
@@ -149,6 +151,55 @@ def test_we_read_lora_that_diffusers_trained(unet2d, randn, tmp_path: Path) -> N
     unet = inflate(unet2d())
     load_lora(unet, tmp_path / LORA_FILE)
     torch.testing.assert_close(run(unet, randn, frames=1)[:, :, 0], theirs, atol=1e-5, rtol=1e-4)
+
+
+def test_we_read_lora_of_older_diffusers(unet2d, randn, tmp_path: Path) -> None:
+    """Its attention processors' names, as in the LoRA that its first scripts trained."""
+    trained = unet2d()
+    config = LoraConfig(r=3, lora_alpha=3, target_modules=["to_q", "to_out.0"])
+    config.init_lora_weights = False
+    trained.add_adapter(config)
+    old = {}
+    for name, tensor in get_peft_model_state_dict(trained).items():
+        name = name.replace(".to_q.", ".processor.to_q_lora.")
+        name = name.replace(".to_out.0.", ".processor.to_out_lora.")
+        name = name.replace("lora_A", "down").replace("lora_B", "up")
+        old[f"unet.{name}"] = tensor.contiguous()
+    assert any(".processor.to_out_lora.up.weight" in name for name in old)
+    save_file(old, tmp_path / LORA_FILE)
+    theirs = trained(randn(1, 4, 8, 8), 500, randn(1, 5, 12)).sample
+    unet = inflate(unet2d())
+    load_lora(unet, tmp_path / LORA_FILE)
+    torch.testing.assert_close(run(unet, randn, frames=1)[:, :, 0], theirs, atol=1e-5, rtol=1e-4)
+
+
+def test_our_lora_changes_a_stock_pipelines_pictures(
+    tiny_backbone_folder: Path, stirred, tmp_path: Path
+) -> None:
+    """A whole pipeline, from a prompt to pixels; and it is taken out again."""
+    pipeline = StableDiffusionPipeline(
+        vae=AutoencoderKL.from_pretrained(tiny_backbone_folder / "vae"),
+        text_encoder=CLIPTextModel.from_pretrained(tiny_backbone_folder / "text_encoder"),
+        tokenizer=CLIPTokenizer.from_pretrained(tiny_backbone_folder / "tokenizer"),
+        unet=UNet2DConditionModel.from_pretrained(tiny_backbone_folder / "unet"),
+        scheduler=DDIMScheduler(steps_offset=1, clip_sample=False),
+        safety_checker=None, feature_extractor=None, requires_safety_checker=False,
+    )  # fmt: skip
+    pipeline.set_progress_bar_config(disable=True)
+
+    def draw() -> np.ndarray:
+        generator = torch.Generator().manual_seed(0)
+        options = {"num_inference_steps": 2, "output_type": "np", "generator": generator}
+        return pipeline("a turtle", **options).images[0]
+
+    before = draw()
+    unet = inflate(UNet2DConditionModel.from_pretrained(tiny_backbone_folder / "unet"))
+    add_lora(unet, rank=2)
+    save_weights(stirred(unet), tmp_path)
+    pipeline.load_lora_weights(tmp_path)
+    assert np.abs(draw() - before).max() > 0.01
+    pipeline.unload_lora_weights()
+    np.testing.assert_allclose(draw(), before, atol=1e-5)
 
 
 def test_files_that_do_not_fit_are_refused(unet2d, tmp_path: Path) -> None:

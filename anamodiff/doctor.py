@@ -1,0 +1,253 @@
+"""`anamodiff doctor`: what is here, what would be fetched, and what a run will take.
+
+What it says of a run is an estimate: operations that were counted, at a speed that is measured for
+a moment. Nothing is fetched.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import shutil
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+
+import torch
+from diffusers.models.attention import BasicTransformerBlock
+from diffusers.models.resnet import ResnetBlock2D
+from torch import nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.utils.flop_counter import FlopCounterMode
+
+from anamodiff import fetching, hub
+from anamodiff.backbone import MINI, PAPER, Backbone, choose_device, choose_precision
+from anamodiff.inversion import GenerationOptions, ddim_invert, sample
+from anamodiff.runfolder import peak_memory_mb
+from anamodiff.tuning import TuningOptions, tune
+from anamodiff.unet3d import add_lora, inflate
+
+# Counted operations (a multiply-add is two) of SD v1.4 at 512x512, a frame; those of the UNet were
+# counted on clips of ten frames.
+FORWARD, TRAINING, CHECKPOINTED = 0.977e12, 2.33e12, 3.16e12
+ENCODE, DECODE = 1.12e12, 2.51e12
+# GiB that tuning SD v1.4 on ten frames takes in 16 bits; in 32 bits twice as many.
+MEMORY = {"no checkpointing": 13, "the top level checkpointed": 9, "all checkpointed": 5}
+SETTING = "tuning.gradient_checkpointing=true"
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """Seconds of each stage of a transfer."""
+
+    stages: dict[str, float]
+
+    @property
+    def line(self) -> str:
+        parts = ", ".join(f"{name} {duration(value)}" for name, value in self.stages.items())
+        return f"about {duration(sum(self.stages.values()))} ({parts})"
+
+
+def doctor(*, frames: int = 10, device: str = "auto", precision: str = "auto") -> list[str]:
+    """Lines on this machine, the cache, and what a transfer of so many frames will take here."""
+    place = choose_device(device)
+    dtype = choose_precision(precision, place)
+    half = dtype != torch.float32
+    found = fetching.cached(half=half)
+    home = hub.cache_folder("x/y").parent
+    speed = measured_speed(place, dtype)
+    mini = measured_mini(place, precision, frames)
+    paper = paper_estimate(speed, frames)
+    return [
+        f"anamodiff {version_of('anamodiff')}, Python {platform.python_version()}, "
+        + ", ".join(f"{name} {version_of(name)}" for name in ("torch", "diffusers")),
+        f"device: {_device_words(place)}",
+        f"memory: {_memory_words(place)}",
+        f"precision: {str(dtype).removeprefix('torch.')}",
+        f"hub cache: {home} ({_disk_words(home)})",
+        *(f"  {one.line}" for one in found),
+        f"backbone auto: {_auto_words(place, found)}",
+        f"estimates for a transfer of {frames} frames, from a moment's measurement:",
+        f"  {MINI}: {mini.line}, {_peak_words(place)}",
+        f"  {PAPER} at {speed / 1e12:.2g} TFLOP/s: {paper.line}",
+        *(f"    {line}" for line in memory_lines(place, half, frames)),
+    ]
+
+
+def paper_estimate(speed: float, frames: int, *, checkpointed: bool = False) -> Estimate:
+    """Seconds of a transfer with SD v1.4 and the paper's settings, at `speed` operations a second.
+
+    Two clips an iteration; inversion of one frame; every step with and without the prompt; the
+    warped intermediate is decoded, too.
+    """
+    tuning, generation = TuningOptions(), GenerationOptions()
+    training = CHECKPOINTED if checkpointed else TRAINING
+    prompts = 1 if generation.guidance == 1 else 2
+    operations = {
+        "encoding": ENCODE * frames,
+        "tuning": tuning.iterations * 2 * training * frames,
+        "inversion": generation.steps * FORWARD,
+        "sampling": generation.steps * prompts * FORWARD * frames,
+        "decoding": 2 * DECODE * frames,
+    }
+    return Estimate({name: count / speed for name, count in operations.items()})
+
+
+def measured_speed(device: torch.device, dtype: torch.dtype) -> float:
+    """Operations a second in one residual and one transformer block of SD v1.4's top level."""
+    side, frames = (64, 10) if device.type == "cuda" else (32, 1)
+    block = nn.ModuleList(
+        [
+            ResnetBlock2D(in_channels=320, temb_channels=1280, groups=32),
+            BasicTransformerBlock(320, 8, 40, cross_attention_dim=768),
+        ]
+    )
+
+    @torch.no_grad()
+    def run(place: torch.device | str) -> None:
+        hidden = torch.ones(frames, 320, side, side, device=place, dtype=dtype)
+        hidden = block[0](hidden, torch.ones(frames, 1280, device=place, dtype=dtype))
+        tokens = hidden.flatten(2).transpose(1, 2)
+        block[1](tokens, encoder_hidden_states=hidden.new_ones(frames, 77, 768))
+
+    block.to(device, dtype)
+    seconds = _seconds(lambda: run(device), device)
+    block.to("meta")
+    # Spelled out, because fused attention is not counted everywhere.
+    with FlopCounterMode(display=False) as counter, sdpa_kernel(SDPBackend.MATH):
+        run("meta")
+    return counter.get_total_flops() / seconds
+
+
+def measured_mini(device: torch.device, precision: str, frames: int) -> Estimate:
+    """Seconds of a transfer with the embedded backbone, from one iteration of each stage."""
+    started = time.perf_counter()
+    backbone = Backbone.load(MINI, device=device, precision=precision)
+    loading = time.perf_counter() - started
+    tuning = backbone.options(TuningOptions, None, "tuning")
+    generation = backbone.options(GenerationOptions, None, "generation")
+    size = backbone.latent_size
+    clip = torch.randn(frames, 4, size, size, device=device)
+    text = backbone.embed(["a turtle"])
+    unet = inflate(backbone.unet, tuning.group_norm)
+    schedule = backbone.schedule
+    common = {"embedding": text, "schedule": schedule, "steps": 2}
+    latents = clip.transpose(0, 1)[None]  # b c f h w
+    inversion = _step(lambda note: ddim_invert(unet, latents[:, :, :1], progress=note, **common))
+    sampling = _step(lambda note: sample(unet, latents, progress=note, **common))
+    add_lora(unet, rank=tuning.rank, layers=tuning.lora)
+    two = backbone.options(TuningOptions, {"iterations": 2}, "tuning")
+    step = _step(lambda note: tune(unet, clip, clip, text, schedule, two, seed=0, progress=note))
+    prompts = 1 if generation.guidance == 1 else 2
+    taken = sum(t <= generation.denoise_from for t in schedule.timesteps(generation.steps).tolist())
+    return Estimate(
+        {
+            "loading": loading,
+            "tuning": tuning.iterations * step,
+            "inversion": generation.steps * inversion,
+            "sampling": taken * prompts * sampling,
+        }
+    )
+
+
+def memory_lines(device: torch.device, half: bool, frames: int) -> list[str]:
+    """What tuning SD v1.4 needs of memory, and whether it is free here."""
+    free = _free_memory(device)
+    lines = []
+    for kind, gibibytes in MEMORY.items():
+        need = gibibytes * (1 if half else 2) * max(1, frames / 10)
+        fits = "unknown here" if free is None else "fits" if need * 2**30 < free else "too much"
+        lines.append(f"memory with {kind}: about {need:.0f} GiB, {fits}")
+    return [*lines, f"checkpointing, for a third more time: {SETTING}"]
+
+
+def duration(seconds: float) -> str:
+    """A duration in the unit that suits it, in two digits where it is short of ten."""
+    for limit, unit, name in ((100, 1, "s"), (6000, 60, "min"), (172800, 3600, "h")):
+        if seconds < limit:
+            count = seconds / unit
+            return f"{count:.2g} {name}" if count < 10 else f"{count:.0f} {name}"
+    return f"{seconds / 86400:.0f} days"
+
+
+def version_of(package: str) -> str:
+    """A package's version; AnaMoDiff's own where it is not installed either."""
+    from anamodiff import __version__
+
+    return __version__ if package == "anamodiff" else version(package)
+
+
+def _step(run: Callable[[Callable[..., None]], object]) -> float:
+    """Seconds of the second of two steps of a stage that reports its progress."""
+    stamps = []
+    run(lambda *_: stamps.append(_now()))
+    return stamps[1] - stamps[0]
+
+
+def _now() -> float:
+    if torch.cuda.is_available():
+        torch.cuda.synchronize()
+    return time.perf_counter()
+
+
+def _seconds(run: Callable[[], None], device: torch.device) -> float:
+    """The best of a few runs after the first."""
+    run()
+    took = []
+    for _ in range(3):
+        started = _now()
+        run()
+        if device.type == "mps":
+            torch.mps.synchronize()
+        took.append(_now() - started)
+    return min(took)
+
+
+def _device_words(device: torch.device) -> str:
+    if device.type == "cuda":
+        return f"{device} ({torch.cuda.get_device_name(device)})"
+    return f"{device.type} ({os.cpu_count()} cores, {torch.get_num_threads()} threads in use)"
+
+
+def _free_memory(device: torch.device) -> int | None:
+    """Bytes; None where the system does not say."""
+    if device.type == "cuda":
+        return torch.cuda.mem_get_info(device)[0]
+    file = Path("/proc/meminfo")
+    if not file.is_file():
+        return None
+    words = dict(line.split(":", 1) for line in file.read_text().splitlines() if ":" in line)
+    return int(words["MemAvailable"].split()[0]) * 1024
+
+
+def _memory_words(device: torch.device) -> str:
+    free = _free_memory(device)
+    total = (
+        torch.cuda.mem_get_info(device)[1]
+        if device.type == "cuda"
+        else os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    )
+    return f"{'?' if free is None else f'{free / 2**30:.1f}'} of {total / 2**30:.1f} GiB free"
+
+
+def _peak_words(device: torch.device) -> str:
+    """What has been in use at most: by now that is the embedded backbone's tuning."""
+    if device.type == "cuda":
+        return f"{torch.cuda.max_memory_allocated(device) / 2**30:.1f} GiB of memory"
+    return f"{peak_memory_mb() / 1024:.1f} GiB of memory"
+
+
+def _disk_words(folder: Path) -> str:
+    while not folder.is_dir():
+        folder = folder.parent
+    return f"{shutil.disk_usage(folder).free / 1e9:.0f} GB free on its disk"
+
+
+def _auto_words(device: torch.device, found: list[fetching.Found]) -> str:
+    if device.type != "cuda":
+        return f"{MINI}, because the device is {device.type}"
+    if any(one.word == "sd14" and one.path for one in found):
+        return PAPER
+    return f"{PAPER}, which would be fetched first; {MINI} where that fails"
