@@ -1,6 +1,7 @@
 """Pairs with a known answer: one character's own motion, another's motion, and both together."""
 
 from dataclasses import dataclass, replace
+from typing import Literal
 
 import numpy as np
 
@@ -9,6 +10,7 @@ from .motion import COMMON, STARTS_STANDING
 from .paint import Drawn, draw
 from .species import VERTEBRATES
 
+StartPose = Literal["similar", "different"]
 CANDIDATE_PHASES = 24
 # What has legs can take any gait; the others are paired only when asked for.
 LEGGED = tuple(s for s in SPECIES if s in VERTEBRATES or s.startswith("letter"))
@@ -44,13 +46,15 @@ def draw_pair(
     driving_species: str | None = None,
     motion: str | None = None,
     source_motion: str | None = "idle",
+    start: StartPose = "similar",
     frames: int = 10,
     size: int = 128,
 ) -> Pair:
     """A benchmark pair from one seed; what is given stays as given, `None` is drawn by lot.
 
     Both characters face the same way. Standing motions begin at phase 0; the source's cycle begins
-    where its joints come nearest to the truth's first frame.
+    where its joints come nearest to the truth's first frame, or with `start` ``different`` where
+    they are furthest from it.
     """
     lot = np.random.default_rng([seed, 2])
     picks = [str(lot.choice(LEGGED)) for _ in range(2)]
@@ -61,9 +65,9 @@ def draw_pair(
     motion, source_motion = motion or motion_pick, source_motion or source_pick
     phase = 0.0 if motion in STARTS_STANDING else phase_pick
     truth = draw(source, motion, frames=frames, size=size, phase=phase)
-    start = nearest_phase(source, source_motion, truth.joints[0])
+    begin = nearest_phase(source, source_motion, truth.joints[0], furthest=start == "different")
     return Pair(
-        source=draw(source, source_motion, frames=frames, size=size, phase=start),
+        source=draw(source, source_motion, frames=frames, size=size, phase=begin),
         driving=draw(driving, motion, frames=frames, size=size, phase=phase),
         truth=truth,
         source_character=source,
@@ -73,8 +77,11 @@ def draw_pair(
     )
 
 
-def nearest_phase(character: Character, motion: str, joints: np.ndarray) -> float:
-    """The phase of a motion whose joints are nearest to the given ones (`j 2`)."""
+def nearest_phase(
+    character: Character, motion: str, joints: np.ndarray, *, furthest: bool = False
+) -> float:
+    """The phase of a motion whose joints are nearest to (or furthest from) the given ones (`j 2`)."""
     tried = draw(replace(character, silhouette=True), motion, frames=CANDIDATE_PHASES, size=16)
     distance = ((tried.joints - joints) ** 2).sum(axis=(1, 2))
-    return float(np.argmin(distance)) / CANDIDATE_PHASES
+    chosen = np.argmax(distance) if furthest else np.argmin(distance)
+    return float(chosen) / CANDIDATE_PHASES

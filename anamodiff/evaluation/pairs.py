@@ -9,6 +9,7 @@ from itertools import product
 from pathlib import Path
 
 from anamodiff import creatures
+from anamodiff.creatures.pair import StartPose
 from anamodiff.errors import AnaMoDiffError
 from anamodiff.letterbox import from_pixels
 from anamodiff.video import Clip, read_clip, write_frames
@@ -19,6 +20,10 @@ MOTIONS = ("walk", "gallop", "jump", "graze", "rear")
 SOURCES = ("turtle", "cat", "elephant", "horse", "rabbit", "giraffe", "pig", "crocodile", "camel",
            "letter m")  # fmt: skip
 DRIVERS = ("rhino", "dog", "cow", "lion", "giraffe", "horse", "cat", "elephant", "rabbit", "fox")
+
+
+#: Words for drawn pairs, and how the poses of source and driving clip begin.
+DRAWN: dict[str, StartPose] = {"creatures": "similar", "creatures-apart": "different"}
 
 
 @dataclass(frozen=True)
@@ -54,12 +59,13 @@ class BenchmarkPair:
 
 
 def find_pairs(pairs: str | Path, drawn: Path) -> list[BenchmarkPair]:
-    """Pairs of a folder; for the word ``creatures``, drawn ones, whose files go under `drawn`.
+    """Pairs of a folder; for a word of `DRAWN`, drawn ones, whose files go under `drawn`.
 
     Raises:
         AnaMoDiffError: there are none.
     """
-    return list(drawn_pairs(drawn) if str(pairs) == "creatures" else folder_pairs(Path(pairs)))
+    start = DRAWN.get(str(pairs))
+    return list(drawn_pairs(drawn, start) if start else folder_pairs(Path(pairs)))
 
 
 def folder_pairs(folder: Path) -> Iterator[BenchmarkPair]:
@@ -84,18 +90,22 @@ def folder_pairs(folder: Path) -> Iterator[BenchmarkPair]:
         yield BenchmarkPair(home.name, **files, prompt=prompt, driving_prompt=other, traits=traits)
 
 
-def drawn_pairs(folder: Path) -> Iterator[BenchmarkPair]:
+def drawn_pairs(folder: Path, start: StartPose = "similar") -> Iterator[BenchmarkPair]:
     """Fifty drawn pairs, ten sources by five motions, each driven by an unlike species.
 
-    Pictures are written under `folder` once, without loss.
+    With `start` ``similar`` the source stands about, so that it never shows the motion. With
+    ``different`` it moves in another way, and begins as far from the truth's first pose as that
+    takes it. Pictures are written under `folder` once, without loss.
     """
     for number, (motion, species) in enumerate(product(MOTIONS, SOURCES)):
         driver = DRIVERS[(number + number // len(SOURCES)) % len(DRIVERS)]
         if driver == species:
             driver = DRIVERS[(DRIVERS.index(driver) + 3) % len(DRIVERS)]
+        other = MOTIONS[(MOTIONS.index(motion) + 1 + number % 4) % len(MOTIONS)]
         pair = creatures.draw_pair(
-            7000 + number, source_species=species, driving_species=driver, motion=motion
-        )
+            7000 + number, source_species=species, driving_species=driver, motion=motion,
+            source_motion="idle" if start == "similar" else other, start=start,
+        )  # fmt: skip
         name = f"{species}-{driver}-{motion}".replace(" ", "_")
         home = folder / name
         for kind in KINDS:
@@ -104,7 +114,7 @@ def drawn_pairs(folder: Path) -> Iterator[BenchmarkPair]:
         yield BenchmarkPair(
             name, *(home / kind for kind in KINDS),
             prompt=pair.source_caption, driving_prompt=pair.driving_caption,
-            traits={"motion": motion, "start_pose": "similar", "proportions": "different"},
+            traits={"motion": motion, "start_pose": start, "proportions": "different"},
         )  # fmt: skip
 
 
