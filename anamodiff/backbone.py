@@ -9,14 +9,15 @@ import hashlib
 import json
 import logging
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import torch
 from diffusers import AutoencoderKL, UNet2DConditionModel
-from torch import Tensor
+from torch import Tensor, nn
 from transformers import CLIPTextModel, CLIPTokenizer
 
 from anamodiff.config import find
@@ -34,7 +35,9 @@ WEIGHTS = ("vae", "unet", "text_encoder")
 class Backbone:
     """The frozen models that every part shares.
 
-    Latents are `f c h w`, already multiplied by the autoencoder's scaling factor.
+    Latents are `f c h w`, already multiplied by the autoencoder's scaling factor. With `offload`,
+    each part waits in main memory and is on the device only `at_work`; the UNet always waits, for
+    it is copied before it works.
     """
 
     def __init__(
@@ -47,10 +50,14 @@ class Backbone:
         *,
         folder: Path,
         frames_at_once: int = 4,
+        device: torch.device | None = None,
+        offload: bool = False,
     ) -> None:
-        self.vae = vae.eval().requires_grad_(False)
-        self.unet = unet.eval().requires_grad_(False)
-        self.text_encoder = text_encoder.eval().requires_grad_(False)
+        self.device = unet.device if device is None else device
+        self.home = torch.device("cpu") if offload else self.device
+        self.vae, self.unet, self.text_encoder = (
+            part.eval().requires_grad_(False).to(self.home) for part in (vae, unet, text_encoder)
+        )
         self.tokenizer = tokenizer
         self.schedule = schedule
         self.folder = folder
@@ -63,9 +70,12 @@ class Backbone:
         *,
         device: str | torch.device = "auto",
         precision: str = "auto",
+        offload: bool = False,
+        frames_at_once: int = 4,
     ) -> Backbone:
         """Load a diffusers folder, a hub id, `mini`, or `auto`.
 
+        `offload` keeps idle parts in main memory; the autoencoder takes `frames_at_once`.
         Raises `AnaMoDiffError` where the folder is incomplete or not like Stable Diffusion 1.x.
         """
         device = choose_device(device)
@@ -88,13 +98,17 @@ class Backbone:
         config = json.loads((folder / "scheduler" / "scheduler_config.json").read_text())
         _check_like_sd1(folder, vae, unet, text)
         return cls(
-            vae.to(device), unet.to(device), text.to(device), tokenizer,
-            Schedule.from_config(config), folder=folder,
+            vae, unet, text, tokenizer, Schedule.from_config(config), folder=folder,
+            frames_at_once=frames_at_once, device=device, offload=offload,
         )  # fmt: skip
 
-    @property
-    def device(self) -> torch.device:
-        return self.unet.device
+    @contextmanager
+    def at_work(self, part: nn.Module) -> Iterator[nn.Module]:
+        """`part` on the device, and back home afterwards."""
+        try:
+            yield part.to(self.device)
+        finally:
+            part.to(self.home)
 
     @property
     def dtype(self) -> torch.dtype:
@@ -148,20 +162,22 @@ class Backbone:
     @torch.no_grad()
     def encode(self, frames: Tensor) -> Tensor:
         """Latents f c h w (float32) of frames f 3 H W in [-1, 1]: the posterior's mode, scaled."""
-        parts = [
-            self.vae.encode(part.to(self.device, self.dtype)).latent_dist.mode()
-            for part in frames.split(self.frames_at_once)
-        ]
+        with self.at_work(self.vae) as vae:
+            parts = [
+                vae.encode(part.to(self.device, self.dtype)).latent_dist.mode()
+                for part in frames.split(self.frames_at_once)
+            ]
         return torch.cat(parts).float() * self.vae.config.scaling_factor
 
     @torch.no_grad()
     def decode(self, latents: Tensor) -> Tensor:
         """Frames f 3 H W in [-1, 1] (float32) of scaled latents f c h w."""
         latents = latents / self.vae.config.scaling_factor
-        parts = [
-            self.vae.decode(part.to(self.device, self.dtype)).sample
-            for part in latents.split(self.frames_at_once)
-        ]
+        with self.at_work(self.vae) as vae:
+            parts = [
+                vae.decode(part.to(self.device, self.dtype)).sample
+                for part in latents.split(self.frames_at_once)
+            ]
         return torch.cat(parts).float().clamp(-1, 1)
 
     @torch.no_grad()
@@ -176,7 +192,8 @@ class Backbone:
             list(prompts), padding="max_length", max_length=limit, truncation=True,
             return_tensors="pt",
         )  # fmt: skip
-        return self.text_encoder(padded["input_ids"].to(self.device)).last_hidden_state.float()
+        with self.at_work(self.text_encoder) as encoder:
+            return encoder(padded["input_ids"].to(self.device)).last_hidden_state.float()
 
 
 def choose_device(device: str | torch.device) -> torch.device:
