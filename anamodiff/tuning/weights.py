@@ -29,6 +29,8 @@ class Weights:
         self.own = trainable_parameters(unet)
         single = unet.dtype == torch.float32
         self.moved = [(name, p if single else _copy(p)) for name, p in self.own]
+        for _, own in self.own:  # single, where they were tuned before
+            own.data = own.data.to(unet.dtype)
         self.optimiser = _optimiser(self.moved, optimiser, lr)
         half = unet.dtype == torch.float16
         self.scaler = torch.amp.GradScaler(unet.device.type, enabled=half)

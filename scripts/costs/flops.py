@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cache
 from typing import Any
 
 import torch
@@ -23,6 +24,7 @@ def count(run: Callable[[], Any]) -> int:
     return counter.get_total_flops()
 
 
+@cache
 @torch.no_grad()
 def forward(size: Architecture, *, clips: int = 1, frames: int | None = None) -> int:
     """The UNet on clips."""
@@ -40,7 +42,8 @@ def inversion_step(size: Architecture) -> int:
     return forward(size, frames=1)
 
 
-def training(size: Architecture, levels: str = "none", **lora: Any) -> int:
+@cache
+def training(size: Architecture, *, levels: str, **lora: Any) -> int:
     """Forward and backward of one clip; `lora` are settings of `add_lora`."""
     unet = size.make_unet(**{"rank": 16, **lora}).train()
     unet.checkpoint_gradients(levels)
@@ -52,6 +55,7 @@ def training(size: Architecture, levels: str = "none", **lora: Any) -> int:
     )
 
 
+@cache
 @torch.no_grad()
 def encoding(size: Architecture) -> int:
     """The autoencoder's encoder on one frame."""
@@ -59,6 +63,7 @@ def encoding(size: Architecture) -> int:
     return count(lambda: vae.encode(size.pictures(1)))
 
 
+@cache
 @torch.no_grad()
 def decoding(size: Architecture) -> int:
     """The autoencoder's decoder on one frame."""
@@ -71,6 +76,6 @@ def experiment(size: Architecture, levels: str = "none") -> int:
 
     Encoded is the source; decoded are the warped intermediate and the result.
     """
-    tuning = ITERATIONS * CLIPS * training(size, levels)
+    tuning = ITERATIONS * CLIPS * training(size, levels=levels)
     generation = STEPS * (inversion_step(size) + guided_step(size))
     return tuning + generation + size.frames * (encoding(size) + 2 * decoding(size))

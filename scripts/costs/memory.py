@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Iterable
+from functools import cache
 from typing import Any
 
 import torch
@@ -63,31 +64,36 @@ def tensors_of(*modules: nn.Module) -> list[Tensor]:
     return [t for m in modules for t in (*m.parameters(), *m.buffers())]
 
 
+@cache
 def idle(size: Architecture) -> int:
     """Bytes of what waits on the device where nothing is offloaded; without LOFNet (0.2 GiB)."""
     parts = (size.make_unet2d(), size.make_vae(), size.make_text_encoder())
     return LiveTensors(tensors_of(*parts)).now
 
 
+@cache
 def tuning_peak(
     size: Architecture, *, levels: str = "none", clips_at_once: int = 1, **lora: Any
 ) -> int:
-    """Bytes at the peak of two iterations on two clips, Adam's state included."""
+    """Bytes at the peak of an iteration on two clips, Adam's state included."""
     unet = size.make_unet(**{"rank": 16, **lora}).train()
     unet.checkpoint_gradients(levels)
     clips = NoisyClip(size.latents(), 0, 1000), NoisyClip(size.latents(), 850, 1000)
     text, generator = size.embedding(), torch.Generator()
     with LiveTensors(tensors_of(unet)) as live, flash_attention():
         weights = Weights(unet, "adam", 5e-4)
-        for _ in range(2):
-            disentangled_loss(
-                unet, *clips, text, SCHEDULE, generator,
-                clips_at_once=clips_at_once, backward=weights.backward,
-            )  # fmt: skip
-            weights.step()
+        for _, own in weights.own:  # Adam's state begins with the first step
+            own.grad = torch.zeros_like(own)
+        weights.step()
+        disentangled_loss(
+            unet, *clips, text, SCHEDULE, generator,
+            clips_at_once=clips_at_once, backward=weights.backward,
+        )  # fmt: skip
+        weights.step()
     return live.peak
 
 
+@cache
 @torch.no_grad()
 def generation_peak(size: Architecture, frames_at_once: int) -> int:
     """Bytes at the peak of a guided step, and of decoding while the tuned UNet is still there."""
@@ -99,10 +105,10 @@ def generation_peak(size: Architecture, frames_at_once: int) -> int:
     return max(step.peak, decoding.peak)
 
 
-def of_preset(size: Architecture, memory: Memory, **lora: Any) -> tuple[float, float]:
-    """GiB at the peaks of tuning and of generation with a preset."""
+def of_preset(size: Architecture, memory: Memory, **lora: Any) -> tuple[int, int]:
+    """Bytes at the peaks of tuning and of generation with a preset."""
     resident = 0 if memory.offload else idle(size)
-    settings = {"levels": memory.checkpoint_levels, "clips_at_once": memory.clips_at_once}
-    tuning = tuning_peak(size, **settings, **lora)
-    generation = generation_peak(size, memory.frames_at_once)
-    return (resident + tuning) / GIB, (resident + generation) / GIB
+    tuning = tuning_peak(
+        size, levels=memory.checkpoint_levels, clips_at_once=memory.clips_at_once, **lora
+    )
+    return resident + tuning, resident + generation_peak(size, memory.frames_at_once)

@@ -20,7 +20,7 @@ META = torch.device("meta")
 SCHEDULE = Schedule.from_config({})
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Architecture:
     """Configurations of a backbone, and the clip that goes through it."""
 

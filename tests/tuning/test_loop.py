@@ -14,9 +14,9 @@ SCHEDULE = Schedule.from_config({})
 
 
 def make_unet(folder, dtype: torch.dtype = torch.float32) -> torch.nn.Module:
-    unet = inflate(UNet2DConditionModel.from_pretrained(folder, subfolder="unet"))
+    unet = inflate(UNet2DConditionModel.from_pretrained(folder, subfolder="unet").to(dtype))
     add_lora(unet, rank=4)
-    return unet.to(dtype)
+    return unet
 
 
 def run(
@@ -69,6 +69,15 @@ def test_half_precision_moves_single_precision_weights(tiny_backbone_folder, tmp
     resumed, again = run(tiny_backbone_folder, 6, tmp_path / "state.pt", dtype=dtype)
     assert resumed == losses
     assert all(torch.equal(one, other) for one, other in zip(weights, again, strict=True))
+
+
+def test_everything_is_computed_in_the_unet_s_precision(tiny_backbone_folder):
+    unet = make_unet(tiny_backbone_folder, torch.bfloat16)
+    Weights(unet, "adam", 1e-3).release()
+    assert {p.dtype for _, p in trainable_parameters(unet)} == {torch.float32}
+    weights = Weights(unet, "adam", 1e-3)
+    assert {p.dtype for p in unet.parameters()} == {torch.bfloat16}
+    assert {moved.dtype for _, moved in weights.moved} == {torch.float32}
 
 
 def test_gradients_in_fp16_do_not_vanish(tiny_backbone_folder):
