@@ -2,17 +2,17 @@
 
     python scripts/count_costs.py [flops | memory]...
 
-Ten frames of 64x64 latents. Models are shapes alone (torch's meta device), so it takes seconds. The
-parts, both by default:
+Ten frames of 64x64 latents. Models are shapes alone (torch's meta device), so it takes about a
+minute on one core. The parts, both by default:
 
     flops     floating-point operations, a multiply-add as two, by torch's own counter; the UNet's
               attention as a flash kernel, whose backward pass computes its scores again
     memory    live tensors in bf16 at the peak, with the same kernel; tuning with Adam's state and
               single-precision copies of what is trained. Bars are for what `--vram` promises
 
-Beside each figure stands a reference: Tune-A-Video's form of the same architecture, counted
-independently. Ours are 3 % less: frames 0 and 1 see their one set of keys once, and a prompt is
-projected once for a clip, not for every frame.
+Beside most figures stands a reference, counted independently. Where the UNet takes part, ours are
+up to 3 % less: frames 0 and 1 see their one set of keys once, and a prompt is projected once for a
+clip, not for every frame.
 """
 
 from __future__ import annotations
@@ -49,7 +49,9 @@ def main(words: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("part", nargs="*", choices=(*PARTS, []), help="flops, memory, or both")
+    parser.add_argument(
+        "part", nargs="*", choices=(*PARTS, []), metavar="part", help="flops, memory, or both"
+    )
     for name in parser.parse_args(words).part or PARTS:
         PARTS[name](SD_V1_4)
     return 0

@@ -133,6 +133,16 @@ def test_the_forward_pass_of_stable_diffusion_is_the_reference_s_less_what_we_sp
     assert flops.decoding(SD_V1_4) == pytest.approx(2.51e12, rel=5e-3)
 
 
+def test_gradients_arrive_everywhere_in_stable_diffusion():
+    """Published Tune-A-Video, with re-entrant checkpointing: in 70 of its 112 trained tensors."""
+    unet = SD_V1_4.make_unet(rank=16).train()
+    unet.checkpoint_gradients("all")
+    unet(SD_V1_4.clips(1), 500, SD_V1_4.embedding()).sample.sum().backward()
+    trained = trainable_parameters(unet)
+    assert len(trained) == 16 * (2 * 4 * 2 + 5 + 2)
+    assert not [name for name, parameter in trained if parameter.grad is None]
+
+
 @pytest.mark.slow
 def test_presets_keep_within_their_bars():
     from count_costs import BARS
