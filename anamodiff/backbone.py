@@ -9,14 +9,15 @@ import hashlib
 import json
 import logging
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
 import torch
 from diffusers import AutoencoderKL, UNet2DConditionModel
-from torch import Tensor
+from torch import Tensor, nn
 from transformers import CLIPTextModel, CLIPTokenizer
 
 from anamodiff import hub, layout
@@ -36,6 +37,8 @@ class Backbone:
 
     Latents are `f c h w`, already multiplied by the autoencoder's scaling factor. `folder` is where
     it was loaded from, a file where it is one; `files` are its weights, by their names in there.
+    With `offload`, each part waits in main memory and is on the device only `at_work`; the UNet
+    always waits, for it is copied before it works.
     """
 
     def __init__(
@@ -49,10 +52,14 @@ class Backbone:
         folder: Path,
         files: Mapping[str, Path],
         frames_at_once: int = 4,
+        device: torch.device | None = None,
+        offload: bool = False,
     ) -> None:
-        self.vae = vae.eval().requires_grad_(False)
-        self.unet = unet.eval().requires_grad_(False)
-        self.text_encoder = text_encoder.eval().requires_grad_(False)
+        self.device = unet.device if device is None else device
+        self.home = torch.device("cpu") if offload else self.device
+        self.vae, self.unet, self.text_encoder = (
+            part.eval().requires_grad_(False).to(self.home) for part in (vae, unet, text_encoder)
+        )
         self.tokenizer = tokenizer
         self.schedule = schedule
         self.folder = folder
@@ -66,11 +73,14 @@ class Backbone:
         *,
         device: str | torch.device = "auto",
         precision: str = "auto",
+        offload: bool = False,
+        frames_at_once: int = 4,
     ) -> Backbone:
         """Load a diffusers folder, a hub id, one file in CompVis' layout, `mini`, or `auto`.
 
         Of weights in 16 and in 32 bits those that suit the precision are taken, the others where
-        they are all there is.
+        they are all there is. `offload` keeps idle parts in main memory; the autoencoder takes
+        `frames_at_once`.
 
         Raises:
             AnaMoDiffError: it is incomplete, damaged, or not like Stable Diffusion 1.x.
@@ -84,14 +94,18 @@ class Backbone:
         load = load_file if folder.is_file() else load_folder
         parts = load(folder, dtype)
         return cls(
-            parts.vae.to(device), parts.unet.to(device), parts.text_encoder.to(device),
-            parts.tokenizer, Schedule.from_config(parts.scheduler), folder=folder,
-            files=parts.files,
+            parts.vae, parts.unet, parts.text_encoder, parts.tokenizer,
+            Schedule.from_config(parts.scheduler), folder=folder, files=parts.files,
+            frames_at_once=frames_at_once, device=device, offload=offload,
         )  # fmt: skip
 
-    @property
-    def device(self) -> torch.device:
-        return self.unet.device
+    @contextmanager
+    def at_work(self, part: nn.Module) -> Iterator[nn.Module]:
+        """`part` on the device, and back home afterwards."""
+        try:
+            yield part.to(self.device)
+        finally:
+            part.to(self.home)
 
     @property
     def dtype(self) -> torch.dtype:
@@ -150,20 +164,22 @@ class Backbone:
     @torch.no_grad()
     def encode(self, frames: Tensor) -> Tensor:
         """Latents f c h w (float32) of frames f 3 H W in [-1, 1]: the posterior's mode, scaled."""
-        parts = [
-            self.vae.encode(part.to(self.device, self.dtype)).latent_dist.mode()
-            for part in frames.split(self.frames_at_once)
-        ]
+        with self.at_work(self.vae) as vae:
+            parts = [
+                vae.encode(part.to(self.device, self.dtype)).latent_dist.mode()
+                for part in frames.split(self.frames_at_once)
+            ]
         return torch.cat(parts).float() * self.vae.config.scaling_factor
 
     @torch.no_grad()
     def decode(self, latents: Tensor) -> Tensor:
         """Frames f 3 H W in [-1, 1] (float32) of scaled latents f c h w."""
         latents = latents / self.vae.config.scaling_factor
-        parts = [
-            self.vae.decode(part.to(self.device, self.dtype)).sample
-            for part in latents.split(self.frames_at_once)
-        ]
+        with self.at_work(self.vae) as vae:
+            parts = [
+                vae.decode(part.to(self.device, self.dtype)).sample
+                for part in latents.split(self.frames_at_once)
+            ]
         return torch.cat(parts).float().clamp(-1, 1)
 
     @torch.no_grad()
@@ -178,7 +194,8 @@ class Backbone:
             list(prompts), padding="max_length", max_length=limit, truncation=True,
             return_tensors="pt",
         )  # fmt: skip
-        return self.text_encoder(padded["input_ids"].to(self.device)).last_hidden_state.float()
+        with self.at_work(self.text_encoder) as encoder:
+            return encoder(padded["input_ids"].to(self.device)).last_hidden_state.float()
 
 
 def choose_device(device: str | torch.device) -> torch.device:

@@ -172,7 +172,7 @@ def _gather(
 def _unknown_flag(word: str, name: str) -> str:
     flag = word.partition("=")[0]
     flags = [shown(key) for key in COMMANDS[name].flags]
-    close = difflib.get_close_matches(flag, flags, n=2)
+    close = difflib.get_close_matches(flag, flags, n=2, cutoff=0.65)
     cure = f"did you mean {' or '.join(close)}?" if close else f"see anamodiff {name} --help"
     return f"{name} has no flag {flag}; {cure}"
 

@@ -82,6 +82,11 @@ FLAGS: dict[str, tuple[str, str]] = {
     "workers": ("N", "processes that answer pairs side by side (default: 1)"),
     "training.steps": ("N", "training steps (default: 20000)"),
     "device": ("NAME", "auto, cpu, cuda, cuda:1, mps (default: auto)"),
+    "memory.vram": (
+        "GIB",
+        "graphics memory to make do with: 8, 12, 16, 24, or auto, what is free on a CUDA device; "
+        "no effect on a CPU (default: auto)",
+    ),
     "precision": ("NAME", "auto, fp32, fp16, bf16 (default: auto)"),
     "what": ("WHAT", "sd14, clip, tokenizer, fomm, or the hub id of a backbone or CLIP model"),
     "from": (
@@ -285,13 +290,13 @@ _PAIR = ("source", "driving", "prompt", "output")
 COMMANDS = {
     "demo": Command(
         "move a drawn turtle the way a drawn rhino jumps",
-        ("output", *_MODELS, *_TUNING, *_GENERATION, *_MACHINE, "resume"),
+        ("output", *_MODELS, *_TUNING, *_GENERATION, *_MACHINE, "memory.vram", "resume"),
         "tuning.lr=1e-4",
         partial(_produce, "demo"),
     ),
     "transfer": Command(
         "move the character of a clip or picture the way another clip moves",
-        (*_PAIR, *_MODELS, *_TUNING, *_GENERATION, *_MACHINE, "resume"),
+        (*_PAIR, *_MODELS, *_TUNING, *_GENERATION, *_MACHINE, "memory.vram", "resume"),
         "tuning.lr=1e-4",
         partial(_produce, "transfer"),
     ),
@@ -303,13 +308,13 @@ COMMANDS = {
     ),
     "tune": Command(
         "the first half of a transfer, up to the tuned weights in the run folder",
-        (*_PAIR, *_MODELS, *_TUNING, *_MACHINE, "resume"),
+        (*_PAIR, *_MODELS, *_TUNING, *_MACHINE, "memory.vram", "resume"),
         "tuning.lr=1e-4",
         _tune,
     ),
     "generate": Command(
         "the second half of a transfer, from a tuned run folder",
-        ("run", "output", *_GENERATION, *_MACHINE),
+        ("run", "output", *_GENERATION, *_MACHINE, "memory.vram"),
         "generation.noise_warp=paper",
         partial(_produce, "generate"),
     ),

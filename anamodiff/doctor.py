@@ -35,7 +35,7 @@ FORWARD, TRAINING, CHECKPOINTED = 0.977e12, 2.33e12, 3.16e12
 ENCODE, DECODE = 1.12e12, 2.51e12
 # GiB that tuning SD v1.4 on ten frames takes in 16 bits; in 32 bits twice as many.
 MEMORY = {"no checkpointing": 13, "the top level checkpointed": 9, "all checkpointed": 5}
-SETTING = "tuning.gradient_checkpointing=true"
+SETTING = "--vram 8"
 
 
 @dataclass(frozen=True)

@@ -100,14 +100,12 @@ def inspect(
         driver = read_clip(driving, frames=frames, size=size, minimum=2, role="driving clip")
     options = mover.backbone.options(AdaptationOptions, adaptation, "adaptation")
     latents = mover.backbone.encode(source.frames)
-    made = animate(
-        mover.lofnet,
-        source.frames.to(mover.backbone.device),
-        latents,
-        driver.frames.to(mover.backbone.device),
-        start=start_frame,
-        adaptation=None if alone else options,
-    )
+    device = mover.backbone.device
+    with mover.backbone.at_work(mover.lofnet) as network:
+        made = animate(
+            network, source.frames.to(device), latents, driver.frames.to(device),
+            start=start_frame, adaptation=None if alone else options,
+        )  # fmt: skip
     rows = sheet_rows(source, driver, made, mover.backbone.decode(made.warped).cpu())
     save_picture(sheet, contact_sheet(rows, columns=COLUMNS + 1))
     return Inspection(

@@ -11,12 +11,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from anamodiff.backbone import Backbone, file_hash
+from anamodiff.backbone import Backbone, choose_device, file_hash
 from anamodiff.diffusion import add_noise
 from anamodiff.errors import AnaMoDiffError
 from anamodiff.inversion import GenerationOptions, ddim_invert, match_histograms, sample
 from anamodiff.letterbox import from_pixels
 from anamodiff.lofnet import AdaptationOptions, LOFNet, animate, check_start
+from anamodiff.memory import Memory, choose_memory, peak_memory
 from anamodiff.progress import bar, timed
 from anamodiff.result import Result, write_result
 from anamodiff.runfolder import OUTPUTS, RunFolder, is_video
@@ -45,11 +46,13 @@ class MotionTransfer:
     """
 
     def __init__(
-        self, backbone: Backbone, lofnet: LOFNet, *, lofnet_folder: Path | None = None
-    ) -> None:
+        self, backbone: Backbone, lofnet: LOFNet, *, lofnet_folder: Path | None = None,
+        memory: Memory | None = None,
+    ) -> None:  # fmt: skip
         self.backbone = backbone
-        self.lofnet = lofnet.to(backbone.device)
+        self.lofnet = lofnet.to(backbone.home)
         self.lofnet_folder = lofnet_folder
+        self.memory = memory or Memory()
 
     @classmethod
     def load(
@@ -59,16 +62,24 @@ class MotionTransfer:
         *,
         device: str = "auto",
         precision: str = "auto",
+        memory: Mapping[str, Any] | None = None,
     ) -> MotionTransfer:
-        """Load a backbone and a LOFNet (None: the one beside the backbone)."""
-        loaded = Backbone.load(backbone, device=device, precision=precision)
+        """Load a backbone and a LOFNet (None: the one beside the backbone).
+
+        `memory` is for `choose_memory`: `vram`, `offload` and `frames_at_once`.
+        """
+        chosen = choose_memory(choose_device(device), **memory or {})
+        loaded = Backbone.load(
+            backbone, device=device, precision=precision, offload=chosen.offload,
+            frames_at_once=chosen.frames_at_once,
+        )  # fmt: skip
         folder = loaded.beside / "lofnet" if lofnet is None else Path(lofnet)
         if lofnet is None and not folder.is_dir():
             raise AnaMoDiffError(
                 f"expected LOFNet weights in {folder}, found none: train them with "
                 f"anamodiff train-lofnet --backbone {backbone} and name them with --lofnet"
             )
-        return cls(loaded, LOFNet.load(folder), lofnet_folder=folder)
+        return cls(loaded, LOFNet.load(folder), lofnet_folder=folder, memory=chosen)
 
     @property
     def lofnet_hashes(self) -> dict[str, str]:
@@ -104,7 +115,7 @@ class MotionTransfer:
         progress: bool = True,
     ) -> Path:
         """Sections 3.2 to 3.4: flow, warped clip, disentangled tuning; returns the folder."""
-        options = self.backbone.options(TuningOptions, tuning, "tuning")
+        options = self.tuning_options(tuning)
         adaptation = self.backbone.options(AdaptationOptions, adaptation, "adaptation")
         settings = {
             "source": str(source), "driving": str(driving), "prompt": prompt,
@@ -127,17 +138,25 @@ class MotionTransfer:
         if (run.path / WEIGHTS).is_dir():  # resumed after tuning was done
             return run.path
         timings: dict[str, float] = {}
-        with timed(timings, "warp"):
+        peaks: dict[str, int] = {}
+        device = self.backbone.device
+        with timed(timings, "warp"), peak_memory(peaks, "warp", device):
             scene = self.warp(*clips, start_frame=start, adaptation=adaptation)
             scene.save(run.path / SCENE)
-        with timed(timings, "tuning"):
+        with timed(timings, "tuning"), peak_memory(peaks, "tuning", device):
             unet, losses = self.fit(
                 scene, prompt, options, seed=seed, checkpoint=run.path / CHECKPOINT,
                 progress=progress,
             )  # fmt: skip
             save_weights(unet, run.path / WEIGHTS)
         (run.path / CHECKPOINT).unlink(missing_ok=True)
-        run.note(timings=timings, seed=seed, hashes=self._hashes(run), losses=losses)
+        run.note(
+            timings=timings,
+            peak_memory_cuda_mb=peaks,
+            seed=seed,
+            hashes=self._hashes(run),
+            losses=losses,
+        )
         return run.path
 
     def warp(
@@ -147,11 +166,12 @@ class MotionTransfer:
         """Sections 3.2 and 3.3: one source frame warped along the driving motion."""
         device = self.backbone.device
         latents = self.backbone.encode(source.frames)
-        made = animate(
-            self.lofnet, source.frames.to(device), latents, driving.frames.to(device),
-            start=start_frame,
-            adaptation=self.backbone.options(AdaptationOptions, adaptation, "adaptation"),
-        )  # fmt: skip
+        options = self.backbone.options(AdaptationOptions, adaptation, "adaptation")
+        with self.backbone.at_work(self.lofnet) as lofnet:
+            made = animate(
+                lofnet, source.frames.to(device), latents, driving.frames.to(device),
+                start=start_frame, adaptation=options,
+            )  # fmt: skip
         return Scene(
             source.frames, driving.frames, latents, made.warped, made.motion.flow,
             made.driving.value, made.start, driving.fps, source.box,
@@ -164,7 +184,10 @@ class MotionTransfer:
         """Section 3.4: a UNet tuned on the source and the warped clip, and its losses."""
         unet = self.inflate(options.group_norm)
         generator = torch.Generator().manual_seed(seed)
-        add_lora(unet, rank=options.rank, layers=options.lora, generator=generator)
+        add_lora(
+            unet, rank=options.rank, layers=options.lora, blocks=options.lora_blocks,
+            generator=generator,
+        )  # fmt: skip
         with bar(progress, "tuning", options.iterations) as advance:
             losses = tune_unet(
                 unet,
@@ -202,21 +225,23 @@ class MotionTransfer:
         options: GenerationOptions,
         progress: bool,
     ) -> Result:
-        settings, timings = folder.settings, {}
+        settings, timings, peaks = folder.settings, {}, {}
         seed = settings["seed"] if seed is None else seed
         scene = Scene.load(folder.path / SCENE)
-        unet = self.inflate(TuningOptions(**settings["tuning"]).group_norm)
+        unet = self.inflate(settings["tuning"]["group_norm"])
         load_weights(unet, folder.path / WEIGHTS)
-        with timed(timings, "sampling"):
+        device = self.backbone.device
+        with timed(timings, "sampling"), peak_memory(peaks, "sampling", device):
             latents = self.sample(
                 unet, scene, settings["prompt"], options, seed=seed, progress=progress
             )
-        with timed(timings, "decoding"):
+        with timed(timings, "decoding"), peak_memory(peaks, "decoding", device):
             frames = self.develop(latents, scene, options)
             warped = self.backbone.decode(scene.warped).cpu()
         with timed(timings, "writing"):
             written = write_result(folder.path, scene, frames, warped, output)
-        folder.note(timings=timings, generation={**asdict(options), "seed": seed})
+        generation = {**asdict(options), "seed": seed}
+        folder.note(timings=timings, peak_memory_cuda_mb=peaks, generation=generation)
         return Result(*written, folder.path, timings=folder.record["timings"])
 
     def sample(
@@ -266,8 +291,15 @@ class MotionTransfer:
         return match_histograms(frames, scene.source) if options.match_colours else frames
 
     def inflate(self, group_norm: str = "pooled") -> UNet3D:
-        """A fresh UNet for clips; the backbone's own stays as it is."""
-        return inflate(copy.deepcopy(self.backbone.unet), group_norm=group_norm)
+        """A fresh UNet for clips on the device; the backbone's own stays as it is."""
+        unet = inflate(copy.deepcopy(self.backbone.unet), group_norm=group_norm)
+        return unet.to(self.backbone.device)
+
+    def tuning_options(self, given: TuningOptions | Mapping[str, Any] | None) -> TuningOptions:
+        """What is given, else what saves memory, else what the backbone recommends."""
+        if not isinstance(given, TuningOptions):
+            given = self.memory.tuning(given)
+        return self.backbone.options(TuningOptions, given, "tuning")
 
     def _hashes(self, run: RunFolder) -> dict[str, Any]:
         tuned = sorted((run.path / WEIGHTS).glob("*.safetensors"))
@@ -291,6 +323,7 @@ def transfer(
     start_frame: str | int = "first",
     device: str = "auto",
     precision: str = "auto",
+    memory: Mapping[str, Any] | None = None,
     resume: bool = False,
     adaptation: AdaptationOptions | Mapping[str, Any] | None = None,
     tuning: TuningOptions | Mapping[str, Any] | None = None,
@@ -312,6 +345,8 @@ def transfer(
             one whose pose is nearest to the driving clip's first.
         device: `auto`, or a torch device.
         precision: `auto`, `fp32`, `fp16` or `bf16`.
+        memory: `{"vram": 8}` makes do with 8 GiB of graphics memory (also 12, 16, 24, `auto`);
+            `offload` and `frames_at_once` may be set apart.
         resume: go on with an interrupted run of the same settings.
         adaptation: options, or a mapping of some of them; None entries take the backbone's.
         tuning, generation: likewise.
@@ -320,7 +355,7 @@ def transfer(
     Raises:
         AnaMoDiffError: an input cannot be used; the message says what to do.
     """
-    mover = MotionTransfer.load(backbone, lofnet, device=device, precision=precision)
+    mover = MotionTransfer.load(backbone, lofnet, device=device, precision=precision, memory=memory)
     return mover.transfer(
         source, driving, prompt=prompt, output=output, frames=frames, seed=seed,
         start_frame=start_frame, resume=resume, adaptation=adaptation, tuning=tuning,
@@ -336,10 +371,11 @@ def tune(
     lofnet: str | Path | None = None,
     device: str = "auto",
     precision: str = "auto",
+    memory: Mapping[str, Any] | None = None,
     **settings: Any,
 ) -> Path:
     """The first half of `transfer`, with its settings; returns the run folder."""
-    mover = MotionTransfer.load(backbone, lofnet, device=device, precision=precision)
+    mover = MotionTransfer.load(backbone, lofnet, device=device, precision=precision, memory=memory)
     return mover.tune(source, driving, **settings)
 
 
@@ -350,14 +386,16 @@ def generate(
     seed: int | None = None,
     device: str = "auto",
     precision: str = "auto",
+    memory: Mapping[str, Any] | None = None,
     generation: GenerationOptions | Mapping[str, Any] | None = None,
     progress: bool = True,
 ) -> Result:
     """The second half of `transfer`, on a run folder that `tune` wrote."""
     settings = RunFolder.load(run).settings
     mover = MotionTransfer.load(
-        settings["backbone"], settings["lofnet"], device=device, precision=precision
-    )
+        settings["backbone"], settings["lofnet"], device=device, precision=precision,
+        memory=memory,
+    )  # fmt: skip
     return mover.generate(run, output=output, seed=seed, generation=generation, progress=progress)
 
 

@@ -24,6 +24,7 @@ OUTPUTS = Path("outputs")
 PACKAGES = ("torch", "diffusers", "transformers", "peft", "numpy", "opencv-python", "scikit-image")
 # What may differ between a run and its resumption.
 FREE = ("output", "resume", "progress", "generation")
+FREE_OF_TUNING = ("checkpoint_levels", "clips_at_once")  # as there is memory
 
 
 class RunFolder:
@@ -88,11 +89,12 @@ class RunFolder:
             raise
 
     def note(self, **facts: Any) -> None:
-        """Add facts to `run.json`; dictionaries are merged."""
+        """Add facts to `run.json`; dictionaries are merged, and empty ones left out."""
         record = {"anamodiff": __version__, "versions": versions(), **self.record}
         for key, value in facts.items():
             old = record.get(key)
-            record[key] = {**old, **value} if isinstance(old, dict) else value
+            if value != {}:
+                record[key] = {**old, **value} if isinstance(old, dict) else value
         record["peak_memory_mb"] = peak_memory_mb()
         write_text(self.path / RECORD, json.dumps(record, indent=2) + "\n")
 
@@ -129,9 +131,14 @@ def is_video(output: str | Path | None) -> bool:
 
 
 def _same(old: dict[str, Any], new: dict[str, Any]) -> bool:
-    return {k: v for k, v in old.items() if k not in FREE} == {
-        k: v for k, v in new.items() if k not in FREE
-    }
+    return _fixed(old) == _fixed(new)
+
+
+def _fixed(settings: dict[str, Any]) -> dict[str, Any]:
+    """What must stay for a run to go on."""
+    fixed = {key: value for key, value in settings.items() if key not in FREE}
+    tuning = fixed.get("tuning", {}).items()
+    return fixed | {"tuning": {key: v for key, v in tuning if key not in FREE_OF_TUNING}}
 
 
 def unused(path: Path, suffix: str = "") -> Path:

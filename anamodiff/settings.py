@@ -73,6 +73,9 @@ START = Kind(
     lambda value: value in ("first", "auto") or whole(0).accepts(value),
 )
 
+# Graphics memory in GiB that `anamodiff.memory` has settings for.
+VRAM = (8, 12, 16, 24)
+
 KINDS: dict[str, Kind] = {
     "clip": TEXT,
     "result": TEXT,
@@ -124,6 +127,12 @@ KINDS: dict[str, Kind] = {
     "tuning.optimiser": choice("adam", "muon").or_null(),
     "tuning.lr": number(above=0).or_null(),
     "tuning.rank": whole(1).or_null(),
+    "memory.vram": Kind(
+        f"one of {', '.join(map(str, VRAM))}, auto",
+        lambda value: value == "auto" or (type(value) is int and value in VRAM),
+    ).or_null(),
+    "memory.offload": SWITCH.or_null(),
+    "memory.frames_at_once": whole(1).or_null(),
     "tuning.lora": choice("attention", "all").or_null(),
     "tuning.noise_min": whole(0, 999).or_null(),
     "tuning.noise_max": whole(1, 1000).or_null(),
@@ -131,7 +140,9 @@ KINDS: dict[str, Kind] = {
     "tuning.source_noise_max": whole(1, 1000).or_null(),
     "tuning.warped_weight": number().or_null(),
     "tuning.group_norm": choice("pooled", "per_frame").or_null(),
-    "tuning.gradient_checkpointing": SWITCH.or_null(),
+    "tuning.lora_blocks": choice("all", "mid_up").or_null(),
+    "tuning.checkpoint_levels": choice("none", "top", "all").or_null(),
+    "tuning.clips_at_once": whole(1, 2).or_null(),
     "tuning.checkpoint_every": whole(1).or_null(),
     "generation.steps": whole(1, 1000).or_null(),
     "generation.guidance": number().or_null(),
@@ -194,7 +205,7 @@ FLAG_KEYS = (
     *("clip", "source", "driving", "prompt", "data", "run", "output", "backbone", "lofnet"),
     *("frames", "seed", "start_frame", "device", "precision", "resume"),
     *("generation.steps", "generation.guidance", "tuning.iterations", "tuning.noise_min"),
-    "training.steps",
+    *("training.steps", "memory.vram"),
     *("result", "truth", "clip_model"),
     *("figure", "pairs", "methods", "method", "limit", "workers"),
     *("results", "answers", "key", "show.pairs", "show.methods"),

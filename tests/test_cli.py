@@ -139,12 +139,13 @@ def test_flags_become_arguments(stages: Stages, capsys: pytest.CaptureFixture[st
     flags = (
         "--output out.mp4 --backbone mini --lofnet weights --frames 8 --seed 3 --steps 20 "
         "--iterations 100 --guidance 2.5 --noise-min 900 --device cpu --precision fp32 "
-        "--start-frame 4 --resume"
+        "--start-frame 4 --resume --vram 8"
     )
     assert cli.main([*PAIR, *flags.split()]) == 0
     name, called = stages.calls[0]
     tuning, generation = called.pop("tuning"), called.pop("generation")
     assert called.pop("adaptation") == {"scale": None, "smooth": None}
+    assert called.pop("memory") == {"vram": 8, "offload": None, "frames_at_once": None}
     assert name == "transfer"
     assert called == {
         "source": "s.gif",

@@ -99,6 +99,7 @@ def test_every_config_has_its_command_and_composes() -> None:
 
 def test_every_choice_of_every_group_composes() -> None:
     homes = {"tuning": "tune", "generation": "generate", "adaptation": "inspect"}
+    homes |= {"memory": "generate"}
     homes |= dict.fromkeys(("network", "training"), "train_lofnet")
     for path in config.find("configs").glob("*/*.yaml"):
         group = path.parent.name
@@ -125,6 +126,7 @@ def test_demo_and_transfer_agree() -> None:
 def test_groups_have_the_fields_of_their_options() -> None:
     from anamodiff.inversion import GenerationOptions
     from anamodiff.lofnet import AdaptationOptions
+    from anamodiff.memory import choose_memory
     from anamodiff.tuning import TuningOptions
 
     whole = compose("transfer")
@@ -135,6 +137,9 @@ def test_groups_have_the_fields_of_their_options() -> None:
         assert set(whole[group]) == {field.name for field in fields(options)}
         # What the configs set would override what a backbone recommends for itself.
         assert set(whole[group].values()) == {None}
+    chosen = signature(choose_memory).parameters
+    assert whole["memory"] == {name: None for name in chosen if name != "device"}
+    assert compose("generate")["memory"] == whole["memory"]
 
 
 def test_training_has_the_fields_of_its_options() -> None:
@@ -307,6 +312,9 @@ def test_lofnet_is_a_section_of_its_training(word: str, line: str) -> None:
             '--start-frame: expected "first", "auto" or a frame number from 0, got -1',
         ),
         ("resume=maybe", "--resume: expected true or false, got 'maybe'"),
+        ("memory.vram=10", "--vram: expected one of 8, 12, 16, 24, auto or null, got 10"),
+        ("memory.vram=much", "--vram: expected one of 8, 12, 16, 24, auto or null, got 'much'"),
+        ("tuning.clips_at_once=3", "tuning.clips_at_once: expected a whole number from 1 to 2"),
         ("generation.noise_warp=x", "generation.noise_warp: expected one of nearest, preserve"),
     ],
 )

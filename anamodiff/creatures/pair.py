@@ -80,7 +80,7 @@ def draw_pair(
 def nearest_phase(
     character: Character, motion: str, joints: np.ndarray, *, furthest: bool = False
 ) -> float:
-    """The phase of a motion whose joints are nearest to (or furthest from) the given ones (`j 2`)."""
+    """The phase of a motion whose joints are nearest to the given ones (`j 2`), or furthest."""
     tried = draw(replace(character, silhouette=True), motion, frames=CANDIDATE_PHASES, size=16)
     distance = ((tried.joints - joints) ** 2).sum(axis=(1, 2))
     chosen = np.argmax(distance) if furthest else np.argmin(distance)

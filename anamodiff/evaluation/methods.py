@@ -13,7 +13,7 @@ from anamodiff.errors import AnaMoDiffError
 from anamodiff.evaluation.pairs import BenchmarkPair
 from anamodiff.inversion import GenerationOptions, ddim_invert, sample
 from anamodiff.pipeline import MotionTransfer
-from anamodiff.tuning import TuningOptions, tune
+from anamodiff.tuning import tune
 from anamodiff.video import Clip, find_clips, read_clip
 
 
@@ -66,7 +66,7 @@ class AnaMoDiff:
         source = question.source
         if self.picture:
             source = replace(source, frames=source.frames[:1])
-        tuning = mover.backbone.options(TuningOptions, self.tuning, "tuning")
+        tuning = mover.tuning_options(self.tuning)
         generation = mover.backbone.options(GenerationOptions, self.generation, "generation")
         prompt, seed = question.pair.prompt, question.seed
         scene = mover.warp(source, question.driving)
@@ -89,7 +89,7 @@ class TuneAVideo:
 
     def answer(self, mover: MotionTransfer, question: Question) -> Tensor:
         backbone, pair, seed = mover.backbone, question.pair, question.seed
-        ours = backbone.options(TuningOptions, None, "tuning")
+        ours = mover.tuning_options(None)
         options = replace(
             ours, warped_weight=0.0, lr=self.lr * ours.lr,
             iterations=round(self.iterations * ours.iterations),

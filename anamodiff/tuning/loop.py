@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, get_args
+from typing import get_args
 
 import torch
 from torch import Tensor, nn
 
 from anamodiff.diffusion import Schedule
 from anamodiff.errors import AnaMoDiffError
-from anamodiff.muon import MuonAdamW
 from anamodiff.tuning.loss import NoisyClip, disentangled_loss
-from anamodiff.unet3d import LoraLayers, trainable_parameters
-
-Optimiser = Literal["adam", "muon"]
+from anamodiff.tuning.weights import Optimiser, Weights
+from anamodiff.unet3d import CheckpointLevels, LoraBlocks, LoraLayers
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,7 +22,8 @@ class TuningOptions:
     """Settings of the tuning (paper, section 3.4 and 4).
 
     Letters do better with `noise_min` 900. `warped_weight` 0 leaves the warped clip out.
-    `optimiser` "adam" is the paper's; "muon" needs fewer iterations.
+    `optimiser` "adam" is the paper's; "muon" needs fewer iterations. `checkpoint_levels` and
+    `clips_at_once` trade time for memory and change nothing but rounding.
     """
 
     iterations: int = 250
@@ -33,13 +31,15 @@ class TuningOptions:
     lr: float = 5e-4
     rank: int = 16
     lora: LoraLayers = "attention"
+    lora_blocks: LoraBlocks = "all"
     source_noise_min: int = 0
     source_noise_max: int = 1000
     noise_min: int = 850
     noise_max: int = 1000
     warped_weight: float = 1.0
     group_norm: str = "pooled"
-    gradient_checkpointing: bool = False
+    checkpoint_levels: CheckpointLevels = "none"
+    clips_at_once: int = 2
     checkpoint_every: int = 25
 
     def __post_init__(self) -> None:
@@ -49,8 +49,14 @@ class TuningOptions:
             first, stop = getattr(self, low), getattr(self, high)
             _expect(0 <= first < stop <= 1000, f"{low} and {high}", "0 <= min < max <= 1000",
                     f"{first} and {stop}")  # fmt: skip
-        known = get_args(Optimiser)
-        _expect(self.optimiser in known, "optimiser", f"among {known}", repr(self.optimiser))
+        words = {
+            "optimiser": Optimiser, "lora": LoraLayers, "lora_blocks": LoraBlocks,
+            "checkpoint_levels": CheckpointLevels,
+        }  # fmt: skip
+        for name, kind in words.items():
+            got, known = getattr(self, name), get_args(kind)
+            _expect(got in known, name, f"among {known}", repr(got))
+        _expect(self.clips_at_once in (1, 2), "clips_at_once", "1 or 2", self.clips_at_once)
         _expect(self.lr > 0, "lr", "above 0", self.lr)
         _expect(self.warped_weight >= 0, "warped_weight", "0 or more", self.warped_weight)
 
@@ -85,81 +91,34 @@ def tune(
     Raises:
         AnaMoDiffError: the loss is no longer a number, or the checkpoint is of another run.
     """
-    named = trainable_parameters(unet)
-    half = unet.dtype != torch.float32
-    for _, parameter in named:  # Adam's small steps would vanish in half precision
-        parameter.data = parameter.data.float()
-    optimiser = _optimiser(named, options)
-    losses = _resume(checkpoint, named, optimiser)
+    weights = Weights(unet, options.optimiser, options.lr)
+    losses = weights.resume(checkpoint)
     source_clip = NoisyClip(source, options.source_noise_min, options.source_noise_max)
     warped_clip = None
     if options.warped_weight > 0:
         warped_clip = NoisyClip(warped, options.noise_min, options.noise_max, options.warped_weight)
-    if options.gradient_checkpointing:
-        unet.enable_gradient_checkpointing()
+    unet.checkpoint_gradients(options.checkpoint_levels)
     unet.train()
     for iteration in range(len(losses), options.iterations):
         generator = torch.Generator().manual_seed(seed * 1_000_003 + iteration)
-        with torch.autocast(source.device.type, unet.dtype, enabled=half):
-            loss = disentangled_loss(unet, source_clip, warped_clip, embedding, schedule, generator)
+        loss = disentangled_loss(
+            unet, source_clip, warped_clip, embedding, schedule, generator,
+            clips_at_once=options.clips_at_once, backward=weights.backward,
+        )  # fmt: skip
         if not torch.isfinite(loss.total):
             raise AnaMoDiffError(
                 f"the tuning loss is not a number at iteration {iteration}: lower tuning.lr "
                 f"(now {options.lr:g}) or use --precision fp32"
             )
-        optimiser.zero_grad(set_to_none=True)
-        loss.total.backward()
-        optimiser.step()
+        weights.step()
         losses.append(loss.total.item())
         if checkpoint and len(losses) % options.checkpoint_every == 0:
-            _save(checkpoint, named, optimiser, losses)
+            weights.save(checkpoint, losses)
         if progress:
             progress(len(losses), losses[-1])
+    weights.release()
     unet.eval()
     return losses
-
-
-def _optimiser(
-    named: list[tuple[str, nn.Parameter]], options: TuningOptions
-) -> torch.optim.Optimizer | MuonAdamW:
-    if options.optimiser == "muon":
-        return MuonAdamW([{"params": named}], lr=options.lr, ends=())
-    return torch.optim.Adam([parameter for _, parameter in named], lr=options.lr)
-
-
-def _save(
-    path: Path, named: list[tuple[str, nn.Parameter]],
-    optimiser: torch.optim.Optimizer | MuonAdamW, losses: list[float],
-) -> None:  # fmt: skip
-    """Write atomically: a kill leaves the last whole checkpoint."""
-    state = {
-        "weights": {name: parameter.detach() for name, parameter in named},
-        "optimiser": optimiser.state_dict(),
-        "losses": losses,
-    }
-    temporary = path.with_suffix(".tmp")
-    torch.save(state, temporary)
-    os.replace(temporary, path)
-
-
-def _resume(
-    path: Path | None, named: list[tuple[str, nn.Parameter]],
-    optimiser: torch.optim.Optimizer | MuonAdamW,
-) -> list[float]:  # fmt: skip
-    """Load a checkpoint in place; returns the losses so far, none where there is no checkpoint."""
-    if path is None or not path.is_file():
-        return []
-    state = torch.load(path, map_location="cpu", weights_only=True)
-    if set(state["weights"]) != {name for name, _ in named}:
-        raise AnaMoDiffError(
-            f"expected a checkpoint of this run's weights, got another's in {path}: "
-            "name another output folder, or leave out --resume"
-        )
-    with torch.no_grad():
-        for name, parameter in named:
-            parameter.copy_(state["weights"][name])
-    optimiser.load_state_dict(state["optimiser"])
-    return list(state["losses"])
 
 
 def _expect(fine: bool, name: str, expected: str, got: object) -> None:

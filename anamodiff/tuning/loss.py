@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -38,6 +38,9 @@ def disentangled_loss(
     embedding: Tensor,
     schedule: Schedule,
     generator: torch.Generator,
+    *,
+    clips_at_once: int = 2,
+    backward: Callable[[Tensor], None] | None = None,
 ) -> DisentangledLoss:
     """Noise-prediction error on the source and on the warped clip, each in its own noise range.
 
@@ -51,14 +54,26 @@ def disentangled_loss(
         embedding: the prompt's, 1 n d.
         schedule: the backbone's.
         generator: draws one timestep a clip, and the noise.
+        clips_at_once: 1 asks the UNet about one clip after the other, with the same draws.
+        backward: called with each pass's share of the total as soon as it is known, to accumulate
+            its gradients and let its activations go; the result then has no graph.
     """
     clips = [source] if warped is None else [source, warped]
-    if len({len(clip.latents) for clip in clips}) == 1:
-        errors = _errors(unet, clips, embedding, schedule, generator)
-    else:  # a picture beside a clip: batching would mean repeating the picture
-        errors = [_errors(unet, [clip], embedding, schedule, generator)[0] for clip in clips]
-    total = sum(clip.weight * error for clip, error in zip(clips, errors, strict=True))
-    return DisentangledLoss(total, errors[0], None if warped is None else errors[1])
+    # A picture beside a clip: batching would mean repeating the picture.
+    equal = len({len(clip.latents) for clip in clips}) == 1
+    batches = [clips] if equal else [[clip] for clip in clips]
+    errors: list[Tensor] = []
+    for batch in batches:
+        for own in _errors(unet, batch, embedding, schedule, generator, clips_at_once):
+            if backward is not None:
+                backward(_total(clips[len(errors) :], own))
+            errors.extend(own if backward is None else own.detach())
+    return DisentangledLoss(_total(clips, errors), errors[0], None if warped is None else errors[1])
+
+
+def _total(clips: Sequence[NoisyClip], errors: Tensor | Sequence[Tensor]) -> Tensor:
+    """Weighted sum of the errors of the first clips."""
+    return sum(clip.weight * error for clip, error in zip(clips, errors, strict=False))
 
 
 def _errors(
@@ -67,14 +82,18 @@ def _errors(
     embedding: Tensor,
     schedule: Schedule,
     generator: torch.Generator,
-) -> Tensor:
-    """Mean squared error (b,) of the prediction in clips of equal length, in one batch."""
+    clips_at_once: int,
+) -> Iterator[Tensor]:
+    """Mean squared errors (b,) of the prediction in clips of equal length, batch by batch."""
     clean = rearrange([clip.latents for clip in clips], "b f c h w -> b c f h w")
     t = torch.cat(
         [torch.randint(clip.first, clip.stop, (1,), generator=generator) for clip in clips]
     ).to(clean.device)
     noise = normal_like(clean, generator)
     noisy = add_noise(schedule, clean, noise, t)
-    predicted = unet(noisy, t, encoder_hidden_states=embedding.expand(len(clips), -1, -1)).sample
-    error = predicted.float() - training_target(schedule, clean, noise, t)
-    return error.square().mean(dim=(1, 2, 3, 4))
+    target = training_target(schedule, clean, noise, t)
+    parts = (x.split(clips_at_once) for x in (noisy, t, target))
+    for own_noisy, own_t, own_target in zip(*parts, strict=True):
+        text = embedding.expand(len(own_t), -1, -1)
+        error = unet(own_noisy, own_t, encoder_hidden_states=text).sample.float() - own_target
+        yield error.square().mean(dim=(1, 2, 3, 4))

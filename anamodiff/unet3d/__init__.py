@@ -1,16 +1,19 @@
 """A two-dimensional Stable Diffusion UNet, inflated to clips, and its LoRA."""
 
 from anamodiff.unet3d.lora import (
+    LoraBlocks,
     LoraLayers,
     add_lora,
     merge_lora,
     trainable_parameters,
     unmerge_lora,
 )
-from anamodiff.unet3d.model import UNet3D, UNet3DOutput, inflate
+from anamodiff.unet3d.model import CheckpointLevels, UNet3D, UNet3DOutput, inflate
 from anamodiff.unet3d.weights import load_weights, save_weights
 
 __all__ = [
+    "CheckpointLevels",
+    "LoraBlocks",
     "LoraLayers",
     "UNet3D",
     "UNet3DOutput",

@@ -20,6 +20,7 @@ PROJECTIONS = ("to_q", "to_k", "to_v", "to_out.0")
 # What `layers="all"` adds: convolutions of residual blocks, and what surrounds the attentions.
 OTHERS = ("conv1", "conv2", "proj_in", "proj_out", "ff.net.0.proj", "ff.net.2")
 LoraLayers = Literal["attention", "all"]
+LoraBlocks = Literal["all", "mid_up"]
 LEVELS = {"down": "down_blocks.", "mid": "mid_block.", "up": "up_blocks."}
 
 
@@ -30,7 +31,7 @@ def add_lora(
     alpha: float | None = None,
     layers: LoraLayers = "attention",
     targets: Sequence[str] = PROJECTIONS,
-    blocks: Sequence[str] | None = None,
+    blocks: LoraBlocks | Sequence[str] = "all",
     generator: torch.Generator | None = None,
 ) -> None:
     """Put LoRA on the attention projections and freeze everything but it and what is temporal.
@@ -46,15 +47,16 @@ def add_lora(
             feed-forward layers, for a UNet without attention at its finest level, whose details
             attention alone could not tune.
         targets: projections in `attn1` and `attn2` that get LoRA.
-        blocks: of "down", "mid", "up", those that train at all, temporal attention included;
-            `None` for all.
+        blocks: those that train at all, temporal attention included: "all"; "mid_up", which spares
+            the backward pass through the way down; or some of "down", "mid", "up".
         generator: draws the factor that is not zero; `None` for a fixed seed.
 
     Raises:
         AnaMoDiffError: for unknown blocks or targets, a rank below one, or LoRA already there.
     """
-    _check_options(rank, layers, targets, blocks)
-    prefixes = tuple(LEVELS[level] for level in blocks or LEVELS)
+    levels = _levels(blocks)
+    _check_options(rank, layers, targets, levels)
+    prefixes = tuple(LEVELS[level] for level in levels)
     ends = tuple(f"{attention}.{target}" for attention in ATTENTIONS for target in targets)
     ends += OTHERS if layers == "all" else ()
     names = [name for name, _ in unet3d.named_modules() if name.endswith(ends)]
@@ -149,14 +151,19 @@ def _draw(weight: torch.Tensor, generator: torch.Generator) -> None:
     weight.copy_((2 * noise - 1) * bound)
 
 
-def _check_options(
-    rank: int, layers: str, targets: Sequence[str], blocks: Sequence[str] | None
-) -> None:
+def _levels(blocks: str | Sequence[str]) -> Sequence[str]:
+    named = {"all": tuple(LEVELS), "mid_up": ("mid", "up")}
+    return named.get(blocks, (blocks,)) if isinstance(blocks, str) else blocks
+
+
+def _check_options(rank: int, layers: str, targets: Sequence[str], blocks: Sequence[str]) -> None:
     if rank < 1:
         raise AnaMoDiffError(f"expected a LoRA rank of at least 1, got {rank}")
     if layers not in get_args(LoraLayers):
         raise AnaMoDiffError(f"expected LoRA layers 'attention' or 'all', got {layers!r}")
     if unknown := set(targets) - set(PROJECTIONS):
         raise AnaMoDiffError(f"expected targets among {PROJECTIONS}, got {sorted(unknown)}")
-    if unknown := set(blocks or ()) - set(LEVELS):
-        raise AnaMoDiffError(f"expected blocks among {tuple(LEVELS)}, got {sorted(unknown)}")
+    if unknown := set(blocks) - set(LEVELS):
+        raise AnaMoDiffError(
+            f"expected blocks 'all', 'mid_up' or some of {tuple(LEVELS)}, got {sorted(unknown)}"
+        )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, get_args
+from typing import Any, Literal, get_args
 
 import torch
 from diffusers import UNet2DConditionModel
@@ -22,6 +22,8 @@ from anamodiff.unet3d.blocks import (
     VideoTransformerBlock,
     clip_group_norm,
 )
+
+CheckpointLevels = Literal["none", "top", "all"]
 
 
 @dataclass(frozen=True)
@@ -59,15 +61,27 @@ class UNet3D(nn.Module):
     def device(self) -> torch.device:
         return self.conv_in.weight.device
 
-    def enable_gradient_checkpointing(self, enable: bool = True) -> None:
+    def checkpoint_gradients(self, levels: CheckpointLevels = "all") -> None:
         """Trade time for memory in training: keep only blocks' inputs, recompute the rest.
 
         Uses the non-re-entrant kind. The re-entrant kind drops the gradient of every block whose
         input needs none, as in the published Tune-A-Video.
+
+        Args:
+            levels: "all"; "top", the level of the highest resolution, which holds the most memory
+                for its share of the work; "none".
+
+        Raises:
+            AnaMoDiffError: for another word.
         """
+        if levels not in get_args(CheckpointLevels):
+            raise AnaMoDiffError(f"expected levels 'none', 'top' or 'all', got {levels!r}")
+        top = (self.down_blocks[0], self.up_blocks[-1])
+        chosen = {"none": (), "top": top, "all": (self,)}[levels]
+        inside = {module for part in chosen for module in part.modules()}
         for module in self.modules():
             if hasattr(module, "gradient_checkpointing"):
-                module.gradient_checkpointing = enable
+                module.gradient_checkpointing = module in inside
                 module._gradient_checkpointing_func = partial(checkpoint, use_reentrant=False)
 
     def forward(
@@ -76,7 +90,7 @@ class UNet3D(nn.Module):
         """Predict the noise (or velocity) in clips.
 
         Args:
-            sample: noisy latents, b c f h w.
+            sample: noisy latents, b c f h w; of any precision, as the prompts are.
             timestep: in [0, 1000): a number, a 0-d tensor, or one per clip (b,).
             encoder_hidden_states: prompt embeddings, b n d, one per clip.
 
@@ -84,11 +98,12 @@ class UNet3D(nn.Module):
             AnaMoDiffError: if the shapes do not fit each other.
         """
         clips, frames = _check(sample, encoder_hidden_states)
-        hidden = rearrange(sample, "b c f h w -> (b f) c h w")
+        text = encoder_hidden_states.to(self.dtype)
+        hidden = rearrange(sample.to(self.dtype), "b c f h w -> (b f) c h w")
         # Channels last: pooled norms and the change to tokens become views, convolutions faster.
         hidden = self.conv_in(hidden.contiguous(memory_format=torch.channels_last))
         time = self._embed_time(timestep, clips, hidden)
-        hidden = self._down_and_up(hidden, time, encoder_hidden_states)
+        hidden = self._down_and_up(hidden, time, text)
         hidden = self.conv_act(self._normalise_out(hidden, clips))
         hidden = rearrange(self.conv_out(hidden), "(b f) c h w -> b c f h w", f=frames)
         return UNet3DOutput(hidden)

@@ -7,19 +7,22 @@ from diffusers import UNet2DConditionModel
 from anamodiff.diffusion import Schedule
 from anamodiff.errors import AnaMoDiffError
 from anamodiff.tuning import TuningOptions, tune
+from anamodiff.tuning.weights import Weights
 from anamodiff.unet3d import add_lora, inflate, trainable_parameters
 
 SCHEDULE = Schedule.from_config({})
 
 
-def make_unet(folder) -> torch.nn.Module:
-    unet = inflate(UNet2DConditionModel.from_pretrained(folder, subfolder="unet"))
+def make_unet(folder, dtype: torch.dtype = torch.float32) -> torch.nn.Module:
+    unet = inflate(UNet2DConditionModel.from_pretrained(folder, subfolder="unet").to(dtype))
     add_lora(unet, rank=4)
     return unet
 
 
-def run(folder, iterations: int, checkpoint=None, **options) -> tuple[list[float], list]:
-    unet = make_unet(folder)
+def run(
+    folder, iterations: int, checkpoint=None, dtype: torch.dtype = torch.float32, **options
+) -> tuple[list[float], list]:
+    unet = make_unet(folder, dtype)
     generator = torch.Generator().manual_seed(5)
     source, warped = torch.randn(2, 3, 4, 16, 16, generator=generator)
     embedding = torch.randn(1, 8, 16, generator=generator)
@@ -40,6 +43,65 @@ def test_resuming_gives_the_same_weights(tiny_backbone_folder, tmp_path, optimis
     assert run(tiny_backbone_folder, 6, optimiser=other)[0] != losses
     for one, other in zip(weights, again, strict=True):
         assert torch.equal(one, other)
+
+
+def test_memory_is_saved_without_another_result(tiny_backbone_folder):
+    losses, weights = run(tiny_backbone_folder, 4)
+    for saving in ({"clips_at_once": 1}, {"checkpoint_levels": "all", "clips_at_once": 1}):
+        saved, again = run(tiny_backbone_folder, 4, **saving)
+        torch.testing.assert_close(saved, losses, rtol=1e-4, atol=1e-5)
+        for one, other in zip(weights, again, strict=True):
+            torch.testing.assert_close(one, other, rtol=1e-3, atol=2e-4)
+    assert losses[0] != losses[-1]
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_half_precision_moves_single_precision_weights(tiny_backbone_folder, tmp_path, dtype):
+    start = [p.detach().float() for _, p in trainable_parameters(make_unet(tiny_backbone_folder))]
+    _, whole = run(tiny_backbone_folder, 6)
+    losses, weights = run(tiny_backbone_folder, 6, dtype=dtype)
+    assert {weight.dtype for weight in weights} == {torch.float32}
+    moved = [torch.cat([(w - s).flatten() for w, s in zip(many, start, strict=True)])
+             for many in (whole, weights)]  # fmt: skip
+    # Steps of 1e-3 are below bf16's resolution near one: copies in bf16 would stay in place.
+    assert torch.cosine_similarity(*moved, dim=0) > 0.8
+    run(tiny_backbone_folder, 4, tmp_path / "state.pt", dtype=dtype)
+    resumed, again = run(tiny_backbone_folder, 6, tmp_path / "state.pt", dtype=dtype)
+    assert resumed == losses
+    assert all(torch.equal(one, other) for one, other in zip(weights, again, strict=True))
+
+
+def test_everything_is_computed_in_the_unet_s_precision(tiny_backbone_folder):
+    unet = make_unet(tiny_backbone_folder, torch.bfloat16)
+    Weights(unet, "adam", 1e-3).release()
+    assert {p.dtype for _, p in trainable_parameters(unet)} == {torch.float32}
+    weights = Weights(unet, "adam", 1e-3)
+    assert {p.dtype for p in unet.parameters()} == {torch.bfloat16}
+    assert {moved.dtype for _, moved in weights.moved} == {torch.float32}
+
+
+def test_gradients_in_fp16_do_not_vanish(tiny_backbone_folder):
+    shares = []
+    for dtype in (torch.float32, torch.float16):
+        weights = Weights(make_unet(tiny_backbone_folder, dtype), "adam", 1e-3)
+        (_, one), *_ = weights.own
+        before = weights.moved[0][1].detach().clone()
+        # As small as what a mean over a clip's latents hands down.
+        weights.backward((one.float() * 1e-8).sum())
+        weights.step()
+        shares.append((weights.moved[0][1] - before).mean().item())
+    assert shares[1] == pytest.approx(shares[0], rel=0.01)
+
+
+def test_only_what_is_trained_has_an_optimiser_state(tiny_backbone_folder):
+    unet = inflate(UNet2DConditionModel.from_pretrained(tiny_backbone_folder, subfolder="unet"))
+    add_lora(unet, rank=4, blocks="mid_up")
+    trained = dict(trainable_parameters(unet))
+    weights = Weights(unet, "adam", 1e-3)
+    weights.backward(sum(p.square().sum() for p in trained.values()))
+    weights.step()
+    states = weights.optimiser.state_dict()["state"]
+    assert len(states) == len(trained) < len(list(unet.parameters()))
 
 
 def test_another_seed_gives_other_noise(tiny_backbone_folder):
@@ -72,6 +134,10 @@ def test_a_loss_that_is_no_number_stops_with_a_cure(tiny_backbone_folder):
         {"source_noise_min": -1},
         {"rank": 0},
         {"optimiser": "sgd"},
+        {"lora": "some"},
+        {"lora_blocks": "down"},
+        {"checkpoint_levels": "bottom"},
+        {"clips_at_once": 3},
     ],
 )
 def test_options_out_of_range_are_refused(wrong):

@@ -1,5 +1,6 @@
 """The disentangled loss: which clip sees which noise."""
 
+import pytest
 import torch
 
 from anamodiff.diffusion import Schedule
@@ -44,6 +45,43 @@ def test_one_batch_for_equal_clips_and_two_for_a_picture():
     assert [len(s) for s, _ in unet.calls] == [2]
     disentangled_loss(unet, clip(1), clip(3), EMBEDDING, SCHEDULE, generator)
     assert [s.shape[2] for s, _ in unet.calls[1:]] == [1, 3]
+
+
+@pytest.mark.parametrize("frames", [4, 1])  # beside a clip, or a picture beside one
+def test_clips_one_by_one_give_the_same_loss_and_gradients(frames: int):
+    class Linear(Recorder):
+        def __init__(self) -> None:
+            super().__init__()
+            self.weight = torch.nn.Parameter(torch.full((4, 1, 1, 1), 0.5))
+
+        def forward(self, sample, timestep, encoder_hidden_states):
+            super().forward(sample, timestep, encoder_hidden_states)
+            return type("Output", (), {"sample": sample * self.weight})
+
+    found = []
+    for at_once in (2, 1):
+        unet, generator = Linear(), torch.Generator().manual_seed(0)
+        pair = clip(frames), clip(4, 850, weight=0.5)
+        settings = {"clips_at_once": at_once}
+        whole = disentangled_loss(unet, *pair, EMBEDDING, SCHEDULE, generator, **settings)
+        assert [len(s) for s, _ in unet.calls] == ([2] if at_once == 2 and frames == 4 else [1, 1])
+        whole.total.backward()
+        gradient, unet.weight.grad = unet.weight.grad, None
+        generator.manual_seed(0)
+        parts: list[float] = []
+
+        def backward(share: torch.Tensor, parts=parts) -> None:
+            parts.append(share.item())
+            share.backward()
+
+        summed = disentangled_loss(
+            unet, *pair, EMBEDDING, SCHEDULE, generator, backward=backward, **settings
+        )
+        assert not summed.total.requires_grad
+        torch.testing.assert_close(summed.total.item(), sum(parts))
+        torch.testing.assert_close(unet.weight.grad, gradient)
+        found.append([whole.total.detach(), summed.source, summed.warped, gradient])
+    torch.testing.assert_close(found[0], found[1])
 
 
 def test_total_is_the_weighted_sum_and_terms_are_noise_errors():

@@ -116,16 +116,21 @@ def test_temporal_attention_by_hand(unet2d, randn, stirred, frames: int) -> None
     torch.testing.assert_close(got, rearrange(expected, "b f n d -> (b f) n d"))
 
 
-@pytest.mark.parametrize("checkpointing", [False, True])
-def test_every_trained_tensor_gets_a_gradient(unet2d, randn, stirred, checkpointing: bool) -> None:
+@pytest.mark.parametrize("checkpointing", ["none", "top", "all"])
+@pytest.mark.parametrize("layers", ["attention", "all"])
+def test_every_trained_tensor_gets_a_gradient(
+    unet2d, randn, stirred, checkpointing: str, layers: str
+) -> None:
     unet = inflate(unet2d()).train()
-    add_lora(unet, rank=2)
-    stirred(unet)
-    unet.enable_gradient_checkpointing(checkpointing)
+    add_lora(unet, rank=2, layers=layers)
+    stirred(unet)  # while one factor of LoRA is zero, the other has none
+    unet.checkpoint_gradients(checkpointing)
     unet(randn(2, 4, 3, 8, 8), 500, randn(2, 5, 12)).sample.square().mean().backward()
     trained = trainable_parameters(unet)
     blocks = 3 + 1  # transformers with one block each: down, mid, up twice
-    assert len(trained) == blocks * (2 * 4 * 2 + 5 + 2)
+    resnets = 2 + 2 + 4  # down, mid, up
+    others = 2 * (blocks * 4 + resnets * 2) if layers == "all" else 0
+    assert len(trained) == blocks * (2 * 4 * 2 + 5 + 2) + others
     assert not [n for n, p in trained if p.grad is None or p.grad.abs().max() == 0]
     assert not [n for n, p in unet.named_parameters() if not p.requires_grad and p.grad is not None]
 
@@ -133,16 +138,66 @@ def test_every_trained_tensor_gets_a_gradient(unet2d, randn, stirred, checkpoint
 def test_checkpointing_recomputes_the_same_clip(unet2d, randn, stirred) -> None:
     """Even when a clip of another length went through in between."""
     gradients = []
-    for checkpointing in (False, True):
+    for checkpointing in ("none", "top", "all"):
         unet = inflate(unet2d()).train()
         add_lora(unet, rank=2)
-        stirred(unet).enable_gradient_checkpointing(checkpointing)
+        stirred(unet).checkpoint_gradients(checkpointing)
         loss = unet(randn(2, 4, 3, 8, 8), 500, randn(2, 5, 12)).sample.square().mean()
         unet(randn(1, 4, 5, 8, 8), 20, randn(1, 5, 12))
         loss.backward()
         gradients.append([parameter.grad for _, parameter in trainable_parameters(unet)])
-    for plain, recomputed in zip(*gradients, strict=True):
-        torch.testing.assert_close(recomputed, plain)
+    for plain, top, all_levels in zip(*gradients, strict=True):
+        torch.testing.assert_close(top, plain)
+        torch.testing.assert_close(all_levels, plain)
+
+
+@pytest.mark.parametrize(
+    ("levels", "twice"),
+    [
+        ("none", set()),
+        ("top", {"down 0", "up 1"}),
+        ("all", {"down 0", "down 1", "mid", "up 0", "up 1"}),
+    ],
+)
+def test_only_the_chosen_levels_are_computed_twice(unet2d, randn, levels: str, twice: set) -> None:
+    unet = inflate(unet2d()).train()
+    add_lora(unet, rank=2, layers="all")
+    unet.checkpoint_gradients("all")
+    unet.checkpoint_gradients(levels)
+    blocks = {"down 0": unet.down_blocks[0], "down 1": unet.down_blocks[1], "mid": unet.mid_block}
+    blocks |= {"up 0": unet.up_blocks[0], "up 1": unet.up_blocks[1]}
+    calls = dict.fromkeys(blocks, 0)
+    for name, block in blocks.items():
+        block.resnets[-1].register_forward_pre_hook(
+            lambda *_, n=name: calls.update({n: calls[n] + 1})
+        )
+    unet(randn(1, 4, 3, 8, 8), 500, randn(1, 5, 12)).sample.square().mean().backward()
+    assert calls == {name: 1 + (name in twice) for name in blocks}
+
+
+def test_levels_have_names(unet2d) -> None:
+    with pytest.raises(AnaMoDiffError, match="'none', 'top' or 'all', got 'bottom'"):
+        inflate(unet2d()).checkpoint_gradients("bottom")
+
+
+@pytest.mark.parametrize("checkpointing", ["none", "all"])
+@pytest.mark.parametrize("layers", ["attention", "all"])
+def test_nothing_before_the_first_trained_layer_enters_autograd(
+    unet2d, randn, stirred, checkpointing: str, layers: str
+) -> None:
+    unet = inflate(unet2d()).train()
+    add_lora(unet, rank=2, blocks="mid_up", layers=layers)
+    stirred(unet).checkpoint_gradients(checkpointing)
+    down: list[torch.Tensor] = []
+    for block in unet.down_blocks:
+        block.register_forward_hook(lambda _, __, out: down.extend([out[0], *out[1]]))
+    loss = unet(randn(2, 4, 3, 8, 8), 500, randn(2, 5, 12)).sample.square().mean()
+    assert len(down) == 2 + 2 + 1  # what two blocks hand on, and the skips of each
+    assert not [hidden for hidden in down if hidden.requires_grad]
+    loss.backward()
+    trained = trainable_parameters(unet)
+    assert {name.split(".")[0] for name, _ in trained} == {"mid_block", "up_blocks"}
+    assert not [n for n, p in trained if p.grad is None or p.grad.abs().max() == 0]
 
 
 @pytest.mark.parametrize(

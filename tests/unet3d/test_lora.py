@@ -92,7 +92,7 @@ def test_merging_keeps_the_output(unet2d, randn, stirred) -> None:
 
 
 @pytest.mark.parametrize("alpha", [None, 5])
-@pytest.mark.parametrize("blocks", [None, ("up",)])
+@pytest.mark.parametrize("blocks", ["all", "mid_up"])
 @pytest.mark.parametrize("layers", ["attention", "all"])
 def test_saved_weights_come_back(unet2d, randn, stirred, tmp_path, alpha, blocks, layers) -> None:
     unet = inflate(unet2d())

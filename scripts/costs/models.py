@@ -1,0 +1,107 @@
+"""Models of Stable Diffusion v1.4's architecture on the meta device: shapes without numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+from unittest import mock
+
+import torch
+from diffusers import AutoencoderKL, UNet2DConditionModel
+from torch import Tensor, nn
+from transformers import CLIPTextConfig, CLIPTextModel
+
+from anamodiff.diffusion import Schedule
+from anamodiff.unet3d import UNet3D, add_lora, attention, inflate
+
+META = torch.device("meta")
+SCHEDULE = Schedule.from_config({})
+
+
+@dataclass(frozen=True, eq=False)
+class Architecture:
+    """Configurations of a backbone, and the clip that goes through it."""
+
+    unet: Mapping[str, Any] = field(
+        default_factory=lambda: {"sample_size": 64, "cross_attention_dim": 768}
+    )
+    vae: Mapping[str, Any] = field(
+        default_factory=lambda: {
+            "sample_size": 512,
+            "block_out_channels": (128, 256, 512, 512),
+            "layers_per_block": 2,
+            "down_block_types": ("DownEncoderBlock2D",) * 4,
+            "up_block_types": ("UpDecoderBlock2D",) * 4,
+        }
+    )
+    text: Mapping[str, Any] = field(
+        default_factory=lambda: {
+            "hidden_size": 768,
+            "intermediate_size": 3072,
+            "num_hidden_layers": 12,
+            "num_attention_heads": 12,
+        }
+    )
+    frames: int = 10
+    tokens: int = 77
+    dtype: torch.dtype = torch.bfloat16
+
+    def make_unet2d(self) -> UNet2DConditionModel:
+        return self._frozen(UNet2DConditionModel, self.unet)
+
+    def make_unet(self, **lora: Any) -> UNet3D:
+        """The inflated UNet, frozen; with settings of `add_lora`, ready to be tuned."""
+        unet = inflate(self.make_unet2d())
+        if lora:
+            with META:
+                add_lora(unet, **lora)
+        return unet
+
+    def make_vae(self) -> AutoencoderKL:
+        return self._frozen(AutoencoderKL, self.vae)
+
+    def make_text_encoder(self) -> CLIPTextModel:
+        with META:
+            return CLIPTextModel(CLIPTextConfig(**self.text)).to(self.dtype)
+
+    def latents(self, frames: int | None = None) -> Tensor:
+        """A clip of latents f c h w, float32 as the stages hand it on."""
+        side, channels = self.unet["sample_size"], 4
+        return torch.empty(frames or self.frames, channels, side, side, device=META)
+
+    def pictures(self, frames: int) -> Tensor:
+        """Frames f 3 H W in the precision of the models."""
+        side = self.vae["sample_size"]
+        return torch.empty(frames, 3, side, side, device=META, dtype=self.dtype)
+
+    def clips(self, count: int, frames: int | None = None) -> Tensor:
+        """Clips of latents b c f h w."""
+        return self.latents(frames).transpose(0, 1).expand(count, -1, -1, -1, -1)
+
+    def embedding(self, clips: int = 1) -> Tensor:
+        """Prompts' embeddings, b n d."""
+        return torch.empty(clips, self.tokens, self.unet["cross_attention_dim"], device=META)
+
+    def _frozen(self, kind: type, config: Mapping[str, Any]) -> nn.Module:
+        with META:
+            return nn.Module.to(kind(**config), self.dtype).eval().requires_grad_(False)
+
+
+SD_V1_4 = Architecture()
+
+
+@contextmanager
+def flash_attention() -> Iterator[None]:
+    """Let the UNet's attention be one flash kernel, as on a GPU.
+
+    On the meta device, torch would choose the plain products of matrices, whose tables of weights
+    no GPU keeps.
+    """
+    with mock.patch.object(attention, "scaled_dot_product_attention", _flash):
+        yield
+
+
+def _flash(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
+    return torch.ops.aten._scaled_dot_product_flash_attention(query, key, value)[0]
