@@ -10,7 +10,7 @@ from skimage.metrics import structural_similarity
 from torch import Tensor
 
 from anamodiff.errors import AnaMoDiffError
-from anamodiff.inversion import foreground_mask
+from anamodiff.foreground import foreground_mask
 
 
 def foreground_iou(frames: Tensor, truth: Tensor) -> float:

@@ -117,20 +117,6 @@ def smooth_points(points: KeyPoints, frames: float) -> KeyPoints:
     return KeyPoints(value, einsum(weight, points.jacobian, "g f, f k i j -> g k i j"))
 
 
-def nearest_start(source: KeyPoints, driving_first: KeyPoints) -> int:
-    """Choose the source frame whose pose is nearest to the driving clip's first.
-
-    Points are compared after centring, relative to the size of their hull.
-
-    Args:
-        source: points of all source frames.
-        driving_first: points of the first driving frame, a batch of one.
-    """
-    wanted = _normalised(driving_first.value[0])
-    distances = [(_normalised(points) - wanted).square().sum() for points in source.value]
-    return int(torch.stack(distances).argmin())
-
-
 def shape_scale(source: Tensor, driving: Tensor) -> float:
     """How many times larger the source's points ``k 2`` lie than the driving's ``k 2``.
 
@@ -201,7 +187,7 @@ def _deviation(points: Tensor) -> Tensor:
     return _centred(points).square().mean(dim=0).sqrt()
 
 
-def _normalised(points: Tensor) -> Tensor:
+def in_own_size(points: Tensor) -> Tensor:
     """Points ``k 2`` about their centre, in units of their hull's size (spread for a line)."""
     spread, area = _spread(points), hull_area(points)
     size = area**0.5 if area > _FLAT * spread**2 else spread

@@ -6,10 +6,11 @@ import torch
 from torch import Tensor
 
 from anamodiff.errors import AnaMoDiffError
-from anamodiff.lofnet.adapt import AdaptationOptions, adapt_points, nearest_start, smooth_points
+from anamodiff.lofnet.adapt import AdaptationOptions, adapt_points, smooth_points
 from anamodiff.lofnet.flow import Motion
 from anamodiff.lofnet.keypoints import KeyPoints
 from anamodiff.lofnet.model import LOFNet
+from anamodiff.lofnet.start import nearest_start
 from anamodiff.warp import warp
 
 
@@ -63,7 +64,7 @@ def animate(
         driving_points = smooth_points(driving_points, adaptation.smooth)
     if start == "auto":
         points = lofnet.points(source)
-        start = nearest_start(points, driving_points[0])
+        start = nearest_start(points, driving_points[0], source, driving[:1])
     start = 0 if start == "first" else int(start)
     source_points = lofnet.points(source[start : start + 1])
     adapted = driving_points

@@ -6,7 +6,7 @@ from torch.testing import assert_close
 
 from anamodiff.errors import AnaMoDiffError
 from anamodiff.lofnet import AdaptationOptions, KeyPoints, adapt_points, hull_area, smooth_points
-from anamodiff.lofnet.adapt import LARGEST_SCALE, SCALES, nearest_start, shape_scale
+from anamodiff.lofnet.adapt import LARGEST_SCALE, SCALES, shape_scale
 
 SQUARE = torch.tensor([[-0.5, -0.5], [0.5, -0.5], [0.5, 0.5], [-0.5, 0.5], [0.1, 0.0]])
 
@@ -155,13 +155,3 @@ def test_smoothing_takes_out_jitter_without_delay(frames: float) -> None:
     assert smooth_points(shaken, 0) is shaken
     assert smooth_points(KeyPoints(walk.value), frames).jacobian is None
     assert_close(smooth_points(shaken[:2], frames).value, shaken.value[:2])
-
-
-def test_the_nearest_pose_is_found_wherever_and_however_large_it_is() -> None:
-    driving = moving(SQUARE, 8)
-    poses = KeyPoints(0.4 * driving.value + torch.tensor([0.3, -0.2]))
-    for frame in (0, 3, 7):
-        assert nearest_start(poses, driving[frame]) == frame
-    assert nearest_start(poses, KeyPoints(torch.zeros(1, 5, 2))) in range(8)
-    lines = torch.stack([torch.linspace(-0.5, 0.5, 5), torch.zeros(5)], dim=-1)
-    assert nearest_start(KeyPoints(lines[None]), driving[0]) == 0

@@ -1,0 +1,89 @@
+"""Where the character is: what differs from a plain ground, in CIE Lab (D65)."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+import torch
+from einops import rearrange
+from numpy.typing import NDArray
+from torch import Tensor
+
+Array = NDArray[np.float32]
+Mask = NDArray[np.bool_]
+
+GROUND_DISTANCE = 6.0  # Lab; white animals on white differ by little more
+NOISE_MARGIN = 3.5  # of the median; one in ten thousand normal deviates is further out
+BORDER = 1 / 32  # of the height and width
+LARGEST_HOLE = 0.02  # of the picture
+SMALLEST_PART = 0.01  # of the largest part
+
+
+def foreground_mask(frames: Tensor, background: Tensor | None = None) -> Tensor:
+    """Where frames differ from their plain ground.
+
+    Args:
+        frames: f c h w, RGB in [-1, 1].
+        background: the ground's colour, (c,) in [-1, 1]; `None` takes the border's median.
+
+    Returns:
+        Mask f h w, bool, without specks, with pinholes closed.
+    """
+    lab = to_lab(frames)
+    border = _border(lab)
+    ground = np.median(border, axis=0)
+    # A noisy ground needs a wider margin than a clean one.
+    noise = float(np.median(np.linalg.norm(border - ground, axis=-1)))
+    if background is not None:
+        ground = to_lab(background.reshape(1, 3, 1, 1)).reshape(3)
+    distance = np.linalg.norm(lab - ground, axis=-1)
+    different = distance > max(GROUND_DISTANCE, NOISE_MARGIN * noise)
+    return torch.from_numpy(np.stack([_clean(mask) for mask in different])).to(frames.device)
+
+
+def ground_colour(frames: Tensor) -> Tensor:
+    """Median colour (c,) of the border of frames f c h w."""
+    border = _border(rearrange(frames.detach().float().cpu().numpy(), "f c h w -> f h w c"))
+    return torch.from_numpy(np.median(border, axis=0)).to(frames.device, frames.dtype)
+
+
+def to_lab(frames: Tensor) -> Array:
+    """RGB f c h w in [-1, 1] to Lab f h w c, L in [0, 100]."""
+    rgb = rearrange(
+        frames.detach().float().clamp(-1, 1).cpu().numpy() / 2 + 0.5, "f c h w -> f h w c"
+    )
+    return np.stack([cv2.cvtColor(np.ascontiguousarray(x), cv2.COLOR_RGB2LAB) for x in rgb])
+
+
+def to_rgb(lab: Array) -> Tensor:
+    """Lab f h w c to RGB f c h w in [-1, 1]."""
+    rgb = np.stack([cv2.cvtColor(picture, cv2.COLOR_LAB2RGB) for picture in lab])
+    return torch.from_numpy(rearrange(rgb.clip(0, 1) * 2 - 1, "f h w c -> f c h w").copy())
+
+
+def _clean(mask: Mask) -> Mask:
+    """Remove specks of one mask (h w), and close pinholes."""
+    kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (3, 3))
+    cleaned = cv2.morphologyEx(mask.astype(np.uint8), cv2.MORPH_OPEN, kernel)
+    cleaned = cv2.morphologyEx(cleaned, cv2.MORPH_CLOSE, kernel)
+    holes, areas = _parts(1 - cleaned)
+    cleaned[np.isin(holes, np.flatnonzero(areas < LARGEST_HOLE * mask.size))] = 1
+    parts, areas = _parts(cleaned)
+    small = np.flatnonzero(areas < SMALLEST_PART * areas[1:].max(initial=0))
+    return (parts > 0) & ~np.isin(parts, small)
+
+
+def _parts(mask: NDArray[np.uint8]) -> tuple[NDArray, NDArray]:
+    """Labels (h w) of connected parts, 0 outside; areas by label, infinite outside."""
+    _, labels, statistics, _ = cv2.connectedComponentsWithStats(mask, connectivity=4)
+    areas = statistics[:, cv2.CC_STAT_AREA].astype(np.float64)
+    areas[0] = np.inf
+    return labels, areas
+
+
+def _border(pictures: NDArray) -> NDArray:
+    """Pixels (n c) along the four edges of pictures f h w c."""
+    high, wide = (max(1, round(side * BORDER)) for side in pictures.shape[1:3])
+    rows = [pictures[:, :high], pictures[:, -high:]]
+    columns = [pictures[:, high:-high, :wide], pictures[:, high:-high, -wide:]]
+    return np.concatenate([rearrange(part, "f h w c -> (f h w) c") for part in rows + columns])
