@@ -28,7 +28,11 @@ FLAGS: dict[str, tuple[str, str]] = {
     "results": ("RESULTS", "folder that benchmark wrote"),
     "answers": ("ANSWERS", "files that the survey's page saved, one for each person"),
     "figure": ("FIGURE", "figure7, figure8 or table1 (default: figure7)"),
-    "pairs": ("PAIRS", "folder of NAME/source, driving and truth, or creatures for drawn pairs"),
+    "pairs": (
+        "PAIRS",
+        "folder of NAME/source, driving and truth; for drawn pairs creatures, or creatures-apart, "
+        "where source and driving clip begin in unlike poses",
+    ),
     "source": ("FILE", "clip or picture of the character that is to move"),
     "driving": ("FILE", "clip of the motion that it is to perform"),
     "truth": ("CLIP", "clip of the same character really performing that motion"),

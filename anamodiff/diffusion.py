@@ -105,6 +105,12 @@ def add_noise(schedule: Schedule, clean: Tensor, noise: Tensor, t: int | Tensor)
     return (alpha.sqrt() * clean + (1 - alpha).sqrt() * noise).to(clean.dtype)
 
 
+def noise_in(schedule: Schedule, sample: Tensor, clean: Tensor, t: int | Tensor) -> Tensor:
+    """The noise that `add_noise` would have made `sample` (b ...) of level t from `clean` with."""
+    alpha = schedule.alpha(t, sample)
+    return ((sample - alpha.sqrt() * clean) / (1 - alpha).sqrt()).to(sample.dtype)
+
+
 def training_target(schedule: Schedule, clean: Tensor, noise: Tensor, t: int | Tensor) -> Tensor:
     """What the UNet should answer for `add_noise(clean, noise, t)`: the noise, or the velocity."""
     if schedule.prediction_type == "epsilon":

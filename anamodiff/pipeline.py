@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from anamodiff.backbone import Backbone, choose_device, file_hash
-from anamodiff.diffusion import add_noise
+from anamodiff.diffusion import add_noise, noise_in
 from anamodiff.errors import AnaMoDiffError
 from anamodiff.inversion import GenerationOptions, ddim_invert, match_histograms, sample
 from anamodiff.letterbox import from_pixels
@@ -254,19 +254,21 @@ class MotionTransfer:
         generator = torch.Generator().manual_seed(seed)
         prompt_embedding, negative = self.backbone.embed([prompt, options.negative_prompt]).split(1)
         first = scene.latents[scene.start].to(device)[None, :, None]  # b c f h w
-        steps = options.steps
-        with bar(progress, "inversion", steps) as advance:
+        steps, timesteps = options.steps, schedule.timesteps(options.steps).tolist()
+        start = sum(t > options.denoise_from for t in timesteps[:-1])
+        with bar(progress, "inversion", steps - start) as advance:
             inverted = ddim_invert(
                 unet, first, embedding=prompt_embedding, schedule=schedule, steps=steps,
-                progress=advance,
+                until=timesteps[start], progress=advance,
             )  # fmt: skip
+        # Started below pure noise, what is warped is the noise that the path had there: denoised
+        # again it leads back to the source's details, which other noise would replace.
+        noise = noise_in(schedule, inverted, first, timesteps[start]) if start else inverted
         noise = warp_noise(
-            inverted[:, :, 0], scene.flow.to(device), mode=options.noise_warp,
+            noise[:, :, 0], scene.flow.to(device), mode=options.noise_warp,
             weight=options.noise_weight, generator=generator,
         )  # fmt: skip
         noise = noise.transpose(0, 1)[None]  # b c f h w
-        timesteps = schedule.timesteps(steps).tolist()
-        start = sum(t > options.denoise_from for t in timesteps[:-1])
         if start:
             warped = scene.warped.to(device).transpose(0, 1)[None]
             noise = add_noise(schedule, warped, noise, timesteps[start])

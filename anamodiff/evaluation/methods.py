@@ -45,8 +45,10 @@ class Still:
 class WarpOnly:
     """`W_I`, the decoded warped intermediate: LOFNet without diffusion."""
 
+    start_frame: str | int = "first"
+
     def answer(self, mover: MotionTransfer, question: Question) -> Tensor:
-        scene = mover.warp(question.source, question.driving)
+        scene = mover.warp(question.source, question.driving, start_frame=self.start_frame)
         return mover.backbone.decode(scene.warped).cpu()
 
 
@@ -56,11 +58,13 @@ class AnaMoDiff:
 
     Attributes:
         picture: only the source's first frame is seen (Figure 8).
+        start_frame: the source frame that is moved, as for `anamodiff.transfer`.
     """
 
     tuning: Mapping[str, Any] = field(default_factory=dict)
     generation: Mapping[str, Any] = field(default_factory=dict)
     picture: bool = False
+    start_frame: str | int = "first"
 
     def answer(self, mover: MotionTransfer, question: Question) -> Tensor:
         source = question.source
@@ -69,7 +73,7 @@ class AnaMoDiff:
         tuning = mover.tuning_options(self.tuning)
         generation = mover.backbone.options(GenerationOptions, self.generation, "generation")
         prompt, seed = question.pair.prompt, question.seed
-        scene = mover.warp(source, question.driving)
+        scene = mover.warp(source, question.driving, start_frame=self.start_frame)
         unet, _ = mover.fit(scene, prompt, tuning, seed=seed)
         latents = mover.sample(unet, scene, prompt, generation, seed=seed)
         return mover.develop(latents, scene, generation)
@@ -150,6 +154,8 @@ METHODS: dict[str, Method] = {
     "noise-850": _noise(850),
     "noise-900": _noise(900),
     "one-frame": AnaMoDiff(picture=True),
+    "auto-start": AnaMoDiff(start_frame="auto"),
+    "warp-auto-start": WarpOnly(start_frame="auto"),
 }
 
 

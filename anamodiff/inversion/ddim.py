@@ -21,6 +21,7 @@ def ddim_invert(
     embedding: Tensor,
     schedule: Schedule,
     steps: int = 50,
+    until: int | None = None,
     progress: Progress | None = None,
 ) -> Tensor:
     """Follow the deterministic sampler backwards, from clean latents to noise (paper, section 3.5).
@@ -34,18 +35,21 @@ def ddim_invert(
         embedding: prompt embedding, b n d.
         schedule: the backbone's.
         steps: as many as `sample` will take.
+        until: the last timestep to go to; None goes all the way to noise.
         progress: called with (steps done, steps in all) after each.
 
     Returns:
-        Noise, b c f h w, float32.
+        Noise, or latents at the level of `until`, b c f h w, float32.
     """
     current = latents.float()
     targets = schedule.timesteps(steps).flip(0).tolist()
+    if until is not None:
+        targets = [target for target in targets if target <= until]
     for done, target in enumerate(targets, start=1):
         level = target - schedule.stride(steps)
         output = unet(current.to(unet.dtype), target, embedding.to(unet.dtype)).sample.float()
         epsilon = to_epsilon(schedule, output, current, level)
         current = ddim_inverse_step(schedule, current, epsilon, level, target)
         if progress is not None:
-            progress(done, steps)
+            progress(done, len(targets))
     return current

@@ -14,8 +14,9 @@ class GenerationOptions:
 
     `guidance` 1 switches classifier-free guidance off; `noise_weight` is the share of fresh noise
     that `noise_warp="paper"` adds; `match_colours` gives the foreground the source's colours.
-    `denoise_from` below 1000 starts at that noise level instead of at noise alone: the warped
-    intermediate is noised to it, so that a weak backbone keeps its poses.
+    `denoise_from` below 1000 starts at that noise level instead of at noise alone: the source frame
+    is inverted only so far, and its noise, warped, is added to the warped intermediate, so that a
+    weak backbone keeps its poses.
     """
 
     steps: int = 50

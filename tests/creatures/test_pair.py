@@ -47,6 +47,17 @@ def test_start_poses_are_as_near_as_the_motions_allow(motion: str, source_motion
     assert shared / (pair.source.masks[0] | pair.truth.masks[0]).sum() > 0.5
 
 
+def test_start_poses_can_be_as_far_apart_as_the_motions_allow() -> None:
+    names = {"source_species": "pig", "driving_species": "rhino", "motion": "jump"}
+    pair = draw_pair(4, **names, source_motion="rear", start="different")
+    start = np.square(pair.source.joints[0] - pair.truth.joints[0]).sum()
+    all_phases = draw(pair.source_character, "rear", frames=24, size=16).joints
+    assert start >= np.square(all_phases - pair.truth.joints[0]).sum(axis=(1, 2)).max() - 1e-5
+    similar = draw_pair(4, **names, source_motion="rear")
+    assert np.array_equal(pair.truth.frames, similar.truth.frames)
+    assert start > 4 * np.square(similar.source.joints[0] - similar.truth.joints[0]).sum()
+
+
 def test_pairs_are_deterministic_and_keep_what_is_given() -> None:
     first, second = draw_pair(11, size=64, frames=4), draw_pair(11, size=64, frames=4)
     for name in ("source", "driving", "truth"):

@@ -5,7 +5,7 @@ import torch
 from diffusers import UNet2DConditionModel
 from torch import Tensor
 
-from anamodiff.diffusion import Schedule
+from anamodiff.diffusion import Schedule, add_noise, noise_in
 from anamodiff.errors import AnaMoDiffError
 from anamodiff.inversion import ddim_invert, sample
 from anamodiff.unet3d import UNet3D, UNet3DOutput, inflate
@@ -57,6 +57,27 @@ def test_invert_then_sample_returns(unet: UNet3D) -> None:
     back = sample(unet, noise, embedding=text, schedule=schedule, steps=10)
     assert (noise - clip).square().mean() > 0.1
     assert (back - clip).square().mean() < 0.01 * clip.square().mean()
+
+
+def test_noise_on_the_way_leads_back_to_the_clip(unet: UNet3D) -> None:
+    """Half inverted, the clip and the noise that is in it add up to where sampling goes on."""
+    schedule = Schedule.from_config(STABLE_DIFFUSION)
+    clip, text = randn(1, 4, 3, 8, 8), randn(1, 5, 12, seed=1)
+    timesteps = schedule.timesteps(10).tolist()
+    seen: list[tuple[int, int]] = []
+    half = ddim_invert(
+        unet, clip, embedding=text, schedule=schedule, steps=10, until=timesteps[5],
+        progress=lambda *step: seen.append(step),
+    )  # fmt: skip
+    assert seen == [(i, 5) for i in range(1, 6)]
+    noise = noise_in(schedule, half, clip, timesteps[5])
+    again = add_noise(schedule, clip, noise, timesteps[5])
+    torch.testing.assert_close(again, half, atol=1e-5, rtol=1e-5)
+    back = sample(unet, again, start=5, embedding=text, schedule=schedule, steps=10)
+    assert (back - clip).square().mean() < 0.01 * clip.square().mean()
+    other = add_noise(schedule, clip, randn(*clip.shape, seed=2), timesteps[5])
+    lost = sample(unet, other, start=5, embedding=text, schedule=schedule, steps=10)
+    assert (lost - clip).square().mean() > 10 * (back - clip).square().mean()
 
 
 def test_inversion_is_exact_where_the_noise_is_known() -> None:
