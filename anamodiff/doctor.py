@@ -248,6 +248,6 @@ def _disk_words(folder: Path) -> str:
 def _auto_words(device: torch.device, found: list[fetching.Found]) -> str:
     if device.type != "cuda":
         return f"{MINI}, because the device is {device.type}"
-    if any(one.word == "sd14" and one.path for one in found):
-        return PAPER
-    return f"{PAPER}, which would be fetched first; {MINI} where that fails"
+    here = any(one.word == "sd14" and one.path for one in found)
+    paper = PAPER if here else f"{PAPER}, which would be fetched first"
+    return f"{MINI}; with --lofnet {paper}"

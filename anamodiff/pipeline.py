@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import logging
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
@@ -11,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from anamodiff.backbone import Backbone, choose_device, file_hash
+from anamodiff.backbone import MINI, PAPER, Backbone, choose_device, file_hash
 from anamodiff.diffusion import add_noise, noise_in
 from anamodiff.errors import AnaMoDiffError
 from anamodiff.inversion import GenerationOptions, ddim_invert, match_histograms, sample
@@ -34,6 +35,8 @@ from anamodiff.unet3d import (
 )  # fmt: skip
 from anamodiff.video import Clip, read_clip, write_video
 from anamodiff.warp import warp_noise
+
+log = logging.getLogger(__name__)
 
 SCENE, CHECKPOINT, WEIGHTS = "scene.safetensors", "tuning.pt", "weights"
 DEMO_PAIR = 470  # a green turtle and a grey rhino, both plain enough to tell at a glance
@@ -68,7 +71,11 @@ class MotionTransfer:
 
         `memory` is for `choose_memory`: `vram`, `offload` and `frames_at_once`.
         """
-        chosen = choose_memory(choose_device(device), **memory or {})
+        place = choose_device(device)
+        if str(backbone) == "auto" and lofnet is None and place.type == "cuda":
+            backbone = MINI
+            log.info("backbone: %s (%s wants a LOFNet of its own, --lofnet)", MINI, PAPER)
+        chosen = choose_memory(place, **memory or {})
         loaded = Backbone.load(
             backbone, device=device, precision=precision, offload=chosen.offload,
             frames_at_once=chosen.frames_at_once,

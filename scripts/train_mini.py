@@ -5,7 +5,6 @@ Stages, in this order; each goes on where a kill left it:
   start     optional: begin with the weights of an exported backbone (`start.folder`)
   vae       the autoencoder
   latents   its latents of all training frames
-  warps     optional: what an exported LOFNet makes of characters, beside the truth (`unet.warps`)
   unet      UNet and text encoder on those latents
   decoder   more training for the decoder alone (latents stay as they are)
   export    half-precision weights into `export.folder`
@@ -25,11 +24,11 @@ import torch
 ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT), str(ROOT / "scripts")]
 
-from mini import data, export, unet, vae, warps  # noqa: E402
+from mini import data, export, unet, vae  # noqa: E402
 
 from anamodiff.config import plain  # noqa: E402
 
-STAGES = ("start", "vae", "latents", "warps", "unet", "decoder", "export", "sheet")
+STAGES = ("start", "vae", "latents", "unet", "decoder", "export", "sheet")
 
 
 def settings(overrides: list[str]) -> dict:
@@ -57,7 +56,7 @@ def main() -> None:
 def run(stage: str, config: dict) -> None:
     folder, size = Path(config["folder"]), config["size"]
     clips = None
-    if config["manifest"] and stage in ("vae", "latents", "warps", "decoder"):
+    if config["manifest"] and stage in ("vae", "latents", "decoder"):
         clips = data.load_clips(Path(config["manifest"]), folder, size)
     if stage == "start":
         export.start_from(Path(config["start"]["folder"]), folder, config)
@@ -72,8 +71,6 @@ def run(stage: str, config: dict) -> None:
             folder / "latents", autoencoder, clips, size=size, seed=config["seed"] + 10**6,
             **config["latents"],
         )  # fmt: skip
-    elif stage == "warps":
-        warps.cache_warps(folder / "warps", clips, **config["warps"])
     elif stage == "unet":
         unet.train_unet(
             folder, folder / "latents", size=size // 4, seed=config["seed"], **config["unet"]

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import logging
 import shutil
 
 import pytest
@@ -93,6 +94,25 @@ def test_denoising_may_start_from_the_warped_clip(mover, result, tmp_path):
     assert distances[0] < distances[1] / 2
     with pytest.raises(AnaMoDiffError, match="denoise_from"):
         mover.generate(run, generation={"denoise_from": 0}, progress=False)
+
+
+def test_auto_takes_the_papers_backbone_only_with_a_lofnet_for_it(monkeypatch, caplog, tmp_path):
+    from anamodiff import pipeline
+
+    class Loaded(Exception):
+        pass
+
+    def load(name, **settings):
+        raise Loaded(str(name))
+
+    monkeypatch.setattr(pipeline, "choose_device", lambda device: torch.device("cuda"))
+    monkeypatch.setattr(pipeline, "choose_memory", lambda device, **settings: pipeline.Memory())
+    monkeypatch.setattr(pipeline.Backbone, "load", load)
+    with caplog.at_level(logging.INFO), pytest.raises(Loaded, match="^mini$"):
+        pipeline.MotionTransfer.load("auto")
+    assert "--lofnet" in caplog.text
+    with pytest.raises(Loaded, match="^auto$"):
+        pipeline.MotionTransfer.load("auto", tmp_path)
 
 
 def test_killed_in_tuning_and_resumed_is_the_same(

@@ -17,14 +17,12 @@ from .checkpoint import cosine, load_state, save_state
 from .data import Frames, draw_creature
 from .optimiser import descend, new_optimiser
 from .text import build_text_encoder, build_tokenizer, vary
-from .warps import load_warps
 
 SCHEDULER = {
     "_class_name": "DDIMScheduler", "num_train_timesteps": 1000, "beta_start": 0.00085,
     "beta_end": 0.012, "beta_schedule": "scaled_linear", "clip_sample": False,
     "set_alpha_to_one": False, "steps_offset": 1, "prediction_type": "epsilon",
 }  # fmt: skip
-MENDED = 500  # timestep by which a sampler that starts from a warp has mended most of it
 
 
 def build_unet(channels: list[int], heads: list[int], layers: int, width: int, size: int):
@@ -103,33 +101,23 @@ def load_latents(folder: Path) -> tuple[Tensor, list[str], np.ndarray]:
 
 
 def unet_loss(
-    unet, text, schedule: Schedule, clean: Tensor, tokens: Tensor, generator: torch.Generator,
-    warped: Tensor | None = None,
-) -> Tensor:  # fmt: skip
+    unet, text, schedule: Schedule, clean: Tensor, tokens: Tensor, generator: torch.Generator
+) -> Tensor:
     """Noise-prediction error, weighted (min(SNR, 5) + 1) / SNR.
 
     At high noise that is the error of the velocity: there shapes are decided, and the plain error
     of the noise would hardly see them. At low noise it is the clean latents' error, times six.
     Timesteps are spread evenly over the batch, which lowers the variance of the gradient.
-
-    Where there are `warped` latents b c h w, those are noised, and the noise that is asked for is
-    the one which leaves `clean`: denoising a warp mends it. Below `MENDED` less and less of the
-    warp is mixed in, as a sampler has mended most of it by then.
     """
     spread = torch.arange(len(clean)) + torch.rand(len(clean), generator=generator)
     t = (1000 * spread / len(clean)).long().clamp(max=999)
     noise = torch.randn(clean.shape, generator=generator)
-    start = clean
-    if warped is not None:
-        share = torch.rand(len(clean), generator=generator) * (t / MENDED).clamp(max=1)
-        start = clean.lerp(warped, share.sqrt()[:, None, None, None])
-    noisy = add_noise(schedule, start, noise, t)
+    noisy = add_noise(schedule, clean, noise, t)
     predicted = unet(noisy, t, encoder_hidden_states=text(tokens).last_hidden_state).sample.float()
     alpha = schedule.alphas_cumprod[t]
     snr = alpha / (1 - alpha)
     weight = (snr.clamp(max=5) + 1) / snr
-    wanted = noise + snr.sqrt()[:, None, None, None] * (start - clean)
-    return (weight * (predicted - wanted).pow(2).mean(dim=(1, 2, 3))).mean()
+    return (weight * (predicted - noise).pow(2).mean(dim=(1, 2, 3))).mean()
 
 
 class Average:
@@ -167,15 +155,9 @@ def train_unet(
     folder: Path, latents_folder: Path, *, channels: list[int], heads: list[int], layers: int,
     width: int, text_layers: int, length: int, size: int, steps: int, batch: int, lr: float,
     seed: int, compiled: bool = False, precision: str = "fp32", save_every: int = 250,
-    warps: float = 0.0,
 ) -> tuple:  # fmt: skip
-    """Train or go on training; returns (tokenizer, text encoder, UNet) with averaged weights.
-
-    `warps` is the share of each batch that is to be mended, from `folder`'s cache of them.
-    """
+    """Train or go on training; returns (tokenizer, text encoder, UNet) with averaged weights."""
     latents, captions, weights = load_latents(latents_folder)
-    torn, mended, torn_captions = load_warps(folder / "warps") if warps else (latents, latents, [])
-    mends = round(warps * batch)
     torch.manual_seed(seed)
     tokenizer = _tokenizer(folder / "tokenizer", captions, length)
     text = build_text_encoder(tokenizer, width=width, layers=text_layers, heads=width // 32)
@@ -196,19 +178,13 @@ def train_unet(
     for step in range(start, steps):
         rng = np.random.default_rng([seed, step])
         generator = torch.Generator().manual_seed(seed * 1_000_003 + step)
-        chosen = rng.choice(len(latents), size=batch - mends, p=weights)
-        others = rng.choice(len(torn), size=mends)
-        # Timesteps rise along the batch: mixed, so that both kinds get all of them.
-        mixed = rng.permutation(batch)
-        clean = torch.cat([latents[chosen], mended[others]])[mixed].float()
-        warped = torch.cat([latents[chosen], torn[others]])[mixed].float() if mends else None
-        words = [captions[i] for i in chosen] + [torn_captions[i] for i in others]
-        prompts = [vary(words[i], rng) for i in mixed]
+        chosen = rng.choice(len(latents), size=batch, p=weights)
+        prompts = [vary(captions[i], rng) for i in chosen]
         tokens = tokenizer(
             prompts, padding="max_length", max_length=length, truncation=True, return_tensors="pt"
         )["input_ids"]
         with torch.autocast("cpu", torch.bfloat16, enabled=precision == "bf16"):
-            loss = unet_loss(unet, text, schedule, clean, tokens, generator, warped)
+            loss = unet_loss(unet, text, schedule, latents[chosen].float(), tokens, generator)
         descend(optimiser, loss, lr * cosine(step, steps, warmup=100))
         average.update()
         losses.append(loss.item())
