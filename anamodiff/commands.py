@@ -306,7 +306,7 @@ COMMANDS = {
     ),
     "transfer-many": Command(
         "a transfer for each row of a list; goes on where it stopped",
-        ("list", "output", "jobs", *_MODELS, *_TUNING, *_GENERATION, *_MACHINE),
+        ("list", "output", "jobs", *_MODELS, *_TUNING, *_GENERATION, *_MACHINE, "memory.vram"),
         "launcher=joblib",
         _transfer_many,
     ),

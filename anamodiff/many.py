@@ -108,6 +108,7 @@ class Settings:
     device: str = "auto"
     precision: str = "auto"
     threads: int = 0
+    memory: Mapping[str, Any] | None = None
     frames: int = 10
     seed: int = 0
     start_frame: str | int = "first"
@@ -124,8 +125,9 @@ class Settings:
         if device == "auto" and jobs > 1 and (count := torch.cuda.device_count()) > 1:
             device = f"cuda:{job % count}"
         return pipeline.MotionTransfer.load(
-            self.backbone, self.lofnet, device=device, precision=self.precision
-        )
+            self.backbone, self.lofnet, device=device, precision=self.precision,
+            memory=self.memory,
+        )  # fmt: skip
 
     def request(self, row: Row) -> dict[str, Any]:
         """All that decides a row's result: its own settings, else those of all rows."""

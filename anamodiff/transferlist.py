@@ -25,7 +25,10 @@ COLUMNS = (
     *(key for key in KINDS if key.partition(".")[0] in SECTIONS and "." in key),
 )  # fmt: skip
 # What holds for a whole process, and so for all rows.
-COMMON = ("backbone", "lofnet", "device", "precision")
+COMMON = (
+    "backbone", "lofnet", "device", "precision",
+    *(key for key in KINDS if key.startswith("memory.")),
+)  # fmt: skip
 # What lies in the output folder beside the rows' own.
 RESERVED = ("rows", "hydra", "summary.csv", "summary.json")
 SHOWN = 3  # problems of a list that one line names

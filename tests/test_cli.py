@@ -127,6 +127,15 @@ def stages(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Stages:
 
 
 @pytest.fixture(autouse=True)
+def _no_fakes_left() -> Iterator[None]:
+    """Public names that the package fetched from fakes are fetched anew."""
+    yield
+    for name in anamodiff.__all__:
+        if name != "__version__":
+            vars(anamodiff).pop(name, None)
+
+
+@pytest.fixture(autouse=True)
 def _logging() -> Iterator[None]:
     """Gives the logger of the package back as it was."""
     log = logging.getLogger("anamodiff")
@@ -353,13 +362,15 @@ def test_survey_results_takes_files_in_any_order(
 def test_transfer_many_takes_a_list(stages: Stages, tmp_path: Path, monkeypatch) -> None:
     monkeypatch.chdir(tmp_path)
     words = ["transfer-many", "my list, 1.csv", "--frames", "4", "tuning.lr=1e-4", "threads=3"]
+    words += ["--vram", "8"]
     assert cli.main([*words, "--output", "all"]) == 0
     (name, called) = stages.calls[-1]
     assert (name, called.pop("arguments")) == (
         "transfer_many", (str(tmp_path / "my list, 1.csv"),)
     )  # fmt: skip
-    sections = {key: called.pop(key) for key in ("adaptation", "tuning", "generation")}
+    sections = {key: called.pop(key) for key in ("adaptation", "memory", "tuning", "generation")}
     assert sections["tuning"]["lr"] == 1e-4
+    assert sections["memory"]["vram"] == 8
     assert called == {
         "output": "all",
         "sweep": None,

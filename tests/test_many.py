@@ -220,7 +220,7 @@ def test_settings_are_those_of_the_config() -> None:
         composed.pop(key)
     own = asdict(Settings())
     assert set(composed) == set(own)
-    sections = ("adaptation", "tuning", "generation")
+    sections = ("adaptation", "memory", "tuning", "generation")
     assert all(composed[key] == own[key] for key in own if key not in sections)
 
 
