@@ -18,8 +18,9 @@ from importlib import import_module
 from typing import Any, NoReturn
 
 from anamodiff import __version__, config
-from anamodiff.commands import COMMANDS, FLAGS, is_first
+from anamodiff.commands import COMMANDS, is_first
 from anamodiff.errors import AnaMoDiffError
+from anamodiff.flags import FLAGS
 from anamodiff.settings import ALIASES, POSITIONAL, SEVERAL, shown, typed
 
 WRONG_INPUT, UNEXPECTED, STOPPED = 2, 1, 130  # exit codes

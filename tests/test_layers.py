@@ -31,7 +31,7 @@ LAYERS = (
     {"film", "letterbox"},
     {"stills"},
     {"reel"},
-    {"settings", "errors"},
+    {"flags", "settings", "errors"},
 )
 LEVEL = {part: -depth for depth, parts in enumerate(LAYERS) for part in parts}
 # What the general rule would allow and the design does not.
@@ -42,6 +42,7 @@ ONLY = {
     "diffusion": {"errors"},
     "film": {"errors", "reel", "stills"},
     "foreground": set(),
+    "flags": set(),
     "flowpictures": {"letterbox", "pictures", "warp"},
     "hub": {"errors"},
     "layout": {"errors"},
