@@ -20,6 +20,7 @@ WORDS = {
     "tokenizer": "CompVis/stable-diffusion-v1-4",
 }
 SMALL = (".json", ".txt")
+PATIENCE = 10.0  # seconds for the hub to say what a repository has
 
 
 def is_id(name: str | Path) -> bool:
@@ -75,7 +76,9 @@ def fetch(
     from huggingface_hub import HfApi, snapshot_download
 
     try:
-        wanted = choose(HfApi().list_repo_files(repository))
+        # Asked once: a listing by pages tries again for minutes where there is no network.
+        siblings = HfApi().repo_info(repository, timeout=PATIENCE).siblings or []
+        wanted = choose(sibling.rfilename for sibling in siblings)
         small = [name for name in wanted if name.endswith(SMALL)]
         folder = Path(snapshot_download(repository, allow_patterns=small))
         if check is not None:

@@ -4,6 +4,7 @@ import shutil
 from collections.abc import Sequence
 from fnmatch import fnmatch
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -150,8 +151,9 @@ class Hub:
                 shutil.copyfile(folder / name, target / name)
         return target
 
-    def list_repo_files(self, repository: str) -> list[str]:
-        return self._names(self._repository(repository))
+    def repo_info(self, repository: str) -> SimpleNamespace:
+        names = self._names(self._repository(repository))
+        return SimpleNamespace(siblings=[SimpleNamespace(rfilename=name) for name in names])
 
     def snapshot_download(self, repository: str, *, allow_patterns: Sequence[str]) -> str:
         folder = self._repository(repository)
@@ -177,7 +179,7 @@ def fake_hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Hub:
     hub = Hub(tmp_path / "hub cache")
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(hub.cache))
     monkeypatch.setattr(
-        "huggingface_hub.HfApi.list_repo_files", lambda _, name: hub.list_repo_files(name)
+        "huggingface_hub.HfApi.repo_info", lambda _, name, timeout: hub.repo_info(name)
     )
     for name in ("snapshot_download", "hf_hub_download"):
         monkeypatch.setattr(f"huggingface_hub.{name}", getattr(hub, name))
