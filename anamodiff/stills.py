@@ -9,7 +9,6 @@ from pathlib import Path
 
 import numpy as np
 from PIL import Image, ImageOps
-from scipy.spatial import cKDTree
 
 from anamodiff.reel import DEFAULT_FPS, ClipError, Reel, log, warn_damaged
 
@@ -268,6 +267,16 @@ def _by(shape: tuple[int, ...]) -> str:
     return f"{shape[1]}x{shape[0]}"
 
 
+def _nearest(colours: np.ndarray, table: np.ndarray) -> np.ndarray:
+    """Index (n,) of the colour in `table` (m 3) that is nearest to each of `colours` (n 3)."""
+    wanted = table.astype(np.float32)
+    found = np.empty(len(colours), np.uint8)
+    for first in range(0, len(colours), 8192):  # bounds the distances held at once
+        part = colours[first : first + 8192].astype(np.float32)
+        found[first : first + 8192] = (np.square(wanted).sum(1) - 2 * part @ wanted.T).argmin(1)
+    return found
+
+
 def write_gif(path: Path, pictures: np.ndarray, fps: float) -> None:
     """Write bytes `f h w 3` as a gif that loops, with one palette for all its frames.
 
@@ -276,7 +285,7 @@ def write_gif(path: Path, pictures: np.ndarray, fps: float) -> None:
     """
     colours, where = np.unique(_packed(pictures), return_inverse=True)
     table = _palette(pictures) if len(colours) > 256 else _unpacked(colours)
-    nearest = cKDTree(table).query(_unpacked(colours))[1].astype(np.uint8)
+    nearest = _nearest(_unpacked(colours), table)
     images = []
     for indices in nearest[where].reshape(pictures.shape[:3]):
         image = Image.fromarray(indices).convert("P")
