@@ -71,6 +71,10 @@ class Schedule:
         ascending = torch.arange(steps) * self.stride(steps) + self.steps_offset
         return ascending.clamp(max=len(self) - 1).flip(0)
 
+    def start(self, steps: int, level: int) -> int:
+        """Index into `timesteps(steps)` of the first not above `level`; the last at most."""
+        return sum(t > level for t in self.timesteps(steps)[:-1].tolist())
+
     def stride(self, steps: int) -> int:
         """Timesteps between two neighbours of `timesteps(steps)`."""
         return len(self) // steps

@@ -141,12 +141,13 @@ def measured_mini(device: torch.device, precision: str, frames: int) -> Estimate
     two = backbone.options(TuningOptions, {"iterations": 2}, "tuning")
     step = _step(lambda note: tune(unet, clip, clip, text, schedule, two, seed=0, progress=note))
     prompts = 1 if generation.guidance == 1 else 2
-    taken = sum(t <= generation.denoise_from for t in schedule.timesteps(generation.steps).tolist())
+    # Inversion goes as far as sampling begins.
+    taken = generation.steps - schedule.start(generation.steps, generation.denoise_from)
     return Estimate(
         {
             "loading": loading,
             "tuning": tuning.iterations * step,
-            "inversion": generation.steps * inversion,
+            "inversion": taken * inversion,
             "sampling": taken * prompts * sampling,
         }
     )

@@ -262,7 +262,7 @@ class MotionTransfer:
         prompt_embedding, negative = self.backbone.embed([prompt, options.negative_prompt]).split(1)
         first = scene.latents[scene.start].to(device)[None, :, None]  # b c f h w
         steps, timesteps = options.steps, schedule.timesteps(options.steps).tolist()
-        start = sum(t > options.denoise_from for t in timesteps[:-1])
+        start = schedule.start(steps, options.denoise_from)
         with bar(progress, "inversion", steps - start) as advance:
             inverted = ddim_invert(
                 unet, first, embedding=prompt_embedding, schedule=schedule, steps=steps,

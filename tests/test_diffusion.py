@@ -146,3 +146,12 @@ def test_foreign_schedules_are_refused(change: dict) -> None:
 def test_impossible_numbers_of_steps_are_refused(steps: int) -> None:
     with pytest.raises(AnaMoDiffError, match="steps"):
         Schedule.from_config(STABLE_DIFFUSION).timesteps(steps)
+
+
+def test_sampling_starts_at_the_first_timestep_that_is_not_above_a_level():
+    schedule = Schedule.from_config({})
+    timesteps = schedule.timesteps(10).tolist()
+    for level in (1000, 500, 1):
+        start = schedule.start(10, level)
+        assert timesteps[start] <= level and all(t > level for t in timesteps[:start])
+    assert schedule.start(10, 0) == 9, "at least one step"
