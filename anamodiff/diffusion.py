@@ -6,6 +6,7 @@ stands for the schedule's final alpha. Levels are given as an int or as one inte
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -159,6 +160,29 @@ def ddim_step(
     if eta > 0:
         stepped = stepped + sigma * normal_like(sample, generator)
     return stepped.to(sample.dtype)
+
+
+def extrapolated_clean(
+    schedule: Schedule, clean: Tensor, t: int, t_prev: int, earlier: tuple[Tensor, int] | None
+) -> Tensor:
+    """Clean sample that a second-order step from level t to t_prev aims at (DPM-Solver++ 2M).
+
+    The clean samples predicted at t and `earlier` (with its level) are extrapolated over half the
+    step, in the logarithm of the signal-to-noise ratio. A DDIM step towards the result is a step of
+    DPM-Solver++ (Lu et al. 2022, algorithm 2). Unchanged without `earlier`, and where the step ends
+    without noise, infinitely far off.
+    """
+    if earlier is None:
+        return clean
+    before, at, after = (_half_log_snr(schedule, level) for level in (earlier[1], t, t_prev))
+    if after == math.inf:
+        return clean
+    return clean + (clean - earlier[0]) * ((after - at) / (2 * (at - before)))
+
+
+def _half_log_snr(schedule: Schedule, t: int) -> float:
+    alpha = float(schedule.alphas_cumprod[t]) if t >= 0 else schedule.final_alpha
+    return 0.5 * math.log(alpha / (1 - alpha)) if alpha < 1 else math.inf
 
 
 def ddim_inverse_step(

@@ -281,9 +281,9 @@ class MotionTransfer:
             noise = add_noise(schedule, warped, noise, timesteps[start])
         with bar(progress, "sampling", steps - start) as advance:
             sampled = sample(
-                unet, noise, start=start, embedding=prompt_embedding, negative=negative,
-                guidance=options.guidance, schedule=schedule, steps=steps, generator=generator,
-                progress=advance,
+                unet, noise, start=start, solver=options.solver, embedding=prompt_embedding,
+                negative=negative, guidance=options.guidance, schedule=schedule, steps=steps,
+                generator=generator, progress=advance,
             )  # fmt: skip
         return sampled[0].transpose(0, 1)
 

@@ -2,13 +2,20 @@
 
 import pytest
 import torch
-from diffusers import DDIMInverseScheduler, DDIMScheduler, PNDMScheduler
+from diffusers import (
+    DDIMInverseScheduler,
+    DDIMScheduler,
+    DPMSolverMultistepScheduler,
+    PNDMScheduler,
+)
 
 from anamodiff.diffusion import (
     Schedule,
     add_noise,
     ddim_inverse_step,
     ddim_step,
+    extrapolated_clean,
+    noise_in,
     to_clean,
     to_epsilon,
     training_target,
@@ -155,3 +162,35 @@ def test_sampling_starts_at_the_first_timestep_that_is_not_above_a_level():
         start = schedule.start(10, level)
         assert timesteps[start] <= level and all(t > level for t in timesteps[:start])
     assert schedule.start(10, 0) == 9, "at least one step"
+
+
+@pytest.mark.parametrize("prediction", ["epsilon", "v_prediction"])
+def test_second_order_steps_are_those_of_dpm_solver(prediction):
+    """The same path as diffusers' solver on the same timesteps, through a nonlinear function."""
+    config = {**STABLE_DIFFUSION, "prediction_type": prediction}
+    schedule = Schedule.from_config(config)
+    theirs = DPMSolverMultistepScheduler(
+        beta_start=0.00085, beta_end=0.012, beta_schedule="scaled_linear",
+        prediction_type=prediction, final_sigmas_type="sigma_min", lower_order_final=False,
+    )  # fmt: skip
+    times = schedule.timesteps(8)
+    theirs.set_timesteps(timesteps=times.tolist())
+    ours = other = torch.randn(1, 4, 2, 8, 8, generator=torch.Generator().manual_seed(0))
+    earlier = None
+    for t in times.tolist():
+        previous = t - schedule.stride(8)
+        epsilon = to_epsilon(schedule, torch.tanh(ours + t / 1000), ours, t)
+        clean = to_clean(schedule, epsilon, ours, t)
+        aim = extrapolated_clean(schedule, clean, t, previous, earlier)
+        ours = ddim_step(schedule, ours, noise_in(schedule, ours, aim, t), t, previous)
+        other = theirs.step(torch.tanh(other + t / 1000), t, other).prev_sample
+        earlier = clean, t
+    torch.testing.assert_close(ours, other, rtol=1e-4, atol=1e-4)
+
+
+def test_a_step_to_no_noise_at_all_is_of_first_order():
+    schedule = Schedule.from_config({"set_alpha_to_one": True})
+    clean, before = torch.randn(2, 1, 4)
+    aims = [extrapolated_clean(schedule, clean, 1, to, (before, 101)) for to in (-99, 0)]
+    assert torch.equal(aims[0], clean)
+    assert not torch.equal(aims[1], clean)

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from anamodiff.diffusion import Schedule
 from anamodiff.errors import AnaMoDiffError
+from anamodiff.tuning import plateau
 from anamodiff.tuning.loss import NoisyClip, disentangled_loss
 from anamodiff.tuning.weights import Optimiser, Weights
 from anamodiff.unet3d import CheckpointLevels, LoraBlocks, LoraLayers
@@ -22,11 +23,15 @@ class TuningOptions:
     """Settings of the tuning (paper, section 3.4 and 4).
 
     Letters do better with `noise_min` 900. `warped_weight` 0 leaves the warped clip out.
-    `optimiser` "adam" is the paper's; "muon" needs fewer iterations. `checkpoint_levels` and
-    `clips_at_once` trade time for memory and change nothing but rounding.
+    `optimiser` "adam" is the paper's; "muon" needs fewer iterations. `plateau` above 0 stops, after
+    `iterations_min` at the earliest, as soon as ten iterations bring the loss down by less than
+    this share. `checkpoint_levels` and `clips_at_once` trade time for memory and change nothing but
+    rounding.
     """
 
     iterations: int = 250
+    plateau: float = 0.0
+    iterations_min: int = 40
     optimiser: Optimiser = "adam"
     lr: float = 5e-4
     rank: int = 16
@@ -43,7 +48,7 @@ class TuningOptions:
     checkpoint_every: int = 25
 
     def __post_init__(self) -> None:
-        for name in ("iterations", "rank", "checkpoint_every"):
+        for name in ("iterations", "iterations_min", "rank", "checkpoint_every"):
             _expect(getattr(self, name) >= 1, name, "at least 1", getattr(self, name))
         for low, high in (("source_noise_min", "source_noise_max"), ("noise_min", "noise_max")):
             first, stop = getattr(self, low), getattr(self, high)
@@ -57,6 +62,7 @@ class TuningOptions:
             got, known = getattr(self, name), get_args(kind)
             _expect(got in known, name, f"among {known}", repr(got))
         _expect(self.clips_at_once in (1, 2), "clips_at_once", "1 or 2", self.clips_at_once)
+        _expect(0 <= self.plateau < 1, "plateau", "from 0 to below 1", self.plateau)
         _expect(self.lr > 0, "lr", "above 0", self.lr)
         _expect(self.warped_weight >= 0, "warped_weight", "0 or more", self.warped_weight)
 
@@ -75,6 +81,8 @@ def tune(
 ) -> list[float]:
     """Fit the LoRA and temporal weights of `unet` to one pair; returns the loss per iteration.
 
+    There may be fewer than `options.iterations`, if `options.plateau` says so.
+
     Every iteration draws from its own seed, so a run that was killed and goes on from `checkpoint`
     ends with the same weights as one that was not.
 
@@ -92,7 +100,7 @@ def tune(
         AnaMoDiffError: the loss is no longer a number, or the checkpoint is of another run.
     """
     weights = Weights(unet, options.optimiser, options.lr)
-    losses = weights.resume(checkpoint)
+    losses, looks = weights.resume(checkpoint)
     source_clip = NoisyClip(source, options.source_noise_min, options.source_noise_max)
     warped_clip = None
     if options.warped_weight > 0:
@@ -100,6 +108,15 @@ def tune(
     unet.checkpoint_gradients(options.checkpoint_levels)
     unet.train()
     for iteration in range(len(losses), options.iterations):
+        if options.plateau > 0 and iteration % plateau.EVERY == 0:
+            looks.append(
+                plateau.look(
+                    unet, source_clip, warped_clip, embedding, schedule, seed=seed,
+                    clips_at_once=options.clips_at_once,
+                )
+            )  # fmt: skip
+            if iteration >= options.iterations_min and plateau.looks_flat(looks, options.plateau):
+                break
         generator = torch.Generator().manual_seed(seed * 1_000_003 + iteration)
         loss = disentangled_loss(
             unet, source_clip, warped_clip, embedding, schedule, generator,
@@ -113,7 +130,7 @@ def tune(
         weights.step()
         losses.append(loss.total.item())
         if checkpoint and len(losses) % options.checkpoint_every == 0:
-            weights.save(checkpoint, losses)
+            weights.save(checkpoint, losses, looks)
         if progress:
             progress(len(losses), losses[-1])
     weights.release()

@@ -54,26 +54,27 @@ class Weights:
         for (_, own), (_, moved) in zip(self.own, self.moved, strict=True):
             own.data = moved.data
 
-    def save(self, path: Path, losses: list[float]) -> None:
+    def save(self, path: Path, losses: list[float], looks: list[float]) -> None:
         """Write atomically: a kill leaves the last whole state."""
         state = {
             "weights": {name: moved.detach() for name, moved in self.moved},
             "optimiser": self.optimiser.state_dict(),
             "scaler": self.scaler.state_dict(),
             "losses": losses,
+            "looks": looks,
         }
         temporary = path.with_suffix(".tmp")
         torch.save(state, temporary)
         os.replace(temporary, path)
 
-    def resume(self, path: Path | None) -> list[float]:
-        """Load a state in place; returns the losses so far, none where there is no state.
+    def resume(self, path: Path | None) -> tuple[list[float], list[float]]:
+        """Load a state in place; returns losses and looks so far, none where there is no state.
 
         Raises:
             AnaMoDiffError: the state is of other weights.
         """
         if path is None or not path.is_file():
-            return []
+            return [], []
         state = torch.load(path, map_location="cpu", weights_only=True)
         if set(state["weights"]) != {name for name, _ in self.moved}:
             raise AnaMoDiffError(
@@ -86,7 +87,7 @@ class Weights:
         self._publish()
         self.optimiser.load_state_dict(state["optimiser"])
         self.scaler.load_state_dict(state["scaler"])
-        return list(state["losses"])
+        return list(state["losses"]), list(state["looks"])
 
     @torch.no_grad()
     def _publish(self) -> None:

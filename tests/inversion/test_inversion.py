@@ -204,3 +204,15 @@ def test_missing_prompts_and_starts_out_of_range_are_refused() -> None:
         sample(Linear(), noise, embedding=text, guidance=7.5, schedule=schedule)
     with pytest.raises(AnaMoDiffError, match="between 0 and 4"):
         sample(Linear(), noise, embedding=text, schedule=schedule, steps=5, start=5)
+
+
+def test_the_second_order_solver_comes_nearer_in_as_many_steps(unet: UNet3D) -> None:
+    schedule = Schedule.from_config(STABLE_DIFFUSION)
+    noise, text = randn(1, 4, 3, 8, 8), randn(1, 5, 12, seed=1)
+    same = {"embedding": text, "schedule": schedule}
+    exact = sample(unet, noise, steps=250, start=24, **same)  # from timestep 901, as of 10 steps
+    errors = [
+        (sample(unet, noise, steps=10, solver=solver, **same) - exact).square().mean()
+        for solver in ("ddim", "dpm")
+    ]
+    assert errors[1] < 0.5 * errors[0]

@@ -6,7 +6,7 @@ from diffusers import UNet2DConditionModel
 
 from anamodiff.diffusion import Schedule
 from anamodiff.errors import AnaMoDiffError
-from anamodiff.tuning import TuningOptions, tune
+from anamodiff.tuning import TuningOptions, plateau, tune
 from anamodiff.tuning.weights import Weights
 from anamodiff.unet3d import add_lora, inflate, trainable_parameters
 
@@ -104,6 +104,60 @@ def test_only_what_is_trained_has_an_optimiser_state(tiny_backbone_folder):
     assert len(states) == len(trained) < len(list(unet.parameters()))
 
 
+@pytest.mark.parametrize(
+    ("gains", "flat"),
+    [
+        ([0.3, 0.3], False),
+        ([0.3, 0.02], False),
+        ([0.3, 0.02, 0.02], True),
+        ([0.3, -0.2, -0.1], True),
+        ([0.3, -0.1, 0.4], False),
+        ([0.0, 0.0], True),
+    ],
+)
+def test_two_looks_without_a_gain_are_a_plateau(gains, flat):
+    looks = [0.0]
+    for gain in gains:
+        looks.append(looks[-1] - gain)
+    assert plateau.looks_flat(looks, 0.05) is flat
+
+
+def test_a_plateau_ends_tuning_between_floor_and_ceiling(tiny_backbone_folder, tmp_path):
+    """Also after a resumption, and with the weights of a run that was told to end there."""
+    options = {"plateau": 0.9, "iterations_min": 5}  # nothing gains that much
+    losses, weights = run(tiny_backbone_folder, 60, **options)
+    assert len(losses) == 20  # three looks: before the first iteration, after 10 and 20
+    known, told = run(tiny_backbone_folder, 20)
+    assert losses == known
+    assert all(torch.equal(one, other) for one, other in zip(weights, told, strict=True))
+    assert len(run(tiny_backbone_folder, 12, **options)[0]) == 12
+    assert len(run(tiny_backbone_folder, 60, **{**options, "iterations_min": 21})[0]) == 30
+    run(tiny_backbone_folder, 14, tmp_path / "state.pt", **options)
+    assert run(tiny_backbone_folder, 60, tmp_path / "state.pt", **options)[0] == losses
+
+
+def test_looks_weigh_high_and_low_noise_alike(tiny_backbone_folder):
+    """Halving the error of any one term lowers the look as much, be it large or small."""
+    unet, text = make_unet(tiny_backbone_folder), torch.zeros(1, 8, 16)
+    clip = plateau.NoisyClip(torch.randn(3, 4, 16, 16), 0, 1000)
+    seen = []
+
+    def ask(unet, source, warped, *_, **__):
+        seen.append(source.first)
+        return plateau_loss(torch.tensor(10.0 ** -len(seen)))
+
+    def plateau_loss(error):
+        return type("Loss", (), {"source": error, "warped": None})
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(plateau, "disentangled_loss", ask)
+        value = plateau.look(unet, clip, None, text, SCHEDULE, seed=0)
+    assert seen == [166, 500, 833]
+    assert value == pytest.approx(-2 * torch.tensor(10.0).log().item())
+    looks = [plateau.look(unet, clip, clip, text, SCHEDULE, seed=seed) for seed in (0, 0, 1)]
+    assert looks[0] == looks[1] != looks[2]
+
+
 def test_another_seed_gives_other_noise(tiny_backbone_folder):
     assert run(tiny_backbone_folder, 2)[0] == run(tiny_backbone_folder, 2)[0]
     assert run(tiny_backbone_folder, 2, noise_min=0)[0] != run(tiny_backbone_folder, 2)[0]
@@ -129,6 +183,8 @@ def test_a_loss_that_is_no_number_stops_with_a_cure(tiny_backbone_folder):
     "wrong",
     [
         {"iterations": 0},
+        {"iterations_min": 0},
+        {"plateau": 1.0},
         {"lr": 0.0},
         {"noise_min": 1000},
         {"source_noise_min": -1},
