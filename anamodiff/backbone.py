@@ -25,6 +25,7 @@ from anamodiff.config import find
 from anamodiff.diffusion import Schedule
 from anamodiff.errors import AnaMoDiffError
 from anamodiff.loading import ENDINGS, load_file, load_folder
+from anamodiff.presets import PRESETS
 
 log = logging.getLogger(__name__)
 
@@ -38,7 +39,8 @@ class Backbone:
     Latents are `f c h w`, already multiplied by the autoencoder's scaling factor. `folder` is where
     it was loaded from, a file where it is one; `files` are its weights, by their names in there.
     With `offload`, each part waits in main memory and is on the device only `at_work`; the UNet
-    always waits, for it is copied before it works.
+    always waits, for it is copied before it works. `preset` is a name of `presets.PRESETS`; None
+    takes what the backbone recommends for itself.
     """
 
     def __init__(
@@ -54,7 +56,11 @@ class Backbone:
         frames_at_once: int = 4,
         device: torch.device | None = None,
         offload: bool = False,
+        preset: str | None = None,
     ) -> None:
+        if preset not in (None, *PRESETS):
+            raise AnaMoDiffError(f"expected a preset among {', '.join(PRESETS)}, got {preset!r}")
+        self.preset = preset
         self.device = unet.device if device is None else device
         self.home = torch.device("cpu") if offload else self.device
         self.vae, self.unet, self.text_encoder = (
@@ -75,6 +81,7 @@ class Backbone:
         precision: str = "auto",
         offload: bool = False,
         frames_at_once: int = 4,
+        preset: str | None = None,
     ) -> Backbone:
         """Load a diffusers folder, a hub id, one file in CompVis' layout, `mini`, or `auto`.
 
@@ -96,7 +103,7 @@ class Backbone:
         return cls(
             parts.vae, parts.unet, parts.text_encoder, parts.tokenizer,
             Schedule.from_config(parts.scheduler), folder=folder, files=parts.files,
-            frames_at_once=frames_at_once, device=device, offload=offload,
+            frames_at_once=frames_at_once, device=device, offload=offload, preset=preset,
         )  # fmt: skip
 
     @contextmanager
@@ -137,6 +144,13 @@ class Backbone:
         path = self.beside / "anamodiff.json"
         return json.loads(path.read_text()) if path.is_file() else {}
 
+    def recommended(self, preset: str | None, name: str) -> dict[str, Any]:
+        """Settings of the stage `name` under a preset: the backbone's own, else the package's."""
+        if preset is None:
+            return self.settings.get(name, {})
+        own = self.settings.get("presets", {})
+        return own.get(preset, PRESETS[preset]).get(name, {})
+
     def options(self, kind: type, given: Any, name: str) -> Any:
         """Options of a stage: what is given, else recommended for `name`, else `kind`'s own.
 
@@ -145,7 +159,7 @@ class Backbone:
         """
         if isinstance(given, kind):
             return given
-        chosen = dict(self.settings.get(name, {}))
+        chosen = dict(self.recommended(self.preset, name))
         chosen.update({key: value for key, value in (given or {}).items() if value is not None})
         return kind(**chosen)
 

@@ -208,35 +208,36 @@ _MACHINE = ("seed", "device", "precision")
 _TUNING = ("frames", "start_frame", "tuning.iterations", "tuning.noise_min")
 _GENERATION = ("generation.steps", "generation.guidance")
 _PAIR = ("source", "driving", "prompt", "output")
+_HOW = ("preset", "memory.vram")
 
 COMMANDS = {
     "demo": Command(
         "move a drawn turtle the way a drawn rhino jumps",
-        ("output", *_MODELS, *_TUNING, *_GENERATION, *_MACHINE, "memory.vram", "resume"),
+        ("output", *_MODELS, *_TUNING, *_GENERATION, *_MACHINE, *_HOW, "resume"),
         "tuning.lr=1e-4",
         partial(_produce, "demo"),
     ),
     "transfer": Command(
         "move the character of a clip or picture the way another clip moves",
-        (*_PAIR, *_MODELS, *_TUNING, *_GENERATION, *_MACHINE, "memory.vram", "resume"),
+        (*_PAIR, *_MODELS, *_TUNING, *_GENERATION, *_MACHINE, *_HOW, "resume"),
         "tuning.lr=1e-4",
         partial(_produce, "transfer"),
     ),
     "transfer-many": Command(
         "a transfer for each row of a list; goes on where it stopped",
-        ("list", "output", "jobs", *_MODELS, *_TUNING, *_GENERATION, *_MACHINE, "memory.vram"),
+        ("list", "output", "jobs", *_MODELS, *_TUNING, *_GENERATION, *_MACHINE, *_HOW),
         "launcher=joblib",
         _transfer_many,
     ),
     "tune": Command(
         "the first half of a transfer, up to the tuned weights in the run folder",
-        (*_PAIR, *_MODELS, *_TUNING, *_MACHINE, "memory.vram", "resume"),
+        (*_PAIR, *_MODELS, *_TUNING, *_MACHINE, *_HOW, "resume"),
         "tuning.lr=1e-4",
         _tune,
     ),
     "generate": Command(
         "the second half of a transfer, from a tuned run folder",
-        ("run", "output", *_GENERATION, *_MACHINE, "memory.vram"),
+        ("run", "output", *_GENERATION, *_MACHINE, *_HOW),
         "generation.noise_warp=paper",
         partial(_produce, "generate"),
     ),

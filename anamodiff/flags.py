@@ -44,6 +44,10 @@ FLAGS: dict[str, tuple[str, str]] = {
         "N",
         "source frame to start from: first, auto (nearest pose) or a number (default: first)",
     ),
+    "preset": (
+        "NAME",
+        "paper, its literal schedule, or fast (default: what suits the backbone)",
+    ),
     "tuning.iterations": ("N", "tuning iterations (default: the backbone's)"),
     "tuning.noise_min": (
         "T",

@@ -109,6 +109,7 @@ class Settings:
     precision: str = "auto"
     threads: int = 0
     memory: Mapping[str, Any] | None = None
+    preset: str | None = None
     frames: int = 10
     seed: int = 0
     start_frame: str | int = "first"
@@ -127,6 +128,7 @@ class Settings:
         return pipeline.MotionTransfer.load(
             self.backbone, self.lofnet, device=device, precision=self.precision,
             memory=self.memory,
+            preset=self.preset,
         )  # fmt: skip
 
     def request(self, row: Row) -> dict[str, Any]:
@@ -135,6 +137,7 @@ class Settings:
             "source": str(row.source), "driving": str(row.driving), "prompt": row.prompt,
             "backbone": str(self.backbone), "lofnet": self.lofnet and str(self.lofnet),
             "frames": self.frames, "seed": self.seed, "start_frame": self.start_frame,
+            "preset": self.preset,
         }  # fmt: skip
         for section in SECTIONS:
             given = getattr(self, section) or {}

@@ -66,6 +66,7 @@ class MotionTransfer:
         device: str = "auto",
         precision: str = "auto",
         memory: Mapping[str, Any] | None = None,
+        preset: str | None = None,
     ) -> MotionTransfer:
         """Load a backbone and a LOFNet (None: the one beside the backbone).
 
@@ -78,7 +79,7 @@ class MotionTransfer:
         chosen = choose_memory(place, **memory or {})
         loaded = Backbone.load(
             backbone, device=device, precision=precision, offload=chosen.offload,
-            frames_at_once=chosen.frames_at_once,
+            frames_at_once=chosen.frames_at_once, preset=preset,
         )  # fmt: skip
         folder = loaded.beside / "lofnet" if lofnet is None else Path(lofnet)
         if lofnet is None and not folder.is_dir():
@@ -87,6 +88,13 @@ class MotionTransfer:
                 f"anamodiff train-lofnet --backbone {backbone} and name them with --lofnet"
             )
         return cls(loaded, LOFNet.load(folder), lofnet_folder=folder, memory=chosen)
+
+    def with_preset(self, preset: str) -> MotionTransfer:
+        """The same models, with a preset's settings."""
+        other = copy.copy(self)
+        other.backbone = copy.copy(self.backbone)
+        other.backbone.preset = preset
+        return other
 
     @property
     def lofnet_hashes(self) -> dict[str, str]:
@@ -305,7 +313,7 @@ class MotionTransfer:
         return unet.to(self.backbone.device)
 
     def tuning_options(self, given: TuningOptions | Mapping[str, Any] | None) -> TuningOptions:
-        """What is given, else what saves memory, else what the backbone recommends."""
+        """What is given, else what saves memory, else what preset or backbone recommend."""
         if not isinstance(given, TuningOptions):
             given = self.memory.tuning(given)
         return self.backbone.options(TuningOptions, given, "tuning")
@@ -333,6 +341,7 @@ def transfer(
     device: str = "auto",
     precision: str = "auto",
     memory: Mapping[str, Any] | None = None,
+    preset: str | None = None,
     resume: bool = False,
     adaptation: AdaptationOptions | Mapping[str, Any] | None = None,
     tuning: TuningOptions | Mapping[str, Any] | None = None,
@@ -356,6 +365,7 @@ def transfer(
         precision: `auto`, `fp32`, `fp16` or `bf16`.
         memory: `{"vram": 8}` makes do with 8 GiB of graphics memory (also 12, 16, 24, `auto`);
             `offload` and `frames_at_once` may be set apart.
+        preset: `paper`, its literal schedule, or `fast`; None takes what suits the backbone.
         resume: go on with an interrupted run of the same settings.
         adaptation: options, or a mapping of some of them; None entries take the backbone's.
         tuning, generation: likewise.
@@ -364,7 +374,9 @@ def transfer(
     Raises:
         AnaMoDiffError: an input cannot be used; the message says what to do.
     """
-    mover = MotionTransfer.load(backbone, lofnet, device=device, precision=precision, memory=memory)
+    mover = MotionTransfer.load(
+        backbone, lofnet, device=device, precision=precision, memory=memory, preset=preset
+    )
     return mover.transfer(
         source, driving, prompt=prompt, output=output, frames=frames, seed=seed,
         start_frame=start_frame, resume=resume, adaptation=adaptation, tuning=tuning,
@@ -381,10 +393,13 @@ def tune(
     device: str = "auto",
     precision: str = "auto",
     memory: Mapping[str, Any] | None = None,
+    preset: str | None = None,
     **settings: Any,
 ) -> Path:
     """The first half of `transfer`, with its settings; returns the run folder."""
-    mover = MotionTransfer.load(backbone, lofnet, device=device, precision=precision, memory=memory)
+    mover = MotionTransfer.load(
+        backbone, lofnet, device=device, precision=precision, memory=memory, preset=preset
+    )
     return mover.tune(source, driving, **settings)
 
 
@@ -396,6 +411,7 @@ def generate(
     device: str = "auto",
     precision: str = "auto",
     memory: Mapping[str, Any] | None = None,
+    preset: str | None = None,
     generation: GenerationOptions | Mapping[str, Any] | None = None,
     progress: bool = True,
 ) -> Result:
@@ -403,7 +419,7 @@ def generate(
     settings = RunFolder.load(run).settings
     mover = MotionTransfer.load(
         settings["backbone"], settings["lofnet"], device=device, precision=precision,
-        memory=memory,
+        memory=memory, preset=preset,
     )  # fmt: skip
     return mover.generate(run, output=output, seed=seed, generation=generation, progress=progress)
 

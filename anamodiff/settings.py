@@ -6,6 +6,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from anamodiff.presets import PRESETS
+
 
 @dataclass(frozen=True)
 class Kind:
@@ -110,6 +112,7 @@ KINDS: dict[str, Kind] = {
     "frames": whole(2),
     "seed": whole(0).or_null(),
     "start_frame": START,
+    "preset": choice(*PRESETS).or_null(),
     "device": TEXT,
     "precision": TEXT,
     "unit": choice("person", "ranking"),
@@ -208,7 +211,7 @@ FLAG_KEYS = (
     *("clip", "source", "driving", "prompt", "data", "run", "output", "backbone", "lofnet"),
     *("frames", "seed", "start_frame", "device", "precision", "resume"),
     *("generation.steps", "generation.guidance", "tuning.iterations", "tuning.noise_min"),
-    *("training.steps", "memory.vram"),
+    *("training.steps", "preset", "memory.vram"),
     *("result", "truth", "clip_model"),
     *("figure", "pairs", "methods", "method", "limit", "workers"),
     *("results", "answers", "key", "show.pairs", "show.methods"),

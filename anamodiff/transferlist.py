@@ -26,7 +26,7 @@ COLUMNS = (
 )  # fmt: skip
 # What holds for a whole process, and so for all rows.
 COMMON = (
-    "backbone", "lofnet", "device", "precision",
+    "backbone", "lofnet", "device", "precision", "preset",
     *(key for key in KINDS if key.startswith("memory.")),
 )  # fmt: skip
 # What lies in the output folder beside the rows' own.

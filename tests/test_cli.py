@@ -148,7 +148,7 @@ def test_flags_become_arguments(stages: Stages, capsys: pytest.CaptureFixture[st
     flags = (
         "--output out.mp4 --backbone mini --lofnet weights --frames 8 --seed 3 --steps 20 "
         "--iterations 100 --guidance 2.5 --noise-min 900 --device cpu --precision fp32 "
-        "--start-frame 4 --resume --vram 8"
+        "--start-frame 4 --resume --vram 8 --preset fast"
     )
     assert cli.main([*PAIR, *flags.split()]) == 0
     name, called = stages.calls[0]
@@ -165,6 +165,7 @@ def test_flags_become_arguments(stages: Stages, capsys: pytest.CaptureFixture[st
         "lofnet": "weights",
         "frames": 8,
         "seed": 3,
+        "preset": "fast",
         "device": "cpu",
         "precision": "fp32",
         "start_frame": 4,
@@ -380,6 +381,7 @@ def test_transfer_many_takes_a_list(stages: Stages, tmp_path: Path, monkeypatch)
         "frames": 4,
         "seed": 0,
         "start_frame": "first",
+        "preset": None,
         "device": "auto",
         "precision": "auto",
         "progress": True,
@@ -463,8 +465,8 @@ def test_of_several_processes_the_first_speaks(
     [
         (["transfr"], r"invalid choice: 'transfr'"),
         (["transfer"], r"expected --source and --driving and --prompt, got none"),
-        ([*PAIR, "--promt", "x"], r"has no flag --promt; did you mean --prompt\?"),
-        ([*PAIR, "--promt=x"], r"has no flag --promt; did you mean --prompt\?"),
+        ([*PAIR, "--promt", "x"], r"has no flag --promt; did you mean --prompt or --preset\?"),
+        ([*PAIR, "--promt=x"], r"has no flag --promt; did you mean --prompt or --preset\?"),
         ([*PAIR, "--itera", "5"], r"has no flag --itera; did you mean --iterations\?"),
         ([*PAIR, "x.gif"], r"expected a flag such as --prompt or SETTING=VALUE.*got 'x.gif'"),
         ([*PAIR, "--frames"], r"--frames: expected one argument"),

@@ -59,14 +59,17 @@ class AnaMoDiff:
     Attributes:
         picture: only the source's first frame is seen (Figure 8).
         start_frame: the source frame that is moved, as for `anamodiff.transfer`.
+        preset: a name of `anamodiff.presets`, in the place of what the backbone recommends.
     """
 
     tuning: Mapping[str, Any] = field(default_factory=dict)
     generation: Mapping[str, Any] = field(default_factory=dict)
     picture: bool = False
     start_frame: str | int = "first"
+    preset: str | None = None
 
     def answer(self, mover: MotionTransfer, question: Question) -> Tensor:
+        mover = mover.with_preset(self.preset) if self.preset else mover
         source = question.source
         if self.picture:
             source = replace(source, frames=source.frames[:1])
@@ -153,6 +156,8 @@ METHODS: dict[str, Method] = {
     "noise-800": _noise(800),
     "noise-850": _noise(850),
     "noise-900": _noise(900),
+    "preset-paper": AnaMoDiff(preset="paper"),
+    "preset-fast": AnaMoDiff(preset="fast"),
     "one-frame": AnaMoDiff(picture=True),
     "auto-start": AnaMoDiff(start_frame="auto"),
     "warp-auto-start": WarpOnly(start_frame="auto"),

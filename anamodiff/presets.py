@@ -1,0 +1,13 @@
+"""Settings under one name, in the place of those that a backbone recommends for itself."""
+
+from typing import Any
+
+# By the name of a preset, then of a stage. What is not named is as in the paper, which the stages'
+# own defaults are; a backbone's folder may name its own (`presets` in its `anamodiff.json`).
+PRESETS: dict[str, dict[str, dict[str, Any]]] = {
+    "paper": {},
+    "fast": {
+        "tuning": {"iterations": 150, "plateau": 0.1, "lora_blocks": "mid_up"},
+        "generation": {"steps": 20, "solver": "dpm"},
+    },
+}
