@@ -105,4 +105,6 @@ def _optimiser(
 ) -> torch.optim.Optimizer | MuonAdamW:
     if kind == "muon":
         return MuonAdamW([{"params": named}], lr=lr, ends=())
-    return torch.optim.Adam([parameter for _, parameter in named], lr=lr)
+    parameters = [parameter for _, parameter in named]
+    fused = parameters[0].device.type in ("cpu", "cuda")  # one kernel for all
+    return torch.optim.Adam(parameters, lr=lr, fused=fused)

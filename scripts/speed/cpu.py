@@ -1,0 +1,111 @@
+"""Forward pass and training step on one thread, against the baseline."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+from collections.abc import Callable
+
+import torch
+from costs.models import Architecture
+from diffusers import UNet2DConditionModel
+from torch import Tensor, nn
+
+from anamodiff.unet3d import UNet3D, add_lora, inflate, trainable_parameters
+from speed.baseline import slow_down, train_as_published
+from speed.timing import best_of
+
+SMALL = Architecture(
+    unet={
+        "sample_size": 32,
+        "block_out_channels": (64, 128, 256, 256),
+        "attention_head_dim": 8,  # as diffusers has it: eight heads
+        "cross_attention_dim": 768,
+    },
+    frames=8,
+)
+BARS = {"forward": 3.0, "training step": 2.0}
+
+
+def forward(size: Architecture, repeats: int = 5) -> dict[str, float]:
+    """Seconds of a forward pass of one clip, by who makes it.
+
+    Raises:
+        AssertionError: baseline and ours differ in their answers.
+    """
+    ours, baseline = make_unet(size), slow_down(make_unet(size))
+    given = make_input(size)
+    with torch.no_grad():
+        answers = [unet(*given).sample for unet in (ours, baseline)]
+    worst = (answers[0] - answers[1]).abs().max().item()
+    assert worst < 1e-4 * answers[0].abs().max().item(), f"answers differ by {worst:g}"
+    half = make_unet(size).to(torch.bfloat16)
+
+    def run(unet: UNet3D, *, autocast: bool = False) -> Callable[[], Tensor]:
+        def work() -> Tensor:
+            with torch.no_grad(), _autocast(autocast):
+                return unet(*given).sample
+
+        return work
+
+    works = {
+        "baseline": run(baseline),
+        "ours": run(ours),
+        "ours, bf16 autocast": run(ours, autocast=True),
+        "ours, all in bf16": run(half),
+    }
+    return best_of(works, repeats)
+
+
+def training(size: Architecture, repeats: int = 2) -> dict[str, float]:
+    """Seconds of an iteration on one clip, Adam's step included, by who makes it.
+
+    Each trains what it trains by default: ours LoRA on all attention and the temporal attention,
+    the baseline queries and the temporal attention.
+    """
+    ours = make_unet(size).train()
+    add_lora(ours)
+    own = [parameter for _, parameter in trainable_parameters(ours)]
+    works = {"ours": _step(ours, own, size), "ours, bf16 autocast": _step(ours, own, size, True)}
+    for name, checkpointing in (("baseline", True), ("baseline, nothing checkpointed", False)):
+        unet = slow_down(make_unet(size)).train()
+        works[name] = _step(unet, train_as_published(unet, checkpointing=checkpointing), size)
+    return best_of(works, repeats)
+
+
+def make_unet(size: Architecture) -> UNet3D:
+    """Random weights, always the same; temporal attention that does something."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        unet = inflate(UNet2DConditionModel(**size.unet).eval())
+        for name, parameter in unet.named_parameters():
+            if ".attn_temp.to_out.0.weight" in name:
+                nn.init.normal_(parameter, std=1 / math.sqrt(parameter.shape[1]))
+    return unet.requires_grad_(False)
+
+
+def make_input(size: Architecture) -> tuple[Tensor, Tensor, Tensor]:
+    """Latents, timestep and prompt of one clip."""
+    side, generator = size.unet["sample_size"], torch.Generator().manual_seed(0)
+    latents = torch.randn(1, 4, size.frames, side, side, generator=generator)
+    text = torch.randn(1, size.tokens, size.unet["cross_attention_dim"], generator=generator)
+    return latents, torch.tensor([500]), text
+
+
+def _step(
+    unet: UNet3D, trained: list[nn.Parameter], size: Architecture, autocast: bool = False
+) -> Callable[[], None]:
+    given, optimiser = make_input(size), torch.optim.Adam(trained, lr=1e-6)
+
+    def work() -> None:
+        with _autocast(autocast):
+            loss = (unet(*given).sample - given[0]).square().mean()
+        loss.backward()
+        optimiser.step()
+        optimiser.zero_grad(set_to_none=True)
+
+    return work
+
+
+def _autocast(wanted: bool) -> contextlib.AbstractContextManager:
+    return torch.autocast("cpu", torch.bfloat16) if wanted else contextlib.nullcontext()
