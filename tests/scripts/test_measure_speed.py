@@ -101,6 +101,8 @@ def test_every_stage_of_every_preset_is_run_and_scaled(monkeypatch, capsys):
     monkeypatch.setattr(stages.MotionTransfer, "fit", spy)
     words = ["gpu", "--small", "--device", "cpu", "--iterations", "1"]
     monkeypatch.setattr(stages, "matmul_peak", lambda *_: 1e12)
+    monkeypatch.setitem(PRESETS, "paper", {"generation": {"steps": 3}})
+    monkeypatch.setitem(PRESETS["fast"], "generation", {"steps": 2})
     monkeypatch.setattr(stages, "SMALL", TINY)
     assert measure_speed.main(words) == 0
     assert asked == [(2, "mid_up"), (1, "all"), (1, "mid_up")]  # the first one warms up
@@ -109,12 +111,13 @@ def test_every_stage_of_every_preset_is_run_and_scaled(monkeypatch, capsys):
                ("encode and warp", "tuning", "invert and sample", "decode"))  # fmt: skip
 
 
-def test_operations_are_those_of_the_preset():
+def test_operations_are_those_of_the_preset(monkeypatch):
+    monkeypatch.setitem(PRESETS, "paper", {"generation": {"steps": 4}})
     mover = stages.make_mover(TINY, build_lofnet(mini_config()), CPU)
     figures = stages.measure_preset(mover, TINY, "paper", iterations=1)
     clip = flops.training(TINY, levels="none", layers="attention", blocks="all")
     assert figures["tuning"]["operations"] == 2 * 250 * clip
-    sampled = 50 * (flops.inversion_step(TINY) + flops.guided_step(TINY))
+    sampled = 4 * (flops.inversion_step(TINY) + flops.guided_step(TINY))
     assert figures["invert and sample"]["operations"] == sampled
     assert all(row["seconds"] > 0 for row in figures.values())
     # One iteration was run, 250 are reported.
