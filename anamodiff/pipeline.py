@@ -283,7 +283,7 @@ class MotionTransfer:
             sampled = sample(
                 unet, noise, start=start, embedding=prompt_embedding, negative=negative,
                 guidance=options.guidance, schedule=schedule, steps=steps, generator=generator,
-                progress=advance,
+                window=options.window, overlap=options.overlap, progress=advance,
             )  # fmt: skip
         return sampled[0].transpose(0, 1)
 

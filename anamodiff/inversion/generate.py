@@ -1,4 +1,4 @@
-"""Denoising: from noise to latents, all frames together."""
+"""Denoising: from noise to latents, the frames of a window together."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ from torch import Tensor
 
 from anamodiff.diffusion import Schedule, ddim_step, to_epsilon
 from anamodiff.errors import AnaMoDiffError
-from anamodiff.unet3d import UNet3D
+from anamodiff.inversion.windows import OVERLAP, split_frames
+from anamodiff.unet3d import Past, UNet3D
 
 Progress = Callable[[int, int], None]
 
@@ -25,6 +26,8 @@ def sample(
     schedule: Schedule,
     steps: int = 50,
     start: int | None = None,
+    window: int | None = None,
+    overlap: int = OVERLAP,
     progress: Progress | None = None,
     generator: torch.Generator | None = None,
     eta: float = 0.0,
@@ -41,6 +44,10 @@ def sample(
         schedule: the backbone's.
         steps: of the whole schedule.
         start: index into `schedule.timesteps(steps)` to begin at; later is closer to the input.
+        window: frames of a window at most, which bounds memory; None for all. At every step the
+            windows take their turn, and each goes on from the keys and values that the one before
+            it left of frame 0 and of its last frames.
+        overlap: how many of these; at least 1 and below `window`.
         progress: called with (steps done, steps to do) after each.
         generator: for the noise that `eta` adds.
         eta: 0 is deterministic, 1 as random as DDPM.
@@ -49,7 +56,7 @@ def sample(
         Latents, b c f h w, float32.
 
     Raises:
-        AnaMoDiffError: if `negative` is missing or `start` out of range.
+        AnaMoDiffError: if `negative` is missing, or `start` or `overlap` out of range.
     """
     if guidance != 1.0 and negative is None:
         raise AnaMoDiffError(
@@ -59,10 +66,14 @@ def sample(
     if not 0 <= (start or 0) < steps:
         raise AnaMoDiffError(f"expected a start between 0 and {steps - 1}, got {start}")
     prompts = embedding if guidance == 1.0 else torch.cat([negative, embedding])
-    current = noise.float()
+    prompts, current = prompts.to(unet.dtype), noise.float()
+    runs = split_frames(noise.shape[2], window, overlap)
+    past = Past(overlap if len(runs) > 1 else 0)
     timesteps = schedule.timesteps(steps).tolist()[start or 0 :]
     for done, t in enumerate(timesteps, start=1):
-        output = _guided(unet, current, t, prompts, guidance)
+        past.forget_frames()
+        parts = [_guided(unet, current[:, :, run], t, prompts, guidance, past) for run in runs]
+        output = torch.cat(parts, dim=2)
         epsilon = to_epsilon(schedule, output, current, t)
         previous = t - schedule.stride(steps)
         current = ddim_step(schedule, current, epsilon, t, previous, eta=eta, generator=generator)
@@ -71,11 +82,13 @@ def sample(
     return current
 
 
-def _guided(unet: UNet3D, current: Tensor, t: int, prompts: Tensor, guidance: float) -> Tensor:
+def _guided(
+    unet: UNet3D, current: Tensor, t: int, prompts: Tensor, guidance: float, past: Past
+) -> Tensor:
     """Prediction (b c f h w, float32), from both prompts in one batch if there are two per clip."""
     both = len(prompts) == 2 * len(current)
     latents = torch.cat([current, current]) if both else current
-    output = unet(latents.to(unet.dtype), t, prompts.to(unet.dtype)).sample.float()
+    output = unet(latents.to(unet.dtype), t, prompts, past=past).sample.float()
     if not both:
         return output
     without, with_prompt = output.chunk(2)

@@ -23,7 +23,8 @@ class TuningOptions:
 
     Letters do better with `noise_min` 900. `warped_weight` 0 leaves the warped clip out.
     `optimiser` "adam" is the paper's; "muon" needs fewer iterations. `checkpoint_levels` and
-    `clips_at_once` trade time for memory and change nothing but rounding.
+    `clips_at_once` trade time for memory and change nothing but rounding. Of longer clips than
+    `window` frames an iteration sees so many: frame 0, and neighbours drawn by lot.
     """
 
     iterations: int = 250
@@ -40,6 +41,7 @@ class TuningOptions:
     group_norm: str = "pooled"
     checkpoint_levels: CheckpointLevels = "none"
     clips_at_once: int = 2
+    window: int = 10
     checkpoint_every: int = 25
 
     def __post_init__(self) -> None:
@@ -57,6 +59,7 @@ class TuningOptions:
             got, known = getattr(self, name), get_args(kind)
             _expect(got in known, name, f"among {known}", repr(got))
         _expect(self.clips_at_once in (1, 2), "clips_at_once", "1 or 2", self.clips_at_once)
+        _expect(self.window >= 2, "window", "at least 2", self.window)
         _expect(self.lr > 0, "lr", "above 0", self.lr)
         _expect(self.warped_weight >= 0, "warped_weight", "0 or more", self.warped_weight)
 
@@ -101,8 +104,11 @@ def tune(
     unet.train()
     for iteration in range(len(losses), options.iterations):
         generator = torch.Generator().manual_seed(seed * 1_000_003 + iteration)
+        source_seen, warped_seen = (
+            clip and clip.seen(options.window, generator) for clip in (source_clip, warped_clip)
+        )
         loss = disentangled_loss(
-            unet, source_clip, warped_clip, embedding, schedule, generator,
+            unet, source_seen, warped_seen, embedding, schedule, generator,
             clips_at_once=options.clips_at_once, backward=weights.backward,
         )  # fmt: skip
         if not torch.isfinite(loss.total):
