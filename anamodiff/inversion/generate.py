@@ -44,9 +44,9 @@ def sample(
         schedule: the backbone's.
         steps: of the whole schedule.
         start: index into `schedule.timesteps(steps)` to begin at; later is closer to the input.
-        window: frames of a window at most, which bounds memory; None for all. At every step the
-            windows take their turn, and each goes on from the keys and values that the one before
-            it left of frame 0 and of its last frames.
+        window: frames of a window at most, which bounds memory; None for all. At every step each
+            window goes on from the keys and values that the one before it left of frame 0 and of
+            its last frames. Windows end elsewhere in the next step, so that no seam builds up.
         overlap: how many of these; at least 1 and below `window`.
         progress: called with (steps done, steps to do) after each.
         generator: for the noise that `eta` adds.
@@ -67,11 +67,12 @@ def sample(
         raise AnaMoDiffError(f"expected a start between 0 and {steps - 1}, got {start}")
     prompts = embedding if guidance == 1.0 else torch.cat([negative, embedding])
     prompts, current = prompts.to(unet.dtype), noise.float()
-    runs = split_frames(noise.shape[2], window, overlap)
-    past = Past(overlap if len(runs) > 1 else 0)
+    frames = noise.shape[2]
+    past = Past(overlap if window is not None and frames > window else 0)
     timesteps = schedule.timesteps(steps).tolist()[start or 0 :]
     for done, t in enumerate(timesteps, start=1):
         past.forget_frames()
+        runs = split_frames(frames, window, overlap, turn=done - 1)
         parts = [_guided(unet, current[:, :, run], t, prompts, guidance, past) for run in runs]
         output = torch.cat(parts, dim=2)
         epsilon = to_epsilon(schedule, output, current, t)

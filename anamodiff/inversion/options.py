@@ -17,8 +17,8 @@ class GenerationOptions:
     that `noise_warp="paper"` adds; `match_colours` gives the foreground the source's colours.
     `denoise_from` below 1000 starts at that noise level instead of at noise alone: the source frame
     is inverted only so far, and its noise, warped, is added to the warped intermediate, so that a
-    weak backbone keeps its poses. Of a clip longer than `window` frames, windows are denoised in turn
-    that share frame 0 and `overlap` frames.
+    weak backbone keeps its poses. Clips longer than `window` frames are denoised window by window,
+    each of which shares frame 0 and `overlap` frames with the one before it.
     """
 
     steps: int = 50

@@ -9,16 +9,19 @@ from anamodiff.errors import AnaMoDiffError
 WINDOW, OVERLAP = 10, 3
 
 
-def split_frames(frames: int, window: int | None = None, overlap: int = OVERLAP) -> list[slice]:
+def split_frames(
+    frames: int, window: int | None = None, overlap: int = OVERLAP, turn: int = 0
+) -> list[slice]:
     """Cut a clip into runs of frames, each of which brings new ones to its window.
 
-    A window is such a run and the `overlap` frames before it; beside these it sees frame 0. Windows
-    are as few as `window` allows, and about equally long.
+    A window is such a run and the `overlap` frames before it; beside these it sees frame 0.
 
     Args:
         frames: of the clip.
         window: frames of a window at most; None for all.
         overlap: frames of a window that the one before it has, too.
+        turn: of several, whose runs end at different frames. At turn 0 windows are as few as can
+            be, and about equally long.
 
     Returns:
         The runs, in order; one where the clip is no longer than a window.
@@ -30,8 +33,8 @@ def split_frames(frames: int, window: int | None = None, overlap: int = OVERLAP)
         return [slice(0, frames)]
     check_windows(window, overlap)
     new = frames - overlap
-    count = ceil(new / (window - overlap))
-    ends = [overlap + new * number // count for number in range(1, count + 1)]
+    length = ceil(new / ceil(new / (window - overlap)))
+    ends = [*range(overlap + length - turn % length, frames, length), frames]
     return [slice(first, end) for first, end in zip([0, *ends], ends, strict=False)]
 
 

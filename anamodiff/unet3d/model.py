@@ -122,9 +122,7 @@ class UNet3D(nn.Module):
         timestep = torch.as_tensor(timestep, device=like.device).reshape(-1).expand(clips)
         return self.time_embedding(self.time_proj(timestep).to(like.dtype))  # b d
 
-    def _down_and_up(
-        self, hidden: Tensor, time: Tensor, text: Tensor, past: Past | None
-    ) -> Tensor:
+    def _down_and_up(self, hidden: Tensor, time: Tensor, text: Tensor, past: Past | None) -> Tensor:
         prompt = {"encoder_hidden_states": text, "cross_attention_kwargs": {"past": past}}
         skips = [hidden]
         for block in self.down_blocks:
