@@ -2,20 +2,21 @@
 
     python scripts/measure_windows.py [--pairs N] [--frames N] [--sheets FOLDER] [SETTING=VALUE]...
 
-Drawn pairs of so many frames are transferred with the embedded backbone. For every two neighbours
-among the frames it takes the flicker, as the benchmark measures it (levels of 255), and the bare
-change of the picture from the one to the other, both inside the foregrounds; then the means of
-those that a seam lies between, and of the others. A seam's motion may be faster than elsewhere:
-the warped clip and the truth, which have no windows, tell. Rows:
+Drawn pairs of so many frames are transferred with the embedded backbone. Of every two neighbouring
+frames it takes the flicker, as the benchmark measures it, and the bare change of the picture from
+one to the other, inside the foregrounds, in levels of 255. Windows end elsewhere in every step of
+denoising: the columns are means at the first step's seams and elsewhere, and at the last step's and
+elsewhere. Where motion is faster, rows without windows tell. Rows:
 
     truth     the character really moving so
     warp      the warped intermediate, decoded
-    windows   the result
     whole     all frames at once, as if there were memory for it
-    apart     a control: windows that know nothing of each other
+    windows   the result
+    apart     a control: windows that end at the first step's seams and know nothing of each other
 
-Settings are those of `generation` and `tuning` in configs/, such as `generation.overlap=1`. FOLDER
-gets a sheet of frames around three seams of each pair.
+At the end, means over pairs of each row less `whole`, and their standard errors. Settings are those
+of `generation` and `tuning` in configs/, such as `generation.overlap=1`. FOLDER gets a sheet of
+frames around three seams of each pair.
 """
 
 from __future__ import annotations
@@ -31,6 +32,7 @@ from measure.table import table
 from torch import Tensor
 
 from anamodiff import config, creatures
+from anamodiff.diffusion import Schedule
 from anamodiff.evaluation import flicker
 from anamodiff.foreground import foreground_mask
 from anamodiff.inversion import GenerationOptions
@@ -65,16 +67,29 @@ def main(words: list[str] | None = None) -> int:
     settings = config.plain(config.compose("transfer", given))
     mover = MotionTransfer.load(arguments.backbone, device="cpu")
     options = mover.backbone.options(GenerationOptions, settings["generation"], "generation")
-    runs = split_frames(arguments.frames, options.window, options.overlap)
-    seams = [run.start - 1 for run in runs[1:]]
-    print(f"{arguments.frames} frames in {len(runs)} windows", flush=True)
+    seams = seams_of(arguments.frames, options, mover.backbone.schedule)
+    results = []
     for number, names in enumerate(PAIRS[: arguments.pairs]):
         clips = clips_of(mover, number, arguments.frames, settings["tuning"], options)
-        rows = {name: seam_figures(clip, clips["truth"], seams) for name, clip in clips.items()}
-        print(table("-".join(names), rows, mean=False, digits=2), flush=True)
+        results.append(measured(clips))
+        for measure, values in results[-1].items():
+            rows = {name: means(value, seams) for name, value in values.items()}
+            print(table(f"{'-'.join(names)}: {measure}", rows, mean=False, digits=2), flush=True)
         if arguments.sheets:
             save_picture(arguments.sheets / f"{'-'.join(names)}.png", sheet(clips, seams))
+    print_differences(results, seams)
     return 0
+
+
+def seams_of(frames: int, options: GenerationOptions, schedule: Schedule) -> dict[str, Tensor]:
+    """Which of the f-1 pairs of neighbours have a seam between them, in the first and last step."""
+    steps = options.steps - schedule.start(options.steps, options.denoise_from)
+    seams = {}
+    for name, turn in (("first", 0), ("last", steps - 1)):
+        runs = split_frames(frames, options.window, options.overlap, turn)
+        seams[name] = torch.zeros(frames - 1, dtype=torch.bool)
+        seams[name][[run.start - 1 for run in runs[1:]]] = True
+    return seams
 
 
 def clips_of(
@@ -95,8 +110,8 @@ def clips_of(
         return mover.sample(unet, part, pair.source_caption, chosen, seed=0)
 
     latents = {
-        "windows": result(scene, options),
         "whole": result(scene, whole),
+        "windows": result(scene, options),
         "apart": torch.cat([result(cut(scene, run), whole) for run in runs]),
     }
     clips = {"truth": from_pixels(pair.truth.frames)}
@@ -115,17 +130,37 @@ def as_clip(pixels: Tensor, fps: float) -> Clip:
     return Clip(frames, fps, None, tuple(range(count)), count, box, WHITE)
 
 
-def seam_figures(clip: Tensor, truth: Tensor, seams: list[int]) -> dict[str, float]:
-    """Means over pairs of neighbours at seams and inside windows, and their difference's error."""
-    figures = {}
-    for name, values in (("flicker", flickers(clip, truth)), ("change", changes(clip, truth))):
-        at_seam = torch.zeros(len(values), dtype=torch.bool)
-        at_seam[seams] = True
-        parts = values[~at_seam], values[at_seam]
-        inside, between = (part.mean() for part in parts)
-        error = sum(part.var() / len(part) for part in parts).sqrt()
-        figures |= {f"{name} inside": inside, f"{name} at seams": between, f"{name} +-": error}
-    return {name: float(value) for name, value in figures.items()}
+def measured(clips: dict[str, Tensor]) -> dict[str, dict[str, Tensor]]:
+    """Flicker and change of each clip between every two neighbours."""
+    truth = clips["truth"]
+    return {
+        title: {name: measure(clip, truth) for name, clip in clips.items()}
+        for title, measure in (("flicker", flickers), ("change", changes))
+    }
+
+
+def means(values: Tensor, seams: dict[str, Tensor]) -> dict[str, float]:
+    figures = {"all": float(values.mean())}
+    for name, at in seams.items():
+        figures[f"{name} seams"] = float(values[at].mean())
+        figures[f"not {name}"] = float(values[~at].mean())
+    return figures
+
+
+def print_differences(
+    results: list[dict[str, dict[str, Tensor]]], seams: dict[str, Tensor]
+) -> None:
+    """Means over all pairs less `whole`, with standard errors over pairs of neighbours."""
+    at = {name: mask.repeat(len(results)) for name, mask in seams.items()}
+    for measure in results[0]:
+        rows = {}
+        for name in ("warp", "windows", "apart"):
+            less = torch.cat([one[measure][name] - one[measure]["whole"] for one in results])
+            figures = means(less, at)
+            for kind, mask in at.items():
+                figures[f"{kind} +-"] = float(less[mask].std() / mask.sum().sqrt())
+            rows[name] = figures
+        print(table(f"less whole: {measure}", rows, mean=False, digits=2))
 
 
 def flickers(clip: Tensor, truth: Tensor) -> Tensor:
@@ -148,10 +183,12 @@ def neighbours(*clips: Tensor) -> Iterator[tuple[Tensor, ...]]:
         yield tuple(clip[first : first + 2] for clip in clips)
 
 
-def sheet(clips: dict[str, Tensor], seams: list[int]) -> np.ndarray:
-    """Frames on both sides of the first, the middle and the last seam, one row a clip."""
-    chosen = [seams[0], seams[len(seams) // 2], seams[-1]]
+def sheet(clips: dict[str, Tensor], seams: dict[str, Tensor]) -> np.ndarray:
+    """Frames on both sides of three of the last step's seams, one row a clip."""
+    places = seams["last"].nonzero().flatten().tolist()
+    chosen = [places[0], places[len(places) // 2], places[-1]]
     shown = [n for seam in chosen for n in range(seam - AROUND + 1, seam + AROUND + 1)]
+    shown = [n for n in shown if n < len(clips["truth"])]
     rows = [(f"{name}: frames {shown}", clip[shown]) for name, clip in clips.items()]
     return contact_sheet(rows, columns=len(shown))
 
