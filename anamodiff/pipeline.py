@@ -291,7 +291,8 @@ class MotionTransfer:
             sampled = sample(
                 unet, noise, start=start, solver=options.solver, embedding=prompt_embedding,
                 negative=negative, guidance=options.guidance, schedule=schedule, steps=steps,
-                generator=generator, progress=advance,
+                window=options.window, overlap=options.overlap, generator=generator,
+                progress=advance,
             )  # fmt: skip
         return sampled[0].transpose(0, 1)
 

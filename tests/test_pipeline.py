@@ -4,6 +4,7 @@ import dataclasses
 import json
 import logging
 import shutil
+from unittest import mock
 
 import pytest
 import torch
@@ -14,6 +15,7 @@ from anamodiff.errors import AnaMoDiffError
 from anamodiff.pipeline import CHECKPOINT, MotionTransfer
 from anamodiff.runfolder import RunFolder
 from anamodiff.scene import Scene
+from anamodiff.video import write_video
 
 QUICK = {
     "frames": 4,
@@ -167,6 +169,38 @@ def test_a_still_picture_can_be_the_source(mover, drawn_clips, tmp_path):
         still, drawn_clips[1], output=tmp_path / "run", generation=SAMPLING, **QUICK
     )
     assert len(result.frames) == 4
+
+
+def test_a_long_clip_goes_through_in_windows_even_beside_a_short_source(
+    mover, drawn_clips, tmp_path
+):
+    source = anamodiff.read_clip(drawn_clips[0], frames=3)
+    write_video(tmp_path / "short.gif", source.frames, 8)
+    settings = QUICK | {"frames": 6, "tuning": QUICK["tuning"] | {"window": 4}}
+    run = mover.tune(tmp_path / "short.gif", drawn_clips[1], output=tmp_path / "run", **settings)
+    seen: list[int] = []
+
+    def generate(**windows: int) -> torch.Tensor:
+        sampling = SAMPLING | {"match_colours": False} | windows
+        hooked = mover.inflate
+
+        def inflate(group_norm: str) -> torch.nn.Module:
+            unet = hooked(group_norm)
+            unet.register_forward_pre_hook(lambda _, given: seen.append(given[0].shape[2]))
+            return unet
+
+        with mock.patch.object(mover, "inflate", inflate):
+            return mover.generate(run, generation=sampling, progress=False).frames
+
+    whole = generate()
+    assert seen == [1] * 3 + [6] * 3
+    seen.clear()
+    windows = generate(window=4, overlap=2)
+    assert seen == [1] * 3 + [4, 2] + [3, 2, 1] + [4, 2]
+    assert windows.shape == whole.shape
+    assert not torch.equal(windows, whole)
+    with pytest.raises(AnaMoDiffError, match="got overlap 4 and window 4: make generation.overlap"):
+        generate(window=4, overlap=4)
 
 
 def test_start_frame_chooses_the_frame_that_is_warped(mover, drawn_clips, tmp_path):

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from anamodiff.diffusion import Schedule, ddim_inverse_step, to_epsilon
-from anamodiff.unet3d import UNet3D
+from anamodiff.unet3d import Past, UNet3D
 
 Progress = Callable[[int, int], None]
 
@@ -41,13 +41,13 @@ def ddim_invert(
     Returns:
         Noise, or latents at the level of `until`, b c f h w, float32.
     """
-    current = latents.float()
+    current, text, past = latents.float(), embedding.to(unet.dtype), Past()
     targets = schedule.timesteps(steps).flip(0).tolist()
     if until is not None:
         targets = [target for target in targets if target <= until]
     for done, target in enumerate(targets, start=1):
         level = target - schedule.stride(steps)
-        output = unet(current.to(unet.dtype), target, embedding.to(unet.dtype)).sample.float()
+        output = unet(current.to(unet.dtype), target, text, past=past).sample.float()
         epsilon = to_epsilon(schedule, output, current, level)
         current = ddim_inverse_step(schedule, current, epsilon, level, target)
         if progress is not None:

@@ -1,4 +1,4 @@
-"""Denoising: from noise to latents, all frames together."""
+"""Denoising: from noise to latents, the frames of a window together."""
 
 from __future__ import annotations
 
@@ -17,7 +17,8 @@ from anamodiff.diffusion import (
 )
 from anamodiff.errors import AnaMoDiffError
 from anamodiff.inversion.options import Solver
-from anamodiff.unet3d import UNet3D
+from anamodiff.inversion.windows import OVERLAP, split_frames
+from anamodiff.unet3d import Past, UNet3D
 
 Progress = Callable[[int, int], None]
 
@@ -34,6 +35,8 @@ def sample(
     steps: int = 50,
     start: int | None = None,
     solver: Solver = "ddim",
+    window: int | None = None,
+    overlap: int = OVERLAP,
     progress: Progress | None = None,
     generator: torch.Generator | None = None,
     eta: float = 0.0,
@@ -51,6 +54,10 @@ def sample(
         steps: of the whole schedule.
         start: index into `schedule.timesteps(steps)` to begin at; later is closer to the input.
         solver: "ddim" is the paper's; "dpm", of second order, wants fewer steps.
+        window: frames of a window at most, which bounds memory; None for all. At every step each
+            window goes on from the keys and values that the one before it left of frame 0 and of
+            its last frames. Windows end elsewhere in the next step, so that no seam builds up.
+        overlap: how many of these; at least 1 and below `window`.
         progress: called with (steps done, steps to do) after each.
         generator: for the noise that `eta` adds.
         eta: 0 is deterministic, 1 as random as DDPM.
@@ -59,7 +66,7 @@ def sample(
         Latents, b c f h w, float32.
 
     Raises:
-        AnaMoDiffError: if `negative` is missing or `start` out of range.
+        AnaMoDiffError: if `negative` is missing, or `start` or `overlap` out of range.
     """
     if guidance != 1.0 and negative is None:
         raise AnaMoDiffError(
@@ -69,11 +76,16 @@ def sample(
     if not 0 <= (start or 0) < steps:
         raise AnaMoDiffError(f"expected a start between 0 and {steps - 1}, got {start}")
     prompts = embedding if guidance == 1.0 else torch.cat([negative, embedding])
-    current = noise.float()
+    prompts, current = prompts.to(unet.dtype), noise.float()
+    frames = noise.shape[2]
+    past = Past(overlap if window is not None and frames > window else 0)
     timesteps = schedule.timesteps(steps).tolist()[start or 0 :]
     earlier = None
     for done, t in enumerate(timesteps, start=1):
-        output = _guided(unet, current, t, prompts, guidance)
+        past.forget_frames()
+        runs = split_frames(frames, window, overlap, turn=done - 1)
+        parts = [_guided(unet, current[:, :, run], t, prompts, guidance, past) for run in runs]
+        output = torch.cat(parts, dim=2)
         epsilon = to_epsilon(schedule, output, current, t)
         previous = t - schedule.stride(steps)
         if solver == "dpm":
@@ -86,11 +98,13 @@ def sample(
     return current
 
 
-def _guided(unet: UNet3D, current: Tensor, t: int, prompts: Tensor, guidance: float) -> Tensor:
+def _guided(
+    unet: UNet3D, current: Tensor, t: int, prompts: Tensor, guidance: float, past: Past
+) -> Tensor:
     """Prediction (b c f h w, float32), from both prompts in one batch if there are two per clip."""
     both = len(prompts) == 2 * len(current)
     latents = torch.cat([current, current]) if both else current
-    output = unet(latents.to(unet.dtype), t, prompts.to(unet.dtype)).sample.float()
+    output = unet(latents.to(unet.dtype), t, prompts, past=past).sample.float()
     if not both:
         return output
     without, with_prompt = output.chunk(2)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Literal, get_args
 
 from anamodiff.errors import AnaMoDiffError
+from anamodiff.inversion.windows import OVERLAP, WINDOW, check_windows
 from anamodiff.warp import PAPER_NOISE_WEIGHT, NoiseWarp
 
 Solver = Literal["ddim", "dpm"]
@@ -20,7 +21,8 @@ class GenerationOptions:
     that `noise_warp="paper"` adds; `match_colours` gives the foreground the source's colours.
     `denoise_from` below 1000 starts at that noise level instead of at noise alone: the source frame
     is inverted only so far, and its noise, warped, is added to the warped intermediate, so that a
-    weak backbone keeps its poses.
+    weak backbone keeps its poses. Clips longer than `window` frames are denoised window by window,
+    each of which shares frame 0 and `overlap` frames with the one before it.
     """
 
     steps: int = 50
@@ -31,6 +33,8 @@ class GenerationOptions:
     noise_weight: float = PAPER_NOISE_WEIGHT
     match_colours: bool = True
     denoise_from: int = 1000
+    window: int = WINDOW
+    overlap: int = OVERLAP
 
     def __post_init__(self) -> None:
         if not 1 <= self.steps <= 1000:
@@ -45,3 +49,4 @@ class GenerationOptions:
             )
         if self.guidance < 0:
             raise AnaMoDiffError(f"expected generation.guidance 0 or more, got {self.guidance}")
+        check_windows(self.window, self.overlap)

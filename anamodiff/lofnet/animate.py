@@ -13,6 +13,9 @@ from anamodiff.lofnet.model import LOFNet
 from anamodiff.lofnet.start import nearest_start
 from anamodiff.warp import warp
 
+#: The network takes so many frames at once: more would take memory for each, and save no time.
+AT_ONCE = 16
+
 
 @dataclass(frozen=True)
 class Animation:
@@ -59,11 +62,11 @@ def animate(
         AnaMoDiffError: there is no such start frame.
     """
     check_start(start, len(source))
-    driving_points = lofnet.points(driving)
+    driving_points = _points(lofnet, driving)
     if adaptation is not None:
         driving_points = smooth_points(driving_points, adaptation.smooth)
     if start == "auto":
-        points = lofnet.points(source)
+        points = _points(lofnet, source)
         start = nearest_start(points, driving_points[0], source, driving[:1])
     start = 0 if start == "first" else int(start)
     source_points = lofnet.points(source[start : start + 1])
@@ -73,9 +76,23 @@ def animate(
             driving_points, driving_points[0], source_points, scale=adaptation.scale
         )
     latent = latents[start : start + 1]
-    motion = lofnet.flow(latent, adapted, source_points)
+    motion = _flow(lofnet, latent, adapted, source_points)
     return Animation(
         start, source_points, driving_points, adapted, motion, warp(latent, motion.flow)
+    )
+
+
+def _points(lofnet: LOFNet, frames: Tensor) -> KeyPoints:
+    return KeyPoints.join([lofnet.points(part) for part in frames.split(AT_ONCE)])
+
+
+def _flow(lofnet: LOFNet, latent: Tensor, driving: KeyPoints, source: KeyPoints) -> Motion:
+    parts = [
+        lofnet.flow(latent, driving[first : first + AT_ONCE], source)
+        for first in range(0, len(driving), AT_ONCE)
+    ]
+    return Motion(
+        torch.cat([part.flow for part in parts]), torch.cat([part.mask for part in parts])
     )
 
 

@@ -1,5 +1,6 @@
 """Key points with Jacobians, and the network that finds them (FOMM's detector)."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -31,6 +32,13 @@ class KeyPoints:
         if isinstance(index, int):
             index = slice(index, index + 1 or None)
         return self._map(lambda t: t[index])
+
+    @classmethod
+    def join(cls, parts: Sequence["KeyPoints"]) -> "KeyPoints":
+        """Frames of several batches, in order, as one."""
+        jacobians = [part.jacobian for part in parts]
+        jacobian = None if jacobians[0] is None else torch.cat(jacobians)
+        return cls(torch.cat([part.value for part in parts]), jacobian)
 
     def expand(self, batch: int) -> "KeyPoints":
         """Repeat a batch of one `batch` times, without copying."""

@@ -26,7 +26,8 @@ class TuningOptions:
     `optimiser` "adam" is the paper's; "muon" needs fewer iterations. `plateau` above 0 stops, after
     `iterations_min` at the earliest, as soon as ten iterations bring the loss down by less than
     this share. `checkpoint_levels` and `clips_at_once` trade time for memory and change nothing but
-    rounding.
+    rounding. Of longer clips than `window` frames an iteration sees so many: frame 0, and
+    neighbours drawn by lot.
     """
 
     iterations: int = 250
@@ -45,6 +46,7 @@ class TuningOptions:
     group_norm: str = "pooled"
     checkpoint_levels: CheckpointLevels = "none"
     clips_at_once: int = 2
+    window: int = 10
     checkpoint_every: int = 25
 
     def __post_init__(self) -> None:
@@ -63,6 +65,7 @@ class TuningOptions:
             _expect(got in known, name, f"among {known}", repr(got))
         _expect(self.clips_at_once in (1, 2), "clips_at_once", "1 or 2", self.clips_at_once)
         _expect(0 <= self.plateau < 1, "plateau", "from 0 to below 1", self.plateau)
+        _expect(self.window >= 2, "window", "at least 2", self.window)
         _expect(self.lr > 0, "lr", "above 0", self.lr)
         _expect(self.warped_weight >= 0, "warped_weight", "0 or more", self.warped_weight)
 
@@ -112,14 +115,17 @@ def tune(
             looks.append(
                 plateau.look(
                     unet, source_clip, warped_clip, embedding, schedule, seed=seed,
-                    clips_at_once=options.clips_at_once,
+                    window=options.window, clips_at_once=options.clips_at_once,
                 )
             )  # fmt: skip
             if iteration >= options.iterations_min and plateau.looks_flat(looks, options.plateau):
                 break
         generator = torch.Generator().manual_seed(seed * 1_000_003 + iteration)
+        source_seen, warped_seen = (
+            clip and clip.seen(options.window, generator) for clip in (source_clip, warped_clip)
+        )
         loss = disentangled_loss(
-            unet, source_clip, warped_clip, embedding, schedule, generator,
+            unet, source_seen, warped_seen, embedding, schedule, generator,
             clips_at_once=options.clips_at_once, backward=weights.backward,
         )  # fmt: skip
         if not torch.isfinite(loss.total):

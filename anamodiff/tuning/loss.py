@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from einops import rearrange
@@ -20,6 +20,15 @@ class NoisyClip:
     first: int
     stop: int
     weight: float = 1.0
+
+    def seen(self, window: int, generator: torch.Generator) -> NoisyClip:
+        """Frame 0 and a run of its later frames drawn by lot, `window` together; or all it has."""
+        count = len(self.latents)
+        if count <= window:
+            return self
+        first = int(torch.randint(1, count - window + 2, (1,), generator=generator))
+        run = self.latents[first : first + window - 1]
+        return replace(self, latents=torch.cat([self.latents[:1], run]))
 
 
 @dataclass(frozen=True)

@@ -37,6 +37,7 @@ def look(
     schedule: Schedule,
     *,
     seed: int,
+    window: int,
     clips_at_once: int = 2,
 ) -> float:
     """Mean logarithm of the terms of the loss, at fixed noise and levels spread over each range.
@@ -47,9 +48,10 @@ def look(
     """
     terms: list[Tensor] = []
     for level in range(LEVELS):
+        generator = torch.Generator().manual_seed(seed * LEVELS + level)
+        seen = (clip and _at(clip, level).seen(window, generator) for clip in (source, warped))
         loss = disentangled_loss(
-            unet, _at(source, level), warped and _at(warped, level), embedding, schedule,
-            torch.Generator().manual_seed(seed * LEVELS + level), clips_at_once=clips_at_once,
+            unet, *seen, embedding, schedule, generator, clips_at_once=clips_at_once
         )  # fmt: skip
         terms += [loss.source] if loss.warped is None else [loss.source, loss.warped]
     return torch.stack(terms).clamp(min=torch.finfo(torch.float32).tiny).log().mean().item()

@@ -9,12 +9,14 @@ from anamodiff.unet3d.lora import (
     unmerge_lora,
 )
 from anamodiff.unet3d.model import CheckpointLevels, UNet3D, UNet3DOutput, inflate
+from anamodiff.unet3d.past import Past
 from anamodiff.unet3d.weights import load_weights, save_weights
 
 __all__ = [
     "CheckpointLevels",
     "LoraBlocks",
     "LoraLayers",
+    "Past",
     "UNet3D",
     "UNet3DOutput",
     "add_lora",

@@ -12,8 +12,12 @@ from einops import rearrange
 from torch import Tensor
 from torch.nn.functional import scaled_dot_product_attention
 
+from anamodiff.unet3d.past import Past
 
-def sparse_causal_attention(attn: Attention, tokens: Tensor, clips: int) -> Tensor:
+
+def sparse_causal_attention(
+    attn: Attention, tokens: Tensor, clips: int, past: Past | None = None
+) -> Tensor:
     """Every frame looks at the first frame and at the one before it (Tune-A-Video, equation 6).
 
     Frames 0 and 1 would see the first frame twice, which changes no softmax average, so they see
@@ -23,6 +27,7 @@ def sparse_causal_attention(attn: Attention, tokens: Tensor, clips: int) -> Tens
         attn: projections and heads.
         tokens: (b f) n d.
         clips: b.
+        past: frames before these ones, which are then not the clip's first.
 
     Returns:
         Tokens of the same shape.
@@ -31,16 +36,24 @@ def sparse_causal_attention(attn: Attention, tokens: Tensor, clips: int) -> Tens
         rearrange(project(tokens), "(b f) n d -> b f n d", b=clips)
         for project in (attn.to_q, attn.to_k, attn.to_v)
     )
-    mixed = _attend(attn, query[:, :2], key[:, 0], value[:, 0])
-    if query.shape[1] > 2:
-        later = rearrange(query[:, 2:], "b f n d -> (b f) 1 n d")
+    alone = 2  # frames that see the first one only
+    if past is not None:
+        key, value = past.recall(attn, key, value, dim=1, last=1)
+        alone = max(0, alone - (key.shape[1] - query.shape[1]))
+    mixed = []
+    if alone:
+        mixed.append(_attend(attn, query[:, :alone], key[:, 0], value[:, 0]))
+    if query.shape[1] > alone:
+        later = rearrange(query[:, alone:], "b f n d -> (b f) 1 n d")
         later = _attend(attn, later, _first_and_previous(key), _first_and_previous(value))
-        later = rearrange(later, "(b f) 1 n d -> b f n d", b=clips)
-        mixed = torch.cat([mixed, later], dim=1)
+        mixed.append(rearrange(later, "(b f) 1 n d -> b f n d", b=clips))
+    mixed = torch.cat(mixed, dim=1)
     return _project_out(attn, rearrange(mixed, "b f n d -> (b f) n d"))
 
 
-def cross_attention(attn: Attention, tokens: Tensor, text: Tensor) -> Tensor:
+def cross_attention(
+    attn: Attention, tokens: Tensor, text: Tensor, past: Past | None = None
+) -> Tensor:
     """Every token looks at its clip's prompt.
 
     The frames of a clip become further queries to one set of keys, so that the prompt is neither
@@ -50,27 +63,33 @@ def cross_attention(attn: Attention, tokens: Tensor, text: Tensor) -> Tensor:
         attn: projections and heads.
         tokens: (b f) n d.
         text: b m e, the prompt's m token embeddings.
+        past: has the prompt's keys and values, or keeps them.
 
     Returns:
         Tokens of the same shape.
     """
     query = rearrange(attn.to_q(tokens), "(b f) n d -> b f n d", b=len(text))
-    mixed = _attend(attn, query, attn.to_k(text), attn.to_v(text))
+    key, value = (past or Past()).of_prompts(attn, text)
+    mixed = _attend(attn, query, key, value)
     return _project_out(attn, rearrange(mixed, "b f n d -> (b f) n d"))
 
 
-def temporal_attention(attn: Attention, tokens: Tensor, clips: int) -> Tensor:
+def temporal_attention(
+    attn: Attention, tokens: Tensor, clips: int, past: Past | None = None
+) -> Tensor:
     """Every token looks at the same place in all frames of its clip; no positional code.
 
     Args:
         attn: projections and heads.
         tokens: (b f) n d.
         clips: b.
+        past: frames before these ones, which are looked at, too.
 
     Returns:
         Tokens of the same shape.
     """
-    if len(tokens) == clips:
+    past = past or Past()
+    if len(tokens) == clips and not past.overlap:
         # A single frame attends to itself with weight one.
         return _project_out(attn, attn.to_v(tokens))
     query, key, value = (
@@ -79,6 +98,7 @@ def temporal_attention(attn: Attention, tokens: Tensor, clips: int) -> Tensor:
         )
         for project in (attn.to_q, attn.to_k, attn.to_v)
     )
+    key, value = past.recall(attn, key, value, dim=2, last=past.overlap)
     mixed = scaled_dot_product_attention(query, key, value)
     return _project_out(attn, rearrange(mixed, "(b n) heads f d -> (b f) n (heads d)", b=clips))
 

@@ -21,6 +21,7 @@ from anamodiff.unet3d.attention import (
     sparse_causal_attention,
     temporal_attention,
 )
+from anamodiff.unet3d.past import Past
 
 GroupNormMode = Literal["pooled", "per_frame"]
 
@@ -92,16 +93,20 @@ class VideoTransformerBlock(nn.Module):
         hidden_states: Tensor,
         attention_mask: None,
         encoder_hidden_states: Tensor,
-        *_: Any,
-        **__: Any,
+        encoder_attention_mask: None = None,
+        timestep: None = None,
+        cross_attention_kwargs: dict[str, Any] | None = None,
+        class_labels: None = None,
     ) -> Tensor:
         """Map tokens (b f) n d, given one prompt embedding per clip (b m e).
 
-        Argument names and order are those by which diffusers' `Transformer2DModel` calls; what else
-        it passes is `None` in a UNet of Stable Diffusion 1.x.
+        Argument names and order are those by which diffusers' `Transformer2DModel` calls; what it
+        passes as `None` stays so in a UNet of Stable Diffusion 1.x. `cross_attention_kwargs` is the
+        way it leaves for others: `UNet3D` sends `past` along it.
         """
         tokens, text = hidden_states, encoder_hidden_states
-        tokens = tokens + sparse_causal_attention(self.attn1, self.norm1(tokens), len(text))
-        tokens = tokens + cross_attention(self.attn2, self.norm2(tokens), text)
+        past: Past | None = (cross_attention_kwargs or {}).get("past")
+        tokens = tokens + sparse_causal_attention(self.attn1, self.norm1(tokens), len(text), past)
+        tokens = tokens + cross_attention(self.attn2, self.norm2(tokens), text, past)
         tokens = tokens + self.ff(self.norm3(tokens))
-        return tokens + temporal_attention(self.attn_temp, self.norm_temp(tokens), len(text))
+        return tokens + temporal_attention(self.attn_temp, self.norm_temp(tokens), len(text), past)

@@ -22,6 +22,7 @@ from anamodiff.unet3d.blocks import (
     VideoTransformerBlock,
     clip_group_norm,
 )
+from anamodiff.unet3d.past import Past
 
 CheckpointLevels = Literal["none", "top", "all"]
 
@@ -85,7 +86,11 @@ class UNet3D(nn.Module):
                 module._gradient_checkpointing_func = partial(checkpoint, use_reentrant=False)
 
     def forward(
-        self, sample: Tensor, timestep: int | Tensor, encoder_hidden_states: Tensor
+        self,
+        sample: Tensor,
+        timestep: int | Tensor,
+        encoder_hidden_states: Tensor,
+        past: Past | None = None,
     ) -> UNet3DOutput:
         """Predict the noise (or velocity) in clips.
 
@@ -93,17 +98,22 @@ class UNet3D(nn.Module):
             sample: noisy latents, b c f h w; of any precision, as the prompts are.
             timestep: in [0, 1000): a number, a 0-d tensor, or one per clip (b,).
             encoder_hidden_states: prompt embeddings, b n d, one per clip.
+            past: what earlier calls left to this one; it is left what later ones need.
 
         Raises:
-            AnaMoDiffError: if the shapes do not fit each other.
+            AnaMoDiffError: if the shapes do not fit each other, or a past meets gradients.
         """
         clips, frames = _check(sample, encoder_hidden_states)
+        if past is not None and torch.is_grad_enabled():
+            raise AnaMoDiffError(
+                "expected no past where gradients are recorded, got one: call under torch.no_grad()"
+            )
         text = encoder_hidden_states.to(self.dtype)
         hidden = rearrange(sample.to(self.dtype), "b c f h w -> (b f) c h w")
         # Channels last: pooled norms and the change to tokens become views, convolutions faster.
         hidden = self.conv_in(hidden.contiguous(memory_format=torch.channels_last))
         time = self._embed_time(timestep, clips, hidden)
-        hidden = self._down_and_up(hidden, time, text)
+        hidden = self._down_and_up(hidden, time, text, past)
         hidden = self.conv_act(self._normalise_out(hidden, clips))
         hidden = rearrange(self.conv_out(hidden), "(b f) c h w -> b c f h w", f=frames)
         return UNet3DOutput(hidden)
@@ -112,18 +122,19 @@ class UNet3D(nn.Module):
         timestep = torch.as_tensor(timestep, device=like.device).reshape(-1).expand(clips)
         return self.time_embedding(self.time_proj(timestep).to(like.dtype))  # b d
 
-    def _down_and_up(self, hidden: Tensor, time: Tensor, text: Tensor) -> Tensor:
+    def _down_and_up(self, hidden: Tensor, time: Tensor, text: Tensor, past: Past | None) -> Tensor:
+        prompt = {"encoder_hidden_states": text, "cross_attention_kwargs": {"past": past}}
         skips = [hidden]
         for block in self.down_blocks:
-            hidden, residuals = block(hidden, time, **_prompt_of(block, text))
+            hidden, residuals = block(hidden, time, **_for(block, prompt))
             skips.extend(residuals)
-        hidden = self.mid_block(hidden, time, encoder_hidden_states=text)
+        hidden = self.mid_block(hidden, time, **prompt)
         for block in self.up_blocks:
             count = len(block.resnets)
             skips, own = skips[:-count], tuple(skips[-count:])
             # Sizes that are odd on the way down must come back as they were.
             size = skips[-1].shape[2:] if skips else None
-            hidden = block(hidden, own, time, upsample_size=size, **_prompt_of(block, text))
+            hidden = block(hidden, own, time, upsample_size=size, **_for(block, prompt))
         return hidden
 
     def _normalise_out(self, hidden: Tensor, clips: int) -> Tensor:
@@ -156,8 +167,8 @@ def inflate(unet2d: UNet2DConditionModel, group_norm: GroupNormMode = "pooled") 
     return UNet3D(unet2d, group_norm).to(memory_format=torch.channels_last).train(unet2d.training)
 
 
-def _prompt_of(block: nn.Module, text: Tensor) -> dict[str, Tensor]:
-    return {"encoder_hidden_states": text} if getattr(block, "has_cross_attention", False) else {}
+def _for(block: nn.Module, prompt: dict[str, Any]) -> dict[str, Any]:
+    return prompt if getattr(block, "has_cross_attention", False) else {}
 
 
 def _check(sample: Tensor, text: Tensor) -> tuple[int, int]:

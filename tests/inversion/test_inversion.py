@@ -26,7 +26,7 @@ class Linear:
         self.share = share
         self.calls: list[tuple[int, int]] = []
 
-    def __call__(self, latents: Tensor, t: int, text: Tensor) -> UNet3DOutput:
+    def __call__(self, latents: Tensor, t: int, text: Tensor, past: object) -> UNet3DOutput:
         self.calls.append((t, len(latents)))
         return UNet3DOutput(self.share * latents + text.mean((1, 2)).reshape(-1, 1, 1, 1, 1))
 
@@ -166,10 +166,10 @@ class Velocity:
         self.noise = Linear()
         self.level: int | None = None
 
-    def __call__(self, latents: Tensor, t: int, text: Tensor) -> UNet3DOutput:
+    def __call__(self, latents: Tensor, t: int, text: Tensor, past: object) -> UNet3DOutput:
         # The inversion asks at the timestep that a step leads to, about latents of the one before.
         alpha = self.schedule.alpha(t if self.level is None else self.level, latents)
-        noise = self.noise(latents, t, text).sample
+        noise = self.noise(latents, t, text, past).sample
         return UNet3DOutput((noise - (1 - alpha).sqrt() * latents) / alpha.sqrt())
 
 

@@ -2,6 +2,8 @@
 
 import sys
 from pathlib import Path
+from types import SimpleNamespace
+from unittest import mock
 
 import pytest
 import torch
@@ -10,9 +12,11 @@ from torch import nn
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "scripts"))
 
 from costs import flops, memory  # noqa: E402
-from costs.models import META, SD_V1_4, Architecture, flash_attention  # noqa: E402
+from costs.models import META, SCHEDULE, SD_V1_4, Architecture, flash_attention  # noqa: E402
 
+from anamodiff.inversion import sample  # noqa: E402
 from anamodiff.memory import PRESETS  # noqa: E402
+from anamodiff.tuning import TuningOptions, disentangled_loss, tune  # noqa: E402
 from anamodiff.unet3d import attention, trainable_parameters  # noqa: E402
 
 TINY = Architecture(
@@ -111,6 +115,56 @@ def test_memory_follows_the_settings():
     kept = memory.of_preset(TINY, PRESETS[24])
     assert kept[0] == memory.idle(TINY) + peaks[2]
     assert kept[1] >= memory.idle(TINY) + generation
+
+
+def sampling_peak(frames: int, **windows: int) -> int:
+    """Live bytes while two guided steps go over a clip."""
+    unet, text = TINY.make_unet(), TINY.embedding()
+    arithmetic = {"ddim_step": lambda _, sample, epsilon, *__, **___: sample - epsilon}
+    with (
+        mock.patch.multiple("anamodiff.inversion.generate", **arithmetic),  # reads numbers
+        flash_attention(),
+        memory.LiveTensors(memory.tensors_of(unet)) as live,
+    ):
+        sample(
+            unet, TINY.clips(1, frames), embedding=text, negative=text, guidance=2.0,
+            schedule=SCHEDULE, steps=2, **windows,
+        )  # fmt: skip
+    return live.peak
+
+
+def test_long_clips_are_sampled_in_the_memory_of_a_window():
+    """And of what it remembers: keys and values of a few frames."""
+    window = sampling_peak(10)
+    long = sampling_peak(64, window=10, overlap=3)
+    assert long < 1.35 * window
+    assert sampling_peak(64) > 3 * window
+    longer = sampling_peak(164, window=10, overlap=3)
+    assert longer - long < 5 * TINY.latents(100).nbytes, "only latents are there for every frame"
+
+
+def tuning_peak(frames: int) -> int:
+    """Live bytes while an iteration sees two clips."""
+
+    def loss(*clips: object, **options: object) -> SimpleNamespace:
+        disentangled_loss(*clips, **options)
+        return SimpleNamespace(total=torch.zeros(()))  # the loop reads the number
+
+    unet, clips = TINY.make_unet(rank=4), [TINY.latents(frames) for _ in range(2)]
+    options = TuningOptions(iterations=1, window=4)
+    with (
+        mock.patch("anamodiff.tuning.loop.disentangled_loss", loss),
+        flash_attention(),
+        memory.LiveTensors([*memory.tensors_of(unet), *clips]) as live,
+    ):
+        tune(unet, *clips, TINY.embedding(), SCHEDULE, options, seed=0)
+    return live.peak
+
+
+def test_long_clips_are_tuned_in_the_memory_of_a_window():
+    window, clips = tuning_peak(4), 2 * TINY.latents(60).nbytes
+    assert tuning_peak(64) < window + 2 * clips < 1.1 * window
+    assert tuning_peak(3) < 0.9 * window
 
 
 def test_the_architecture_is_stable_diffusion_s():

@@ -55,6 +55,22 @@ def test_memory_is_saved_without_another_result(tiny_backbone_folder):
     assert losses[0] != losses[-1]
 
 
+def test_an_iteration_sees_a_window_of_each_clip(tiny_backbone_folder):
+    seen: list[tuple[int, int]] = []
+    unet = make_unet(tiny_backbone_folder)
+    unet.register_forward_pre_hook(lambda _, given: seen.append(tuple(given[0].shape[:3:2])))
+    source, warped = torch.zeros(2, 4, 16, 16), torch.zeros(7, 4, 16, 16)
+    for clip in (source, warped):
+        options = TuningOptions(iterations=1, window=3)
+        tune(unet, clip, warped, torch.zeros(1, 8, 16), SCHEDULE, options, seed=0)
+    assert seen == [(1, 2), (1, 3), (2, 3)], "a short source stays apart, equal windows go together"
+
+
+def test_short_clips_are_tuned_as_without_windows(tiny_backbone_folder):
+    assert run(tiny_backbone_folder, 2, window=3)[0] == run(tiny_backbone_folder, 2, window=99)[0]
+    assert run(tiny_backbone_folder, 2, window=2)[0] != run(tiny_backbone_folder, 2, window=3)[0]
+
+
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
 def test_half_precision_moves_single_precision_weights(tiny_backbone_folder, tmp_path, dtype):
     start = [p.detach().float() for _, p in trainable_parameters(make_unet(tiny_backbone_folder))]
@@ -151,11 +167,15 @@ def test_looks_weigh_high_and_low_noise_alike(tiny_backbone_folder):
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(plateau, "disentangled_loss", ask)
-        value = plateau.look(unet, clip, None, text, SCHEDULE, seed=0)
+        value = plateau.look(unet, clip, None, text, SCHEDULE, seed=0, window=10)
     assert seen == [166, 500, 833]
     assert value == pytest.approx(-2 * torch.tensor(10.0).log().item())
-    looks = [plateau.look(unet, clip, clip, text, SCHEDULE, seed=seed) for seed in (0, 0, 1)]
-    assert looks[0] == looks[1] != looks[2]
+    looks = [
+        plateau.look(unet, clip, clip, text, SCHEDULE, seed=seed, window=window)
+        for seed, window in ((0, 10), (0, 10), (1, 10), (0, 2))
+    ]
+    assert looks[0] == looks[1]
+    assert len(set(looks)) == 3
 
 
 def test_another_seed_gives_other_noise(tiny_backbone_folder):
@@ -194,6 +214,7 @@ def test_a_loss_that_is_no_number_stops_with_a_cure(tiny_backbone_folder):
         {"lora_blocks": "down"},
         {"checkpoint_levels": "bottom"},
         {"clips_at_once": 3},
+        {"window": 1},
     ],
 )
 def test_options_out_of_range_are_refused(wrong):
