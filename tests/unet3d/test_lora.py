@@ -68,6 +68,31 @@ def test_blocks_and_targets_narrow_what_is_trained(unet2d) -> None:
     assert {name.split(".")[-4] for name in names if "lora_" in name} == {"to_q"}
 
 
+@pytest.mark.parametrize("blocks", ["all", "mid_up"])
+def test_autograd_begins_at_the_first_trained_layer(unet2d, randn, blocks) -> None:
+    """What comes before it keeps nothing for a backward pass, and spends none."""
+    unet = inflate(unet2d()).train()
+    add_lora(unet, blocks=blocks)
+    recorded: dict[str, bool] = {}
+
+    def note(name: str):
+        def hook(module: torch.nn.Module, given: tuple, made: object) -> None:
+            tensors = made if isinstance(made, tuple) else (made,)
+            recorded[name] = any(torch.is_tensor(x) and x.requires_grad for x in tensors)
+
+        return hook
+
+    before = ["conv_in", "time_embedding", "down_blocks.0.resnets.0"]
+    after = ["down_blocks.0.attentions.0.transformer_blocks.0"]
+    if blocks == "mid_up":
+        before += [*after, "down_blocks.0", "down_blocks.1"]
+        after = ["mid_block"]
+    for name in before + after:
+        unet.get_submodule(name).register_forward_hook(note(name))
+    unet(randn(1, 4, 3, 8, 8), 500, randn(1, 5, 12))
+    assert recorded == {**dict.fromkeys(before, False), **dict.fromkeys(after, True)}
+
+
 def test_same_seed_same_lora_and_the_global_generator_is_left_alone(unet2d) -> None:
     state = torch.get_rng_state()
     first, second, third = (inflate(unet2d()) for _ in range(3))
