@@ -33,7 +33,8 @@ from anamodiff.unet3d import add_lora, inflate
 # counted on clips of ten frames.
 FORWARD, TRAINING, CHECKPOINTED = 0.977e12, 2.33e12, 3.16e12
 ENCODE, DECODE = 1.12e12, 2.51e12
-# GiB that tuning SD v1.4 on ten frames takes in 16 bits; in 32 bits twice as many.
+# GiB that tuning SD v1.4 takes in 16 bits, ten frames or more (see `tuning.window`); in 32 bits
+# twice as many.
 MEMORY = {"no checkpointing": 13, "the top level checkpointed": 9, "all checkpointed": 5}
 SETTING = "--vram 8"
 
@@ -72,7 +73,7 @@ def doctor(*, frames: int = 10, device: str = "auto", precision: str = "auto") -
         f"estimates for a transfer of {frames} frames, from a moment's measurement:",
         f"  {MINI}: {mini.line}, {_peak_words(place)}",
         f"  {PAPER} at {speed / 1e12:.2g} TFLOP/s: {paper.line}",
-        *(f"    {line}" for line in memory_lines(place, half, frames)),
+        *(f"    {line}" for line in memory_lines(place, half)),
     ]
 
 
@@ -87,7 +88,7 @@ def paper_estimate(speed: float, frames: int, *, checkpointed: bool = False) -> 
     prompts = 1 if generation.guidance == 1 else 2
     operations = {
         "encoding": ENCODE * frames,
-        "tuning": tuning.iterations * 2 * training * frames,
+        "tuning": tuning.iterations * 2 * training * min(frames, tuning.window),
         "inversion": generation.steps * FORWARD,
         "sampling": generation.steps * prompts * FORWARD * frames,
         "decoding": 2 * DECODE * frames,
@@ -133,10 +134,11 @@ def measured_mini(device: torch.device, precision: str, frames: int) -> Estimate
     text = backbone.embed(["a turtle"])
     unet = inflate(backbone.unet, tuning.group_norm)
     schedule = backbone.schedule
+    windows = {"window": generation.window, "overlap": generation.overlap}
     common = {"embedding": text, "schedule": schedule, "steps": 2}
     latents = clip.transpose(0, 1)[None]  # b c f h w
     inversion = _step(lambda note: ddim_invert(unet, latents[:, :, :1], progress=note, **common))
-    sampling = _step(lambda note: sample(unet, latents, progress=note, **common))
+    sampling = _step(lambda note: sample(unet, latents, progress=note, **windows, **common))
     add_lora(unet, rank=tuning.rank, layers=tuning.lora)
     two = backbone.options(TuningOptions, {"iterations": 2}, "tuning")
     step = _step(lambda note: tune(unet, clip, clip, text, schedule, two, seed=0, progress=note))
@@ -153,12 +155,12 @@ def measured_mini(device: torch.device, precision: str, frames: int) -> Estimate
     )
 
 
-def memory_lines(device: torch.device, half: bool, frames: int) -> list[str]:
+def memory_lines(device: torch.device, half: bool) -> list[str]:
     """What tuning SD v1.4 needs of memory, and whether it is free here."""
     free = _free_memory(device)
     lines = []
     for kind, gibibytes in MEMORY.items():
-        need = gibibytes * (1 if half else 2) * max(1, frames / 10)
+        need = gibibytes * (1 if half else 2)
         fits = "unknown here" if free is None else "fits" if need * 2**30 < free else "too much"
         lines.append(f"memory with {kind}: about {need:.0f} GiB, {fits}")
     return [*lines, f"checkpointing, for a third more time: {SETTING}"]

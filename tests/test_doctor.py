@@ -54,11 +54,11 @@ def test_speed_is_operations_over_time(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_memory_is_compared_with_what_is_free(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(doctor, "_free_memory", lambda device: 10 * 2**30)
-    lines = memory_lines(torch.device("cpu"), True, 10)
+    lines = memory_lines(torch.device("cpu"), True)
     assert [line.split(", ")[-1] for line in lines[:3]] == ["too much", "fits", "fits"]
-    assert "about 26 GiB, too much" in memory_lines(torch.device("cpu"), False, 10)[0]
+    assert "about 26 GiB, too much" in memory_lines(torch.device("cpu"), False)[0]
     monkeypatch.setattr(doctor, "_free_memory", lambda device: None)
-    assert "unknown here" in memory_lines(torch.device("cpu"), True, 10)[0]
+    assert "unknown here" in memory_lines(torch.device("cpu"), True)[0]
 
 
 def test_all_is_told_without_a_net(fake_hub, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -69,3 +69,9 @@ def test_all_is_told_without_a_net(fake_hub, monkeypatch: pytest.MonkeyPatch) ->
     assert "anamodiff fetch sd14" in lines and "backbone auto: mini" in lines
     assert "\n  mini: about" in lines and "TFLOP/s: about" in lines
     assert not fake_hub.asked
+
+
+def test_a_long_clip_is_tuned_window_by_window():
+    short, long = (paper_estimate(1e12, frames).stages for frames in (10, 40))
+    assert long["tuning"] == short["tuning"]
+    assert long["sampling"] == 4 * short["sampling"]
