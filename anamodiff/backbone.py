@@ -58,8 +58,6 @@ class Backbone:
         offload: bool = False,
         preset: str | None = None,
     ) -> None:
-        if preset not in (None, *PRESETS):
-            raise AnaMoDiffError(f"expected a preset among {', '.join(PRESETS)}, got {preset!r}")
         self.preset = preset
         self.device = unet.device if device is None else device
         self.home = torch.device("cpu") if offload else self.device
@@ -92,6 +90,8 @@ class Backbone:
         Raises:
             AnaMoDiffError: it is incomplete, damaged, or not like Stable Diffusion 1.x.
         """
+        if preset not in (None, *PRESETS):
+            raise AnaMoDiffError(f"expected a preset among {', '.join(PRESETS)}, got {preset!r}")
         device = choose_device(device)
         dtype = choose_precision(precision, device)
         if str(name) == "auto":

@@ -175,7 +175,7 @@ def extrapolated_clean(
     if earlier is None:
         return clean
     before, at, after = (_half_log_snr(schedule, level) for level in (earlier[1], t, t_prev))
-    if after == math.inf:
+    if after == math.inf or at == before:  # both ends of the schedule, in as many steps as it has
         return clean
     return clean + (clean - earlier[0]) * ((after - at) / (2 * (at - before)))
 

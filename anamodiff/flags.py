@@ -46,7 +46,8 @@ FLAGS: dict[str, tuple[str, str]] = {
     ),
     "preset": (
         "NAME",
-        "paper, its literal schedule, or fast (default: what suits the backbone)",
+        "paper, its literal schedule, or fast (default: what suits the backbone; generate: the "
+        "run's)",
     ),
     "tuning.iterations": ("N", "tuning iterations (default: the backbone's)"),
     "tuning.noise_min": (

@@ -135,7 +135,7 @@ class MotionTransfer:
         settings = {
             "source": str(source), "driving": str(driving), "prompt": prompt,
             "backbone": str(self.backbone.folder), "lofnet": str(self.lofnet_folder),
-            "frames": frames, "seed": seed,
+            "frames": frames, "seed": seed, "preset": self.backbone.preset,
             "start_frame": start_frame, "adaptation": asdict(adaptation), "tuning": asdict(options),
         }  # fmt: skip
         _check_prompt(prompt)
@@ -416,11 +416,11 @@ def generate(
     generation: GenerationOptions | Mapping[str, Any] | None = None,
     progress: bool = True,
 ) -> Result:
-    """The second half of `transfer`, on a run folder that `tune` wrote."""
+    """The second half of `transfer`, on a run folder that `tune` wrote; `preset` None: as tuned."""
     settings = RunFolder.load(run).settings
     mover = MotionTransfer.load(
         settings["backbone"], settings["lofnet"], device=device, precision=precision,
-        memory=memory, preset=preset,
+        memory=memory, preset=preset or settings.get("preset"),
     )  # fmt: skip
     return mover.generate(run, output=output, seed=seed, generation=generation, progress=progress)
 

@@ -2,8 +2,8 @@
 
 from typing import Any
 
-# By the name of a preset, then of a stage. What is not named is as in the paper, which the stages'
-# own defaults are; a backbone's folder may name its own (`presets` in its `anamodiff.json`).
+# By the name of a preset, then of a stage. What is not named takes the stages' own defaults: the
+# paper's schedule. A backbone's folder may name its own (`presets` in its `anamodiff.json`).
 PRESETS: dict[str, dict[str, dict[str, Any]]] = {
     "paper": {},
     "fast": {

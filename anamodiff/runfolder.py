@@ -23,7 +23,7 @@ VIDEO_SUFFIXES = (".mp4", ".gif", ".webm")
 OUTPUTS = Path("outputs")
 PACKAGES = ("torch", "diffusers", "transformers", "peft", "numpy", "opencv-python", "scikit-image")
 # What may differ between a run and its resumption.
-FREE = ("output", "resume", "progress", "generation")
+FREE = ("output", "resume", "progress", "generation", "preset")
 FREE_OF_TUNING = ("checkpoint_levels", "clips_at_once")  # as there is memory
 
 

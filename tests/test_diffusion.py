@@ -193,4 +193,6 @@ def test_a_step_to_no_noise_at_all_is_of_first_order():
     clean, before = torch.randn(2, 1, 4)
     aims = [extrapolated_clean(schedule, clean, 1, to, (before, 101)) for to in (-99, 0)]
     assert torch.equal(aims[0], clean)
+    twice = extrapolated_clean(schedule, clean, 999, 998, (before, 999))  # of a thousand steps
+    assert torch.equal(twice, clean)
     assert not torch.equal(aims[1], clean)

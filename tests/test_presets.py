@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from pathlib import Path
 
 import pytest
 
@@ -10,11 +11,12 @@ from anamodiff.errors import AnaMoDiffError
 from anamodiff.evaluation.methods import METHODS
 from anamodiff.inversion import GenerationOptions
 from anamodiff.lofnet import AdaptationOptions
-from anamodiff.pipeline import MotionTransfer
+from anamodiff.pipeline import MotionTransfer, generate
 from anamodiff.presets import PRESETS
 from anamodiff.runfolder import RunFolder
 from anamodiff.tuning import TuningOptions
 
+ROOT = Path(__file__).resolve().parents[1]
 STAGES = {"tuning": TuningOptions, "generation": GenerationOptions, "adaptation": AdaptationOptions}
 RECOMMENDED = {"tuning": {"iterations": 3, "lora": "all"}, "generation": {"steps": 7}}
 
@@ -60,7 +62,7 @@ def test_unknown_presets_are_refused(folder):
         Backbone.load(folder, device="cpu", preset="slow")
 
 
-def test_a_run_is_made_and_noted_with_the_preset(folder, drawn_clips, tmp_path):
+def test_a_run_is_made_and_noted_with_the_preset(folder, drawn_clips, tmp_path, monkeypatch):
     mover = MotionTransfer.load(folder, device="cpu", preset="fast")
     few = {"iterations": 1, "rank": 2}
     run = mover.tune(
@@ -68,6 +70,18 @@ def test_a_run_is_made_and_noted_with_the_preset(folder, drawn_clips, tmp_path):
         progress=False,
     )  # fmt: skip
     assert RunFolder.load(run).settings["tuning"]["lora_blocks"] == "mid_up"
+    assert RunFolder.load(run).settings["preset"] == "fast"
+    seen = []
+
+    def load(*_, preset=None, **__):
+        seen.append(preset)
+        raise AnaMoDiffError("enough")
+
+    monkeypatch.setattr(MotionTransfer, "load", load)
+    for asked in (None, "paper"):  # what was tuned is generated alike, unless told otherwise
+        with pytest.raises(AnaMoDiffError, match="enough"):
+            generate(run, preset=asked)
+    assert seen == ["fast", "paper"]
     other = mover.with_preset("paper")
     assert other.tuning_options(None) == TuningOptions()
     assert mover.tuning_options(None).lora_blocks == "mid_up"
@@ -78,3 +92,13 @@ def test_the_benchmark_knows_every_preset():
         None,
         *PRESETS,
     }
+
+
+def test_fast_is_no_slower_than_what_mini_recommends():
+    mini = json.loads((ROOT / "checkpoints" / "mini" / "anamodiff.json").read_text())
+    own, fast = TuningOptions(**mini["tuning"]), TuningOptions(**mini["presets"]["fast"]["tuning"])
+    assert fast.iterations <= own.iterations
+    sampled, quick = (
+        GenerationOptions(**part["generation"]) for part in (mini, mini["presets"]["fast"])
+    )
+    assert quick.steps * quick.denoise_from <= sampled.steps * sampled.denoise_from

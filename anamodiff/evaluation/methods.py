@@ -100,6 +100,7 @@ class TuneAVideo:
         options = replace(
             ours, warped_weight=0.0, lr=self.lr * ours.lr,
             iterations=round(self.iterations * ours.iterations),
+            window=len(question.driving.frames),
         )  # fmt: skip
         steps = backbone.options(GenerationOptions, None, "generation").steps
         latents = backbone.encode(question.driving.frames)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import get_args
 
 import torch
 from torch import Tensor
@@ -66,12 +67,17 @@ def sample(
         Latents, b c f h w, float32.
 
     Raises:
-        AnaMoDiffError: if `negative` is missing, or `start` or `overlap` out of range.
+        AnaMoDiffError: if `negative` is missing, or `solver`, `start` or `overlap` out of range.
     """
     if guidance != 1.0 and negative is None:
         raise AnaMoDiffError(
             f"expected a negative embedding for guidance {guidance}, got none: embed the empty "
             "prompt, or set guidance to 1"
+        )
+    if solver not in get_args(Solver) or (solver == "dpm" and eta):
+        raise AnaMoDiffError(
+            f"expected a solver among {get_args(Solver)}, dpm with eta 0, got {solver!r} with eta "
+            f"{eta}"
         )
     if not 0 <= (start or 0) < steps:
         raise AnaMoDiffError(f"expected a start between 0 and {steps - 1}, got {start}")

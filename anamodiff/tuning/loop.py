@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +17,8 @@ from anamodiff.tuning import plateau
 from anamodiff.tuning.loss import NoisyClip, disentangled_loss
 from anamodiff.tuning.weights import Optimiser, Weights
 from anamodiff.unet3d import CheckpointLevels, LoraBlocks, LoraLayers
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -119,6 +122,7 @@ def tune(
                 )
             )  # fmt: skip
             if iteration >= options.iterations_min and plateau.looks_flat(looks, options.plateau):
+                log.info("tuning: the loss no longer falls after %d iterations", iteration)
                 break
         generator = torch.Generator().manual_seed(seed * 1_000_003 + iteration)
         source_seen, warped_seen = (

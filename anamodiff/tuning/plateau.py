@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -14,6 +15,7 @@ from anamodiff.tuning.loss import NoisyClip, disentangled_loss
 EVERY = 10  # iterations between two looks
 LEVELS = 3  # noise levels of each look
 PATIENCE = 2  # looks without a gain
+DRAWS = 7_000_003  # apart from the seeds of iterations
 
 
 def looks_flat(looks: Sequence[float], share: float) -> bool:
@@ -25,7 +27,7 @@ def looks_flat(looks: Sequence[float], share: float) -> bool:
     if len(looks) <= PATIENCE:
         return False
     gained = min(looks[:-PATIENCE]) - min(looks[-PATIENCE:])
-    return gained < share * PATIENCE
+    return gained < -PATIENCE * math.log1p(-share)
 
 
 @torch.no_grad()
@@ -48,7 +50,7 @@ def look(
     """
     terms: list[Tensor] = []
     for level in range(LEVELS):
-        generator = torch.Generator().manual_seed(seed * LEVELS + level)
+        generator = torch.Generator().manual_seed(seed * DRAWS - 1 - level)
         seen = (clip and _at(clip, level).seen(window, generator) for clip in (source, warped))
         loss = disentangled_loss(
             unet, *seen, embedding, schedule, generator, clips_at_once=clips_at_once

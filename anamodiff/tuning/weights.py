@@ -87,7 +87,7 @@ class Weights:
         self._publish()
         self.optimiser.load_state_dict(state["optimiser"])
         self.scaler.load_state_dict(state["scaler"])
-        return list(state["losses"]), list(state["looks"])
+        return list(state["losses"]), list(state.get("looks", []))
 
     @torch.no_grad()
     def _publish(self) -> None:
@@ -106,5 +106,6 @@ def _optimiser(
     if kind == "muon":
         return MuonAdamW([{"params": named}], lr=lr, ends=())
     parameters = [parameter for _, parameter in named]
-    fused = parameters[0].device.type in ("cpu", "cuda")  # one kernel for all
+    # One kernel for all, where there is one; else what torch chooses.
+    fused = parameters[0].device.type in ("cpu", "cuda") or None
     return torch.optim.Adam(parameters, lr=lr, fused=fused)

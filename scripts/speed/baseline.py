@@ -82,6 +82,7 @@ def slow_down(unet: UNet3D) -> UNet3D:
         for name, child in list(parent.named_children()):
             if isinstance(child, VideoTransformerBlock):
                 setattr(parent, name, MaterialisedBlock(child))
+    unet.to(memory_format=torch.contiguous_format)
     unet.conv_in.register_forward_hook(lambda module, given, made: made.contiguous())
     return unet
 

@@ -106,10 +106,13 @@ def measure_preset(
     """Seconds, operations and peak memory of each stage under a preset.
 
     Args:
-        iterations: of tuning that really run; the seconds are scaled to the preset's own.
+        iterations: of tuning that really run; the seconds are scaled to the preset's own, those of
+            what is done once before with them.
     """
     mover = mover.with_preset(preset)
-    tuning = replace(mover.tuning_options(None), plateau=0.0)  # noise has no plateau to reach
+    tuning = mover.tuning_options(None)
+    # Where it would look for a plateau it looks, but noise does not tell when it would be reached.
+    tuning = replace(tuning, iterations_min=tuning.iterations)
     generation = mover.backbone.options(GenerationOptions, None, "generation")
     run = replace(tuning, iterations=min(iterations or tuning.iterations, tuning.iterations))
     costs = _operations(size, tuning, generation)

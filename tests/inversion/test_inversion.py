@@ -216,3 +216,10 @@ def test_the_second_order_solver_comes_nearer_in_as_many_steps(unet: UNet3D) -> 
         for solver in ("ddim", "dpm")
     ]
     assert errors[1] < 0.5 * errors[0]
+
+
+@pytest.mark.parametrize("wrong", [{"solver": "euler"}, {"solver": "dpm", "eta": 0.5}])
+def test_solvers_that_are_none_are_refused(unet: UNet3D, wrong: dict) -> None:
+    schedule = Schedule.from_config(STABLE_DIFFUSION)
+    with pytest.raises(AnaMoDiffError, match="solver among"):
+        sample(unet, randn(1, 4, 2, 8, 8), embedding=randn(1, 5, 12), schedule=schedule, **wrong)

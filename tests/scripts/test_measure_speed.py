@@ -40,6 +40,7 @@ def test_the_baseline_answers_as_ours_does(frames):
             parameter.zero_()
         without = unet(*given).sample
     assert sum(isinstance(module, MaterialisedBlock) for module in unet.modules()) == 4
+    assert unet.mid_block.resnets[0].conv1.weight.is_contiguous()
     torch.testing.assert_close(theirs, ours, rtol=1e-4, atol=1e-5)
     assert not torch.allclose(without, ours, atol=1e-3)  # so the temporal attention was compared
 
