@@ -32,11 +32,12 @@ LAYERS = (
     {"stills"},
     {"reel"},
     {"flags", "settings", "errors"},
+    {"presets"},
 )
 LEVEL = {part: -depth for depth, parts in enumerate(LAYERS) for part in parts}
 # What the general rule would allow and the design does not.
 ONLY = {
-    "backbone": {"config", "diffusion", "errors", "hub", "layout", "loading"},
+    "backbone": {"config", "diffusion", "errors", "hub", "layout", "loading", "presets"},
     "config": {"errors", "settings"},
     "creatures": {"errors"},
     "diffusion": {"errors"},
@@ -51,6 +52,7 @@ ONLY = {
     "memory": {"errors"},
     "muon": set(),
     "pictures": {"errors", "letterbox", "video"},
+    "presets": set(),
     "progress": set(),
     "result": {"errors", "pictures", "scene", "video"},
     "runfolder": {"errors"},
