@@ -144,12 +144,12 @@ class Backbone:
         path = self.beside / "anamodiff.json"
         return json.loads(path.read_text()) if path.is_file() else {}
 
-    def recommended(self, preset: str | None, name: str) -> dict[str, Any]:
-        """Settings of the stage `name` under a preset: the backbone's own, else the package's."""
-        if preset is None:
+    def _recommended(self, name: str) -> dict[str, Any]:
+        """Settings of the stage `name` under the preset: the backbone's own, else the package's."""
+        if self.preset is None:
             return self.settings.get(name, {})
         own = self.settings.get("presets", {})
-        return own.get(preset, PRESETS[preset]).get(name, {})
+        return own.get(self.preset, PRESETS[self.preset]).get(name, {})
 
     def options(self, kind: type, given: Any, name: str) -> Any:
         """Options of a stage: what is given, else recommended for `name`, else `kind`'s own.
@@ -159,7 +159,7 @@ class Backbone:
         """
         if isinstance(given, kind):
             return given
-        chosen = dict(self.recommended(self.preset, name))
+        chosen = dict(self._recommended(name))
         chosen.update({key: value for key, value in (given or {}).items() if value is not None})
         return kind(**chosen)
 

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from costs.models import SD_V1_4
+from costs.models import SD_V1_4, SMALL
 from measure.speed import mgif_network
 from speed import cpu, stages
 
@@ -65,7 +65,7 @@ def on_cpu(repeats: int) -> dict[str, Any]:
 
 def on_gpu(asked: argparse.Namespace) -> dict[str, Any]:
     device = choose_device(asked.device)
-    size = stages.SMALL if asked.small else SD_V1_4
+    size = SMALL if asked.small else SD_V1_4
     torch.manual_seed(0)
     lofnet = build_lofnet(mini_config()) if asked.small else mgif_network()
     figures = stages.measure_all(size, lofnet, device, iterations=asked.iterations)

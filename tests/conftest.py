@@ -1,12 +1,16 @@
 """Fixtures for all tests."""
 
 import shutil
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from fnmatch import fnmatch
 from pathlib import Path
 from types import SimpleNamespace
+from typing import TYPE_CHECKING
 
 import pytest
+
+if TYPE_CHECKING:
+    from diffusers import UNet2DConditionModel
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -24,6 +28,29 @@ def shared() -> Path:
     if not (folder / "clips").is_dir():
         pytest.skip(f"needs the shared clips in {folder.name}/ beside the checkout")
     return folder
+
+
+@pytest.fixture(scope="session")
+def unet2d() -> "Callable[[], UNet2DConditionModel]":
+    """Builds small UNets for pictures, all with the same random weights."""
+    import torch
+    from diffusers import UNet2DConditionModel
+
+    def build() -> UNet2DConditionModel:
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(0)
+            return UNet2DConditionModel(
+                sample_size=8,
+                block_out_channels=(8, 16),
+                down_block_types=("CrossAttnDownBlock2D", "DownBlock2D"),
+                up_block_types=("UpBlock2D", "CrossAttnUpBlock2D"),
+                layers_per_block=1,
+                norm_num_groups=4,
+                cross_attention_dim=12,
+                attention_head_dim=2,
+            ).eval()
+
+    return build
 
 
 @pytest.fixture(scope="session")

@@ -90,6 +90,35 @@ class Architecture:
 
 
 SD_V1_4 = Architecture()
+# Small enough for a CPU; the proportions of the real one.
+SMALL = Architecture(
+    unet={
+        "sample_size": 16,
+        "block_out_channels": (32, 64),
+        "down_block_types": ("CrossAttnDownBlock2D", "DownBlock2D"),
+        "up_block_types": ("UpBlock2D", "CrossAttnUpBlock2D"),
+        "layers_per_block": 1,
+        "norm_num_groups": 4,
+        "cross_attention_dim": 16,
+        "attention_head_dim": 2,
+    },
+    vae={
+        "sample_size": 64,
+        "block_out_channels": (8, 16, 16),
+        "norm_num_groups": 4,
+        "down_block_types": ("DownEncoderBlock2D",) * 3,
+        "up_block_types": ("UpDecoderBlock2D",) * 3,
+    },
+    text={
+        "hidden_size": 16,
+        "intermediate_size": 32,
+        "num_hidden_layers": 1,
+        "num_attention_heads": 2,
+    },
+    frames=4,
+    tokens=8,
+    dtype=torch.float32,
+)
 
 
 @contextmanager

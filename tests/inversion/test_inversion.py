@@ -2,7 +2,6 @@
 
 import pytest
 import torch
-from diffusers import UNet2DConditionModel
 from torch import Tensor
 
 from anamodiff.diffusion import Schedule, add_noise, noise_in
@@ -32,22 +31,11 @@ class Linear:
 
 
 @pytest.fixture(scope="module")
-def unet() -> UNet3D:
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
-        flat = UNet2DConditionModel(
-            sample_size=8,
-            block_out_channels=(8, 16),
-            down_block_types=("CrossAttnDownBlock2D", "DownBlock2D"),
-            up_block_types=("UpBlock2D", "CrossAttnUpBlock2D"),
-            layers_per_block=1,
-            norm_num_groups=4,
-            cross_attention_dim=12,
-            attention_head_dim=2,
-        )
-        # A trained UNet changes slowly along the path; a random one of full strength does not.
-        flat.conv_out.weight.data *= 0.2
-    return inflate(flat.eval())
+def unet(unet2d) -> UNet3D:
+    flat = unet2d()
+    # A trained UNet changes slowly along the path; a random one of full strength does not.
+    flat.conv_out.weight.data *= 0.2
+    return inflate(flat)
 
 
 def test_invert_then_sample_returns(unet: UNet3D) -> None:

@@ -2,7 +2,6 @@
 
 import pytest
 import torch
-from diffusers import UNet2DConditionModel
 from torch import Tensor
 
 from anamodiff.diffusion import Schedule
@@ -18,22 +17,6 @@ def randn(*shape: int, seed: int = 0) -> Tensor:
     return torch.randn(shape, generator=torch.Generator().manual_seed(seed))
 
 
-def make_unet(group_norm: str = "pooled") -> UNet3D:
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
-        flat = UNet2DConditionModel(
-            sample_size=8,
-            block_out_channels=(8, 16),
-            down_block_types=("CrossAttnDownBlock2D", "DownBlock2D"),
-            up_block_types=("UpBlock2D", "CrossAttnUpBlock2D"),
-            layers_per_block=1,
-            norm_num_groups=4,
-            cross_attention_dim=12,
-            attention_head_dim=2,
-        )
-    return inflate(flat.eval(), group_norm)
-
-
 def denoise(unet: UNet3D, noise: Tensor, **options: object) -> Tensor:
     text, empty = randn(1, 5, 12, seed=1), randn(1, 5, 12, seed=2)
     return sample(
@@ -42,16 +25,16 @@ def denoise(unet: UNet3D, noise: Tensor, **options: object) -> Tensor:
 
 
 @pytest.mark.parametrize("guidance", [1.0, 5.0])
-def test_windows_are_the_whole_clip_where_nothing_is_temporal(guidance: float) -> None:
+def test_windows_are_the_whole_clip_where_nothing_is_temporal(unet2d, guidance: float) -> None:
     """Sparse-causal attention sees frame 0 and the previous one only, so they are the same."""
-    unet, noise = make_unet("per_frame"), randn(1, 4, 9, 8, 8)
+    unet, noise = inflate(unet2d(), "per_frame"), randn(1, 4, 9, 8, 8)
     whole = denoise(unet, noise, guidance=guidance)
     got = denoise(unet, noise, guidance=guidance, window=6, overlap=2)
     torch.testing.assert_close(got, whole, atol=1e-5, rtol=1e-5)
 
 
-def test_a_clip_of_one_window_is_the_whole_clip() -> None:
-    unet, noise = make_unet(), randn(1, 4, 5, 8, 8)
+def test_a_clip_of_one_window_is_the_whole_clip(unet2d) -> None:
+    unet, noise = inflate(unet2d()), randn(1, 4, 5, 8, 8)
     whole = denoise(unet, noise, guidance=5.0)
     assert torch.equal(denoise(unet, noise, guidance=5.0, window=5, overlap=2), whole)
     assert not torch.equal(denoise(unet, noise, guidance=5.0, window=4, overlap=2), whole)

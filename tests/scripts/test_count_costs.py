@@ -12,7 +12,7 @@ from torch import nn
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "scripts"))
 
 from costs import flops, memory  # noqa: E402
-from costs.models import META, SCHEDULE, SD_V1_4, Architecture, flash_attention  # noqa: E402
+from costs.models import META, SCHEDULE, SD_V1_4, SMALL, Architecture, flash_attention  # noqa: E402
 
 from anamodiff.inversion import sample  # noqa: E402
 from anamodiff.memory import PRESETS  # noqa: E402
@@ -20,16 +20,7 @@ from anamodiff.tuning import TuningOptions, disentangled_loss, tune  # noqa: E40
 from anamodiff.unet3d import attention, trainable_parameters  # noqa: E402
 
 TINY = Architecture(
-    unet={
-        "sample_size": 16,
-        "block_out_channels": (32, 64),
-        "down_block_types": ("CrossAttnDownBlock2D", "DownBlock2D"),
-        "up_block_types": ("UpBlock2D", "CrossAttnUpBlock2D"),
-        "layers_per_block": 1,
-        "norm_num_groups": 4,
-        "cross_attention_dim": 16,
-        "attention_head_dim": 2,
-    },
+    unet=SMALL.unet,
     vae={"sample_size": 32, "block_out_channels": (8,), "norm_num_groups": 4},
     text={"hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 1, "vocab_size": 100},
     frames=3,

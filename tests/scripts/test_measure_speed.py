@@ -12,7 +12,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "scripts"))
 
 import measure_speed  # noqa: E402
 from costs import flops  # noqa: E402
-from costs.models import Architecture  # noqa: E402
+from costs.models import SMALL, Architecture  # noqa: E402
 from speed import cpu, stages, timing  # noqa: E402
 from speed.baseline import MaterialisedBlock, slow_down, train_as_published  # noqa: E402
 
@@ -20,7 +20,7 @@ from anamodiff.lofnet import build_lofnet, mini_config  # noqa: E402
 from anamodiff.presets import PRESETS  # noqa: E402
 
 CPU = torch.device("cpu")
-TINY = replace(stages.SMALL, frames=2)
+TINY = replace(SMALL, frames=2)
 
 
 def clip_of(frames: int) -> Architecture:
@@ -104,7 +104,7 @@ def test_every_stage_of_every_preset_is_run_and_scaled(monkeypatch, capsys):
     monkeypatch.setattr(stages, "matmul_peak", lambda *_: 1e12)
     monkeypatch.setitem(PRESETS, "paper", {"generation": {"steps": 3}})
     monkeypatch.setitem(PRESETS["fast"], "generation", {"steps": 2})
-    monkeypatch.setattr(stages, "SMALL", TINY)
+    monkeypatch.setattr(measure_speed, "SMALL", TINY)
     assert measure_speed.main(words) == 0
     assert asked == [(2, "mid_up"), (1, "all"), (1, "mid_up")]  # the first one warms up
     said = capsys.readouterr().out
