@@ -81,11 +81,17 @@ class Schedule:
         return len(self) // steps
 
     def alpha(self, t: int | Tensor, like: Tensor) -> Tensor:
-        """Cumulative alpha at level t, on the device of `like`, shaped to broadcast against it."""
-        t = torch.as_tensor(t, device=like.device)
-        alphas = self.alphas_cumprod.to(like.device)[t.clamp(min=0)]
+        """Cumulative alpha at level t, shaped to broadcast against `like`.
+
+        That of a single level is 0-d and stays on the CPU: it meets tensors of any device, and no
+        GPU has to be waited for.
+        """
+        t = torch.as_tensor(t, device="cpu")
+        alphas = self.alphas_cumprod[t.clamp(min=0)]
         alphas = torch.where(t < 0, alphas.new_tensor(self.final_alpha), alphas)
-        return alphas.reshape(alphas.shape + (1,) * (like.ndim - alphas.ndim))
+        if alphas.ndim == 0:
+            return alphas
+        return alphas.reshape(alphas.shape + (1,) * (like.ndim - alphas.ndim)).to(like.device)
 
 
 def _betas(config: Mapping[str, Any]) -> Tensor:

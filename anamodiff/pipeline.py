@@ -275,6 +275,7 @@ class MotionTransfer:
             inverted = ddim_invert(
                 unet, first, embedding=prompt_embedding, schedule=schedule, steps=steps,
                 until=timesteps[start], progress=advance,
+                cuda_graph=options.cuda_graph and device.type == "cuda",
             )  # fmt: skip
         # Started below pure noise, what is warped is the noise that the path had there: denoised
         # again it leads back to the source's details, which other noise would replace.

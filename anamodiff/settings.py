@@ -160,6 +160,7 @@ KINDS: dict[str, Kind] = {
     "generation.denoise_from": whole(1, 1000).or_null(),
     "generation.window": whole(2).or_null(),
     "generation.overlap": whole(1).or_null(),
+    "generation.cuda_graph": SWITCH.or_null(),
     "network.motion": choice("affine", "tps"),
     "network.*.encoder": choice("hourglass", "resnet18"),
     "network.*.block_expansion": whole(1),

@@ -9,8 +9,9 @@ published; both give the same answers. Half precision stands beside.
 
 `gpu`, under ten minutes on a large one: every stage of a transfer at Stable Diffusion v1.4's size,
 ten frames of 512x512, under the presets `paper` and `fast`, as the pipeline runs it; the share of
-the measured peak of matrix products; and the peak of memory for each `--vram`. Weights are random,
-which time like real ones. `--small` shrinks all models, to try the script on a CPU.
+the measured peak of matrix products; the inversion as one CUDA graph (`generation.cuda_graph`),
+which must give the same; and the peak of memory for each `--vram`. Weights are random, which time
+like real ones. `--small` shrinks all models, to try the script on a CPU.
 """
 
 from __future__ import annotations
@@ -84,6 +85,8 @@ def on_gpu(asked: argparse.Namespace) -> dict[str, Any]:
         bar = GPU_BARS[preset]
         said = f"; {_met(total <= bar)} {bar} s" if on_cuda else ""
         print(f"  {'in all':22}{total:10.2f}{scaled}{said}")
+    for name, seconds in figures["inversion"].items():
+        print(f"{f'inversion, {name}':24}{seconds:10.2f}")
     for vram, made in figures["vram"].items():
         print(f"{vram:12}" + "".join(f"  {name} {gib:.2f} GiB" for name, gib in made.items()))
     return figures

@@ -22,7 +22,8 @@ class GenerationOptions:
     `denoise_from` below 1000 starts at that noise level instead of at noise alone: the source frame
     is inverted only so far, and its noise, warped, is added to the warped intermediate, so that a
     weak backbone keeps its poses. Clips longer than `window` frames are denoised window by window,
-    each of which shares frame 0 and `overlap` frames with the one before it.
+    each of which shares frame 0 and `overlap` frames with the one before it. `cuda_graph` records
+    the inversion's work and replays it, on a CUDA device.
     """
 
     steps: int = 50
@@ -35,6 +36,7 @@ class GenerationOptions:
     denoise_from: int = 1000
     window: int = WINDOW
     overlap: int = OVERLAP
+    cuda_graph: bool = False
 
     def __post_init__(self) -> None:
         if not 1 <= self.steps <= 1000:

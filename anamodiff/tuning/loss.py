@@ -97,7 +97,7 @@ def _errors(
     clean = rearrange([clip.latents for clip in clips], "b f c h w -> b c f h w")
     t = torch.cat(
         [torch.randint(clip.first, clip.stop, (1,), generator=generator) for clip in clips]
-    ).to(clean.device)
+    )
     noise = normal_like(clean, generator)
     noisy = add_noise(schedule, clean, noise, t)
     target = training_target(schedule, clean, noise, t)

@@ -119,7 +119,9 @@ class UNet3D(nn.Module):
         return UNet3DOutput(hidden)
 
     def _embed_time(self, timestep: int | Tensor, clips: int, like: Tensor) -> Tensor:
-        timestep = torch.as_tensor(timestep, device=like.device).reshape(-1).expand(clips)
+        if not isinstance(timestep, Tensor):  # filled in there, where a copy would wait for a GPU
+            timestep = torch.full((), timestep, device=like.device)
+        timestep = timestep.to(like.device).reshape(-1).expand(clips)
         return self.time_embedding(self.time_proj(timestep).to(like.dtype))  # b d
 
     def _down_and_up(self, hidden: Tensor, time: Tensor, text: Tensor, past: Past | None) -> Tensor:

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from transformers import CLIPTextConfig, CLIPTextModel
 
 from anamodiff.backbone import Backbone
-from anamodiff.inversion import GenerationOptions
+from anamodiff.inversion import GenerationOptions, ddim_invert
 from anamodiff.letterbox import fit
 from anamodiff.lofnet import LOFNet
 from anamodiff.memory import PRESETS as VRAM
@@ -125,6 +125,32 @@ def measure_memory(
     return figures
 
 
+def measure_graph(mover: MotionTransfer, *, steps: int = 50) -> dict[str, float]:
+    """Seconds of inverting one frame, its kernels launched one by one and as one CUDA graph.
+
+    Raises:
+        AssertionError: if the answers differ.
+    """
+    unet, device = mover.inflate().eval(), mover.backbone.device
+    channels, side = unet.config["in_channels"], unet.config["sample_size"]
+    latents = torch.randn(1, channels, 1, side, side).to(device)
+    text = mover.backbone.embed(["a turtle"])
+    made: dict[str, Tensor] = {}
+
+    def seconds(name: str, cuda_graph: bool) -> float:
+        def invert() -> None:
+            made[name] = ddim_invert(
+                unet, latents, embedding=text, schedule=SCHEDULE, steps=steps, cuda_graph=cuda_graph
+            )
+
+        return once(invert, device)
+
+    taken = {"kernels": seconds("kernels", False), "cuda graph": seconds("cuda graph", True)}
+    kernels, graph = made.values()
+    torch.testing.assert_close(graph, kernels, rtol=1e-2, atol=1e-2 * float(kernels.std()))
+    return taken
+
+
 def measure_all(
     size: Architecture, lofnet: LOFNet, device: torch.device, *, iterations: int | None = None
 ) -> dict[str, Any]:
@@ -133,12 +159,12 @@ def measure_all(
     mover = make_mover(size, lofnet, device)
     measure_preset(mover, size, "fast", iterations=2)  # kernels are chosen, memory is taken
     presets = {name: measure_preset(mover, size, name, iterations=iterations) for name in PRESETS}
-    del mover
-    return {
-        "matmul_peak": peak,
-        "presets": presets,
-        "vram": measure_memory(size, lofnet, device) if device.type == "cuda" else {},
-    }
+    figures = {"matmul_peak": peak, "presets": presets, "inversion": {}, "vram": {}}
+    if device.type == "cuda":
+        figures["inversion"] = measure_graph(mover)
+        del mover
+        figures["vram"] = measure_memory(size, lofnet, device)
+    return figures
 
 
 def _operations(

@@ -1,8 +1,11 @@
 """Inversion, sampling and guidance on a small UNet, and on functions in a UNet's place."""
 
+from collections.abc import Callable
+
 import pytest
 import torch
 from torch import Tensor
+from torch.fx.experimental.proxy_tensor import make_fx
 
 from anamodiff.diffusion import Schedule, add_noise, noise_in
 from anamodiff.errors import AnaMoDiffError
@@ -91,6 +94,41 @@ def test_inversion_asks_at_the_timestep_it_leads_to() -> None:
     )
     assert [t for t, _ in model.calls] == [1, 201, 401, 601, 801]
     assert progress == [(done, 5) for done in range(1, 6)]
+
+
+def test_a_recorded_inversion_gives_the_same(unet: UNet3D, monkeypatch) -> None:
+    """In place of a CUDA graph a trace of the operations, which also repeats what it has seen."""
+    recorded: list[torch.fx.GraphModule] = []
+
+    def record(work: Callable, examples: tuple[Tensor, ...]) -> Callable:
+        work(*examples)  # warms up
+        recorded.append(make_fx(work)(*examples))
+        return recorded[-1]
+
+    monkeypatch.setattr(torch.cuda, "make_graphed_callables", record)
+    picture, text = randn(1, 4, 1, 8, 8), randn(1, 5, 12, seed=1)
+    schedule = Schedule.from_config(STABLE_DIFFUSION)
+    options = {"embedding": text, "schedule": schedule, "steps": 5}
+    plain = ddim_invert(unet, picture, **options)
+    assert not recorded
+    torch.testing.assert_close(ddim_invert(unet, picture, cuda_graph=True, **options), plain)
+    # The prompt's keys and values, of as many rows as it has tokens, are not computed again.
+    multiply = torch.ops.aten.mm.default
+    products = [node for node in recorded[0].graph.nodes if node.target == multiply]
+    assert products and not any(text.shape[1] in node.meta["val"].shape for node in products)
+
+
+def test_no_step_waits_for_a_value() -> None:
+    """On the meta device tensors have none, and asking for one fails."""
+    with torch.device("meta"):
+        text = torch.empty(2, 3, 6)
+        picture, clip = torch.empty(1, 4, 1, 4, 4), torch.empty(1, 4, 12, 4, 4)
+    schedule = Schedule.from_config(STABLE_DIFFUSION)
+    options = {"schedule": schedule, "steps": 5, "embedding": text[:1]}
+    assert ddim_invert(Linear(), picture, **options).is_meta
+    options |= {"negative": text[1:], "guidance": 2.0, "window": 10}
+    for solver in ("ddim", "dpm"):
+        assert sample(Linear(), clip, solver=solver, **options).is_meta
 
 
 def test_guidance_extrapolates_in_one_batch() -> None:

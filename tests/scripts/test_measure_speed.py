@@ -112,6 +112,16 @@ def test_every_stage_of_every_preset_is_run_and_scaled(monkeypatch, capsys):
                ("encode and warp", "tuning", "invert and sample", "decode"))  # fmt: skip
 
 
+def test_a_graph_must_give_the_same(monkeypatch):
+    mover = stages.make_mover(TINY, build_lofnet(mini_config()), CPU)
+    monkeypatch.setattr(torch.cuda, "make_graphed_callables", lambda work, _: work)
+    assert set(stages.measure_graph(mover, steps=2)) == {"kernels", "cuda graph"}
+    other = lambda work, _: lambda *given: 1.1 * work(*given)  # noqa: E731
+    monkeypatch.setattr(torch.cuda, "make_graphed_callables", other)
+    with pytest.raises(AssertionError, match="not close"):
+        stages.measure_graph(mover, steps=2)
+
+
 def test_operations_are_those_of_the_preset(monkeypatch):
     monkeypatch.setitem(PRESETS, "paper", {"generation": {"steps": 4}})
     mover = stages.make_mover(TINY, build_lofnet(mini_config()), CPU)
