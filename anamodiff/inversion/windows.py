@@ -6,7 +6,7 @@ from math import ceil
 
 from anamodiff.errors import AnaMoDiffError
 
-WINDOW, OVERLAP = 10, 3
+WINDOW, OVERLAP = 10, 5
 
 
 def split_frames(
