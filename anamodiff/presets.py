@@ -7,7 +7,7 @@ from typing import Any
 PRESETS: dict[str, dict[str, dict[str, Any]]] = {
     "paper": {},
     "fast": {
-        "tuning": {"iterations": 150, "lora_blocks": "mid_up"},
+        "tuning": {"iterations": 150},
         "generation": {"steps": 20, "solver": "dpm"},
     },
 }

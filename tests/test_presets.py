@@ -63,13 +63,14 @@ def test_unknown_presets_are_refused(folder):
 
 
 def test_a_run_is_made_and_noted_with_the_preset(folder, drawn_clips, tmp_path, monkeypatch):
+    monkeypatch.setitem(PRESETS["fast"], "tuning", {"checkpoint_every": 7})
     mover = MotionTransfer.load(folder, device="cpu", preset="fast")
     few = {"iterations": 1, "rank": 2}
     run = mover.tune(
         *drawn_clips, output=tmp_path / "run", tuning=few, frames=3, prompt="a turtle",
         progress=False,
     )  # fmt: skip
-    assert RunFolder.load(run).settings["tuning"]["lora_blocks"] == "mid_up"
+    assert RunFolder.load(run).settings["tuning"]["checkpoint_every"] == 7
     assert RunFolder.load(run).settings["preset"] == "fast"
     seen = []
 
@@ -84,7 +85,7 @@ def test_a_run_is_made_and_noted_with_the_preset(folder, drawn_clips, tmp_path, 
     assert seen == ["fast", "paper"]
     other = mover.with_preset("paper")
     assert other.tuning_options(None) == TuningOptions()
-    assert mover.tuning_options(None).lora_blocks == "mid_up"
+    assert mover.tuning_options(None).checkpoint_every == 7
 
 
 def test_the_benchmark_knows_every_preset():

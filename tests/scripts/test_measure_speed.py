@@ -96,17 +96,17 @@ def test_every_stage_of_every_preset_is_run_and_scaled(monkeypatch, capsys):
     fit = stages.MotionTransfer.fit
 
     def spy(self, scene, prompt, options, **settings):
-        asked.append((options.iterations, options.lora_blocks))
+        asked.append((options.iterations, options.rank))
         return fit(self, scene, prompt, options, **settings)
 
     monkeypatch.setattr(stages.MotionTransfer, "fit", spy)
     words = ["gpu", "--small", "--device", "cpu", "--iterations", "1"]
     monkeypatch.setattr(stages, "matmul_peak", lambda *_: 1e12)
     monkeypatch.setitem(PRESETS, "paper", {"generation": {"steps": 3}})
-    monkeypatch.setitem(PRESETS["fast"], "generation", {"steps": 2})
+    monkeypatch.setitem(PRESETS, "fast", {"tuning": {"rank": 3}, "generation": {"steps": 2}})
     monkeypatch.setattr(measure_speed, "SMALL", TINY)
     assert measure_speed.main(words) == 0
-    assert asked == [(2, "mid_up"), (1, "all"), (1, "mid_up")]  # the first one warms up
+    assert asked == [(2, 3), (1, 16), (1, 3)]  # the first one warms up
     said = capsys.readouterr().out
     assert all(said.count(f"  {stage}") == len(PRESETS) for stage in
                ("encode and warp", "tuning", "invert and sample", "decode"))  # fmt: skip
