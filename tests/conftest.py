@@ -1,5 +1,6 @@
 """Fixtures for all tests."""
 
+import os
 import shutil
 from collections.abc import Callable, Sequence
 from fnmatch import fnmatch
@@ -13,6 +14,8 @@ if TYPE_CHECKING:
     from diffusers import UNet2DConditionModel
 
 ROOT = Path(__file__).resolve().parents[1]
+if "PYTEST_XDIST_WORKER" in os.environ:  # as many threads as cores in each would be in their way
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 
 @pytest.fixture(scope="session")
