@@ -34,24 +34,26 @@ def shared() -> Path:
 
 
 @pytest.fixture(scope="session")
-def unet2d() -> "Callable[[], UNet2DConditionModel]":
+def unet2d() -> "Callable[..., UNet2DConditionModel]":
     """Builds small UNets for pictures, all with the same random weights."""
     import torch
     from diffusers import UNet2DConditionModel
 
-    def build() -> UNet2DConditionModel:
+    config = {
+        "sample_size": 8,
+        "block_out_channels": (8, 16),
+        "down_block_types": ("CrossAttnDownBlock2D", "DownBlock2D"),
+        "up_block_types": ("UpBlock2D", "CrossAttnUpBlock2D"),
+        "layers_per_block": 1,
+        "norm_num_groups": 4,
+        "cross_attention_dim": 12,
+        "attention_head_dim": 2,
+    }
+
+    def build(**change: object) -> UNet2DConditionModel:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(0)
-            return UNet2DConditionModel(
-                sample_size=8,
-                block_out_channels=(8, 16),
-                down_block_types=("CrossAttnDownBlock2D", "DownBlock2D"),
-                up_block_types=("UpBlock2D", "CrossAttnUpBlock2D"),
-                layers_per_block=1,
-                norm_num_groups=4,
-                cross_attention_dim=12,
-                attention_head_dim=2,
-            ).eval()
+            return UNet2DConditionModel(**config | change).eval()
 
     return build
 

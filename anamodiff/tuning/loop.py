@@ -133,13 +133,14 @@ def tune(
             unet, source_seen, warped_seen, embedding, schedule, generator,
             clips_at_once=options.clips_at_once, backward=weights.backward,
         )  # fmt: skip
-        weights.step()
-        losses.append(loss.total.item())  # a GPU is waited for here, once an iteration
-        if not math.isfinite(losses[-1]):
+        value = loss.total.item()  # a GPU is waited for here, once an iteration
+        if not math.isfinite(value):
             raise AnaMoDiffError(
                 f"the tuning loss is not a number at iteration {iteration}: lower tuning.lr "
                 f"(now {options.lr:g}) or use --precision fp32"
             )
+        weights.step()
+        losses.append(value)
         if checkpoint and len(losses) % options.checkpoint_every == 0:
             weights.save(checkpoint, losses, looks)
         if progress:
