@@ -2,6 +2,6 @@
 
 import sys
 
-from anamodiff.cli import main
+from anamodiff.cli.main import main
 
 sys.exit(main())

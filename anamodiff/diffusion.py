@@ -1,7 +1,7 @@
-"""Noise schedules and DDIM steps: pure arithmetic, no weights and no loops.
+"""Noise schedules and DDIM steps, as pure functions.
 
-A *level* is a timestep t in [0, 1000), or a negative number for "cleaner than any timestep", which
-stands for the schedule's final alpha. Levels are given as an int or as one integer per clip.
+A *level* is a timestep t in [0, 1000), or a negative number, which stands for the schedule's final
+alpha, cleaner than any timestep. It is an int, or a tensor of one integer per clip.
 """
 
 from __future__ import annotations
@@ -21,10 +21,13 @@ PredictionType = Literal["epsilon", "v_prediction"]
 
 @dataclass(frozen=True, eq=False)
 class Schedule:
-    """How much signal is left at each timestep, and what the UNet predicts.
+    """A noise schedule, and what the UNet was trained to predict with it.
 
-    `alphas_cumprod` is (1000,), float32, falling from nearly 1 to nearly 0; `final_alpha` is the
-    value below timestep 0. Frozen, so that one schedule can be shared by all stages.
+    Attributes:
+        alphas_cumprod: cumulative alphas (1000,), float32, falling from nearly 1 to nearly 0.
+        final_alpha: cumulative alpha below timestep 0.
+        prediction_type: noise or velocity.
+        steps_offset: added to the sampler's timesteps.
     """
 
     alphas_cumprod: Tensor
@@ -36,11 +39,11 @@ class Schedule:
     def from_config(cls, config: Mapping[str, Any]) -> Schedule:
         """Read a diffusers scheduler configuration (DDIM, PNDM and others of Stable Diffusion 1.x).
 
-        Missing entries take Stable Diffusion's values. Spacing is always "leading", as in the
+        Missing entries have Stable Diffusion's values. Spacing is always "leading", as in the
         paper's sampler; clipping is ignored, because latents have no fixed range.
 
         Raises:
-            AnaMoDiffError: for a schedule whose steps would silently be wrong here.
+            AnaMoDiffError: a schedule that is not supported.
         """
         prediction = config.get("prediction_type", "epsilon")
         if prediction not in ("epsilon", "v_prediction"):
@@ -68,23 +71,23 @@ class Schedule:
         """
         if not 1 <= steps <= len(self):
             raise AnaMoDiffError(f"expected between 1 and {len(self)} steps, got {steps}")
-        # The offset would lead past the end when nearly every timestep is used.
+        # With nearly every timestep in use, the offset would exceed the last one.
         ascending = torch.arange(steps) * self.stride(steps) + self.steps_offset
         return ascending.clamp(max=len(self) - 1).flip(0)
 
     def start(self, steps: int, level: int) -> int:
-        """Index into `timesteps(steps)` of the first not above `level`; the last at most."""
+        """Index of the first of `timesteps(steps)` that is not above `level`, else of the last."""
         return sum(t > level for t in self.timesteps(steps)[:-1].tolist())
 
     def stride(self, steps: int) -> int:
-        """Timesteps between two neighbours of `timesteps(steps)`."""
+        """Difference of successive `timesteps(steps)`."""
         return len(self) // steps
 
     def alpha(self, t: int | Tensor, like: Tensor) -> Tensor:
-        """Cumulative alpha at level t, shaped to broadcast against `like`.
+        """Cumulative alpha at level t, shaped to broadcast with `like`.
 
-        That of a single level is 0-d and stays on the CPU: it meets tensors of any device, and no
-        GPU has to be waited for.
+        For a single level it is 0-d and on the CPU, which combines with tensors of any device
+        without synchronisation.
         """
         t = torch.as_tensor(t, device="cpu")
         alphas = self.alphas_cumprod[t.clamp(min=0)]
@@ -111,19 +114,19 @@ def _betas(config: Mapping[str, Any]) -> Tensor:
 
 
 def add_noise(schedule: Schedule, clean: Tensor, noise: Tensor, t: int | Tensor) -> Tensor:
-    """Diffuse `clean` (b ...) to level t: sqrt(a) clean + sqrt(1 - a) noise (DDPM, equation 4)."""
+    """Noise `clean` (b ...) to level t: sqrt(a) clean + sqrt(1 - a) noise (DDPM, equation 4)."""
     alpha = schedule.alpha(t, clean)
     return (alpha.sqrt() * clean + (1 - alpha).sqrt() * noise).to(clean.dtype)
 
 
 def noise_in(schedule: Schedule, sample: Tensor, clean: Tensor, t: int | Tensor) -> Tensor:
-    """The noise that `add_noise` would have made `sample` (b ...) of level t from `clean` with."""
+    """Noise in `sample` (b ...) of level t, given `clean`: the inverse of `add_noise`."""
     alpha = schedule.alpha(t, sample)
     return ((sample - alpha.sqrt() * clean) / (1 - alpha).sqrt()).to(sample.dtype)
 
 
 def training_target(schedule: Schedule, clean: Tensor, noise: Tensor, t: int | Tensor) -> Tensor:
-    """What the UNet should answer for `add_noise(clean, noise, t)`: the noise, or the velocity."""
+    """The UNet's target for `add_noise(clean, noise, t)`: the noise, or the velocity."""
     if schedule.prediction_type == "epsilon":
         return noise
     alpha = schedule.alpha(t, clean)
@@ -131,7 +134,7 @@ def training_target(schedule: Schedule, clean: Tensor, noise: Tensor, t: int | T
 
 
 def to_epsilon(schedule: Schedule, output: Tensor, sample: Tensor, t: int | Tensor) -> Tensor:
-    """Noise that a UNet's `output` predicts in `sample`, whose level is t."""
+    """Noise in `sample` of level t that the UNet's `output`, noise or velocity, predicts."""
     if schedule.prediction_type == "epsilon":
         return output
     alpha = schedule.alpha(t, sample)
@@ -139,49 +142,34 @@ def to_epsilon(schedule: Schedule, output: Tensor, sample: Tensor, t: int | Tens
 
 
 def to_clean(schedule: Schedule, epsilon: Tensor, sample: Tensor, t: int | Tensor) -> Tensor:
-    """Clean sample that is left when `epsilon` is the noise in `sample` at level t."""
+    """Clean sample, given the noise `epsilon` in `sample` of level t."""
     alpha = schedule.alpha(t, sample)
     return ((sample - (1 - alpha).sqrt() * epsilon) / alpha.sqrt()).to(sample.dtype)
 
 
 def ddim_step(
-    schedule: Schedule,
-    sample: Tensor,
-    epsilon: Tensor,
-    t: int | Tensor,
-    t_prev: int | Tensor,
-    *,
-    eta: float = 0.0,
-    generator: torch.Generator | None = None,
+    schedule: Schedule, sample: Tensor, epsilon: Tensor, t: int | Tensor, t_prev: int | Tensor
 ) -> Tensor:
-    """Step from level t to the cleaner level t_prev (DDIM, equation 12).
-
-    `eta` 0 is deterministic, 1 as noisy as DDPM; the fresh noise comes from `generator`.
-    """
-    alpha, alpha_prev = schedule.alpha(t, sample), schedule.alpha(t_prev, sample)
-    sigma = eta * ((1 - alpha_prev) / (1 - alpha) * (1 - alpha / alpha_prev)).sqrt()
+    """Deterministic step from level t to the cleaner level t_prev (DDIM, equation 12)."""
+    alpha_prev = schedule.alpha(t_prev, sample)
     clean = to_clean(schedule, epsilon, sample, t)
-    # At eta 1 rounding can make the difference a little negative.
-    stepped = alpha_prev.sqrt() * clean + (1 - alpha_prev - sigma**2).clamp(min=0).sqrt() * epsilon
-    if eta > 0:
-        stepped = stepped + sigma * normal_like(sample, generator)
-    return stepped.to(sample.dtype)
+    return (alpha_prev.sqrt() * clean + (1 - alpha_prev).sqrt() * epsilon).to(sample.dtype)
 
 
 def extrapolated_clean(
     schedule: Schedule, clean: Tensor, t: int, t_prev: int, earlier: tuple[Tensor, int] | None
 ) -> Tensor:
-    """Clean sample that a second-order step from level t to t_prev aims at (DPM-Solver++ 2M).
+    """Clean sample for a second-order step from level t to t_prev (DPM-Solver++ 2M).
 
-    The clean samples predicted at t and `earlier` (with its level) are extrapolated over half the
-    step, in the logarithm of the signal-to-noise ratio. A DDIM step towards the result is a step of
-    DPM-Solver++ (Lu et al. 2022, algorithm 2). Unchanged without `earlier`, and where the step ends
-    without noise, infinitely far off.
+    The clean samples predicted at t and before (`earlier`, with its level) are extrapolated over
+    half the step, linearly in the log signal-to-noise ratio. A DDIM step with the result is a step
+    of DPM-Solver++ (Lu et al. 2022, algorithm 2). It is `clean` itself without `earlier`, and where
+    the step ends without noise, at an infinite ratio.
     """
     if earlier is None:
         return clean
     before, at, after = (_half_log_snr(schedule, level) for level in (earlier[1], t, t_prev))
-    if after == math.inf or at == before:  # both ends of the schedule, in as many steps as it has
+    if after == math.inf or at == before:  # the last step; the first of as many as timesteps
         return clean
     return clean + (clean - earlier[0]) * ((after - at) / (2 * (at - before)))
 
@@ -194,9 +182,9 @@ def _half_log_snr(schedule: Schedule, t: int) -> float:
 def ddim_inverse_step(
     schedule: Schedule, sample: Tensor, epsilon: Tensor, t: int | Tensor, t_next: int | Tensor
 ) -> Tensor:
-    """Step from level t to the noisier level t_next along the deterministic path.
+    """Deterministic step from level t to the noisier level t_next, `ddim_step` in reverse.
 
-    It is `ddim_step` run backwards: exact when `epsilon` is what the forward step used.
+    It is exact if `epsilon` is that of the forward step.
     """
     alpha = schedule.alpha(t_next, sample)
     clean = to_clean(schedule, epsilon, sample, t)
@@ -204,9 +192,9 @@ def ddim_inverse_step(
 
 
 def normal_like(sample: Tensor, generator: torch.Generator | None) -> Tensor:
-    """Standard normal noise of `sample`'s shape, drawn on the generator's own device.
+    """Standard normal noise of `sample`'s shape, type and device.
 
-    A generator on the CPU thus gives the same noise whichever device the sample is on.
+    It is generated on the generator's device: one on the CPU gives all devices the same noise.
     """
     device = generator.device if generator is not None else sample.device
     noise = torch.randn(sample.shape, generator=generator, device=device, dtype=torch.float32)

@@ -1,10 +1,10 @@
 """Coordinate grids, and warping of pictures, latents and Gaussian noise.
 
-A *flow* is an absolute backward sampling grid ``b h w 2``: at every output place it holds the
-coordinates ``(x, y)`` in [-1, 1] to look up, with the centres of the corner cells at -1 and 1.
+A *flow* is an absolute backward sampling grid ``b h w 2``: for every output cell the coordinates
+(x, y) in [-1, 1] to sample at, with the centres of the corner cells at -1 and 1.
 """
 
-from typing import Literal
+from __future__ import annotations
 
 import torch
 import torch.nn.functional as F
@@ -12,18 +12,17 @@ from einops import rearrange
 from torch import Tensor
 
 from anamodiff.errors import AnaMoDiffError
+from anamodiff.options import GenerationOptions, NoiseWarp
 
-#: Share of fresh noise beside the nearest cells: enough to part equal neighbours and seeds.
+#: Weight of fresh noise with nearest sampling: enough to make equal neighbours and seeds differ.
 NEAREST_FRESH = 0.1
 
-# In halves of a cell, about.
+# Offset that breaks ties of nearest sampling, in about half cells.
 _TIE = 1e-3
 
-NoiseWarp = Literal["nearest", "preserve", "paper", "bilinear"]
-
-# A flow of the usual strength leaves a standard deviation of about 0.7; as much again of fresh
-# noise brings it back near one on the average (not at every place, hence `preserve`).
-PAPER_NOISE_WEIGHT = 0.7
+# Usual flows leave a standard deviation of about 0.7; this much fresh noise brings it near one on
+# average (not in every cell, hence `preserve`).
+PAPER_NOISE_WEIGHT = GenerationOptions.noise_weight
 
 
 def identity_grid(
@@ -33,7 +32,7 @@ def identity_grid(
     device: torch.device | str | None = None,
     dtype: torch.dtype = torch.float32,
 ) -> Tensor:
-    """Return the flow ``h w 2`` that looks every place up at itself."""
+    """The identity flow, ``h w 2``."""
     y = torch.linspace(-1, 1, height, device=device, dtype=dtype)
     x = torch.linspace(-1, 1, width, device=device, dtype=dtype)
     return torch.stack(torch.meshgrid(x, y, indexing="xy"), dim=-1)
@@ -47,13 +46,14 @@ def warp(
     padding_mode: str = "border",
     interpolation: str = "bilinear",
 ) -> Tensor:
-    """Sample `x` where `flow` says, bilinearly unless `interpolation` is ``nearest``.
+    """Backward warping: sample `x` at the coordinates of `flow`.
 
     Args:
-        x: ``b c h w``, of any floating type; a batch of one serves every flow.
-        flow: ``b h' w' 2``, coordinates in [-1, 1].
-        align_corners: ``False`` only to reproduce references that mix the two conventions.
-        padding_mode: ``grid_sample``'s: what lies outside (``border``, ``zeros``, ``reflection``).
+        x: ``b c h w``, of any floating type; a batch of one is expanded.
+        flow: ``b h' w' 2``.
+        align_corners: False only to reproduce references that mix the two conventions.
+        padding_mode: ``border``, ``zeros`` or ``reflection``, as in ``grid_sample``.
+        interpolation: ``bilinear`` or ``nearest``.
 
     Returns:
         ``b c h' w'`` in the type of `x`; computed in at least 32 bits, since half-precision
@@ -74,7 +74,7 @@ def warp(
 
 
 def resize_flow(flow: Tensor, height: int, width: int) -> Tensor:
-    """Resample a flow ``b h' w' 2`` to ``b h w 2``; coordinates are relative, so values stay."""
+    """Resample a flow ``b h' w' 2`` to ``b h w 2``; its coordinates do not depend on the size."""
     if flow.shape[1:3] == (height, width):
         return flow
     channels = rearrange(flow, "b h w xy -> b xy h w")
@@ -83,10 +83,10 @@ def resize_flow(flow: Tensor, height: int, width: int) -> Tensor:
 
 
 def foldover(flow: Tensor) -> Tensor:
-    """Share of a flow's cells that are folded over or flat: ``b``, in [0, 1].
+    """Share (b,) in [0, 1] of a flow's cells where it is folded over or flat.
 
-    A cell lies between four neighbouring places ``b h w 2``; it is folded where the determinant
-    of the flow's Jacobian in its middle is not positive, so that it shows the source mirrored.
+    A cell lies between four neighbouring points of the grid ``b h w 2``. It is folded if the
+    determinant of the flow's Jacobian at its centre is not positive: the source appears mirrored.
     """
     along = flow[:, :, 1:] - flow[:, :, :-1]
     down = flow[:, 1:] - flow[:, :-1]
@@ -103,22 +103,25 @@ def warp_noise(
     generator: torch.Generator | None = None,
     weight: float = PAPER_NOISE_WEIGHT,
 ) -> Tensor:
-    """Move Gaussian noise along a flow (paper, section 3.5).
+    """Warp Gaussian noise (paper, section 3.5).
 
-    Bilinear sampling averages neighbours, so it loses variance: a half-cell shift both ways
-    leaves a quarter. ``preserve`` knows the four weights at each place, hence the variance that
-    they leave, and adds exactly the missing part as independent noise; what comes from outside
-    the frame is all new. Noise from DDIM inversion is not quite white: its neighbours agree a
-    little and less is lost, so the agreement is measured and counted. ``paper`` adds `weight`
-    times fresh noise everywhere, ``bilinear`` adds nothing. ``nearest`` averages nothing: each
-    place takes the value of one cell, so variance stays, and a little fresh noise (`NEAREST_FRESH`)
-    parts neighbours that the flow has made equal. It keeps the character best.
+    Bilinear sampling averages neighbours and loses variance: a shift by half a cell both ways
+    leaves a quarter. Modes:
+
+    - ``nearest``: each cell takes the value of one cell, so that the variance stays, and a little
+      fresh noise (`NEAREST_FRESH`) makes neighbours differ that are sampled from one cell. It
+      keeps the character best.
+    - ``preserve``: bilinear, plus independent noise of exactly the missing variance, which follows
+      from the four bilinear weights of each cell and the noise's own neighbour correlation (that
+      of DDIM inversion is not quite white). Cells sampled outside the frame are all new.
+    - ``paper``: bilinear, plus `weight` times fresh noise.
+    - ``bilinear``: nothing is added.
 
     Args:
-        noise: ``b c h w``; a batch of one serves every flow.
+        noise: ``b c h w``; a batch of one is expanded.
         flow: ``b h' w' 2``.
-        generator: where the fresh noise comes from.
-        weight: share of fresh noise, for ``paper`` alone.
+        generator: of the fresh noise.
+        weight: that of ``paper``.
 
     Returns:
         ``b c h' w'`` in the type of `noise`.
@@ -129,7 +132,7 @@ def warp_noise(
     if mode == "bilinear":
         return warp(noise, flow)
     if mode == "nearest":
-        # Ties are rounded to even cells, which would show every other cell twice: no exact ties.
+        # Exact ties would be rounded to even cells, so that every other cell appeared twice.
         size = torch.tensor(noise.shape[:-3:-1], device=flow.device)
         moved = warp(noise, flow + _TIE / size, interpolation="nearest")
         fresh = moved.std() * _fresh_like(moved, generator)
@@ -148,9 +151,10 @@ def warp_noise(
 
 
 def neighbour_correlation(noise: Tensor) -> float:
-    """Correlation of cells with their right and lower neighbours; 0 for white noise ``b c h w``.
+    """Mean correlation of cells of ``b c h w`` with right and lower neighbours; 0 if white.
 
-    Diffusion models know white noise only: what a warp smears is denoised to blurred pictures.
+    Diffusion models are trained on white noise: from correlated noise they denoise blurred
+    pictures.
     """
     own, right, below, _ = (moment.mean() for moment in _neighbour_moments(noise))
     return float((right + below) / (2 * own))
@@ -173,7 +177,7 @@ def _fresh_like(x: Tensor, generator: torch.Generator | None) -> Tensor:
 
 
 def _missing_variance(noise: Tensor, flow: Tensor) -> Tensor:
-    """Variance that bilinear sampling with zeros outside takes away: ``b 1 h' w'``, >= 0."""
+    """Variance ``b 1 h' w'`` that bilinear sampling with zeros outside loses, at least 0."""
     top_left, top_right, bottom_left, bottom_right = _bilinear_weights(flow, *noise.shape[-2:])
     own, right, below, diagonal = _neighbour_moments(noise)
     kept = own * (top_left**2 + top_right**2 + bottom_left**2 + bottom_right**2)
@@ -196,7 +200,7 @@ def _neighbour_moments(noise: Tensor) -> list[Tensor]:
 
 
 def _bilinear_weights(flow: Tensor, height: int, width: int) -> list[Tensor]:
-    """Weights ``b h' w'`` of the four cells round each looked-up place, zero outside the frame."""
+    """Bilinear weights ``b h' w'`` of the four cells around each point, zero outside the frame."""
     size = torch.tensor([width - 1, height - 1], device=flow.device, dtype=torch.float32)
     place = (flow.float() + 1) / 2 * size
     corner = place.floor()

@@ -1,18 +1,18 @@
-"""Count what Stable Diffusion v1.4 costs here: operations and memory, without weights or a GPU.
+"""Count operations and memory of Stable Diffusion v1.4, without weights or a GPU.
 
     python scripts/count_costs.py [flops | memory]...
 
-Ten frames of 64x64 latents. Models are shapes alone (torch's meta device), so it takes about a
-minute on one core. The parts, both by default:
+Ten frames of 64x64 latents. The models are on torch's meta device, which keeps shapes alone, so it
+takes about a minute on one core. The parts, both by default:
 
     flops     floating-point operations, a multiply-add as two, by torch's own counter; the UNet's
               attention as a flash kernel, whose backward pass computes its scores again
     memory    live tensors in bf16 at the peak, with the same kernel; tuning with Adam's state and
-              single-precision copies of what is trained. Bars are for what `--vram` promises
+              single-precision copies of what is trained. The bars are what `--vram` promises
 
-Beside most figures stands a reference, counted independently. Where the UNet takes part, ours are
-up to 3 % less: frames 0 and 1 see their one set of keys once, and a prompt is projected once for a
-clip, not for every frame.
+Most figures are printed with a reference, counted independently. Those of the UNet are up to 3 %
+less here: frames 0 and 1 attend to their one set of keys once, and a prompt is projected once for
+a clip, not for every frame.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from functools import partial
 from costs import flops, memory
 from costs.models import SD_V1_4, Architecture
 
-from anamodiff.memory import PRESETS
+from anamodiff.backbone.memory import VRAM_PRESETS
 
 LAYERS = ("attention", "all")
 MID_UP = {"blocks": "mid_up"}
@@ -71,9 +71,9 @@ def print_memory(size: Architecture) -> None:
         peaks = (memory.tuning_peak(size, levels=levels, layers=layers) for layers in LAYERS)
         name = f"checkpoint_levels={levels}"
         print(f"{name:32}{_gib(*peaks)}{'':14}reference: {reference}")
-    for vram, preset in PRESETS.items():
-        tuning, generation = memory.of_preset(size, preset, layers="attention")
-        every, _ = memory.of_preset(size, preset, layers="all")
+    for vram, preset in VRAM_PRESETS.items():
+        tuning, generation = memory.preset_peaks(size, preset, layers="attention")
+        every, _ = memory.preset_peaks(size, preset, layers="all")
         bars = "bars: {} and {}".format(*BARS[vram]) if vram in BARS else ""
         print(f"{f'--vram {vram}':32}{_gib(tuning, every, generation)}  {bars}")
 

@@ -1,22 +1,22 @@
-"""Measure whether long clips show where their windows meet, and print tables.
+"""Measure whether the seams of windows show in long clips, and print tables.
 
     python scripts/measure_windows.py [--pairs N] [--frames N] [--sheets FOLDER] [SETTING=VALUE]...
 
-Drawn pairs of so many frames are transferred with the embedded backbone. Of every two neighbouring
-frames it takes the flicker, as the benchmark measures it, and the bare change of the picture from
-one to the other, inside the foregrounds, in levels of 255. Windows end elsewhere in every step of
-denoising: the columns are means at the first step's seams and elsewhere, and at the last step's and
-elsewhere. Where motion is faster, rows without windows tell. Rows:
+Drawn pairs of N frames are transferred with the embedded backbone. Between every two neighbouring
+frames it measures the flicker, as the benchmark does, and the mean absolute change of the pixels,
+inside the foregrounds, in levels of 255. Windows end elsewhere in every step of denoising: the
+columns are means at the first step's seams and elsewhere, and at the last step's and elsewhere.
+Rows without windows show where the motion itself is faster. Rows:
 
-    truth     the character really moving so
+    truth     the ground truth
     warp      the warped intermediate, decoded
     whole     all frames at once, as if there were memory for it
     windows   the result
-    apart     a control: windows that end at the first step's seams and know nothing of each other
+    apart     a control: the first step's windows, each sampled by itself
 
 At the end, means over pairs of each row less `whole`, and their standard errors. Settings are those
-of `generation` and `tuning` in configs/, such as `generation.overlap=1`. FOLDER gets a sheet of
-frames around three seams of each pair.
+of `adaptation`, `tuning` and `generation` in configs/, such as `generation.overlap=1`. FOLDER gets
+a sheet of frames around three seams of each pair.
 """
 
 from __future__ import annotations
@@ -31,17 +31,18 @@ import torch
 from measure.table import table
 from torch import Tensor
 
-from anamodiff import config, creatures
+from anamodiff import creatures
+from anamodiff.cli import compose as config
 from anamodiff.diffusion import Schedule
-from anamodiff.evaluation import flicker
-from anamodiff.foreground import foreground_mask
-from anamodiff.inversion import GenerationOptions
+from anamodiff.evaluation.metrics import flicker
 from anamodiff.inversion.windows import split_frames
-from anamodiff.letterbox import fit, from_pixels
-from anamodiff.pictures import contact_sheet, save_picture
-from anamodiff.pipeline import MotionTransfer
-from anamodiff.scene import Scene
-from anamodiff.video import Clip
+from anamodiff.lofnet.animate import WarpedIntermediate
+from anamodiff.options import STAGES, GenerationOptions, TransferOptions
+from anamodiff.pipeline import AnaMoDiff
+from anamodiff.run.motion_transfer import MotionTransfer
+from anamodiff.video.foreground import foreground_mask
+from anamodiff.video.letterbox import from_pixels
+from anamodiff.visual.sheets import contact_sheet, save_picture
 
 PAIRS = (
     ("turtle", "rhino", "jump"),
@@ -51,7 +52,6 @@ PAIRS = (
 )
 FIRST_SEED = 470
 AROUND = 3  # frames on either side of a seam on a sheet
-WHITE = (1.0, 1.0, 1.0)
 
 
 def main(words: list[str] | None = None) -> int:
@@ -66,11 +66,11 @@ def main(words: list[str] | None = None) -> int:
     given = ["source=x", "driving=x", "prompt=x", *overrides]
     settings = config.plain(config.compose("transfer", given))
     mover = MotionTransfer.load(arguments.backbone, device="cpu")
-    options = mover.backbone.options(GenerationOptions, settings["generation"], "generation")
-    seams = seams_of(arguments.frames, options, mover.backbone.schedule)
+    options = mover.resolve(**{section: settings[section] for section in STAGES})
+    seams = seams_of(arguments.frames, options.generation, mover.backbone.schedule)
     results = []
     for number, names in enumerate(PAIRS[: arguments.pairs]):
-        clips = clips_of(mover, number, arguments.frames, settings["tuning"], options)
+        clips = clips_of(mover.method, number, arguments.frames, options)
         results.append(measured(clips))
         for measure, values in results[-1].items():
             rows = {name: means(value, seams) for name, value in values.items()}
@@ -82,7 +82,7 @@ def main(words: list[str] | None = None) -> int:
 
 
 def seams_of(frames: int, options: GenerationOptions, schedule: Schedule) -> dict[str, Tensor]:
-    """Which of the f-1 pairs of neighbours have a seam between them, in the first and last step."""
+    """Masks of the f - 1 pairs of neighbours with a seam between them, in first and last step."""
     steps = options.steps - schedule.start(options.steps, options.denoise_from)
     seams = {}
     for name, turn in (("first", 0), ("last", steps - 1)):
@@ -93,45 +93,43 @@ def seams_of(frames: int, options: GenerationOptions, schedule: Schedule) -> dic
 
 
 def clips_of(
-    mover: MotionTransfer, number: int, frames: int, tuning: dict, options: GenerationOptions
+    method: AnaMoDiff, number: int, frames: int, options: TransferOptions
 ) -> dict[str, Tensor]:
-    """The truth of a pair and what is made of it, f 3 h w each."""
-    source, driving, motion = PAIRS[number]
+    """The rows' clips of a pair, f 3 h w each."""
+    species, driving_species, motion = PAIRS[number]
     pair = creatures.draw_pair(
-        FIRST_SEED + number, source_species=source, driving_species=driving, motion=motion,
-        frames=frames, size=mover.backbone.image_size,
+        FIRST_SEED + number, source_species=species, driving_species=driving_species, motion=motion,
+        frames=frames, size=method.backbone.image_size,
     )  # fmt: skip
-    scene = mover.warp(*(as_clip(drawn.frames, drawn.fps) for drawn in (pair.source, pair.driving)))
-    unet, _ = mover.fit(scene, pair.source_caption, mover.tuning_options(tuning), seed=0)
-    runs = split_frames(frames, options.window, options.overlap)
-    whole = replace(options, window=max(options.window, frames))
+    source, driving, truth = (
+        from_pixels(clip.frames) for clip in (pair.source, pair.driving, pair.truth)
+    )
+    warped = method.warp(source, driving, adaptation=options.adaptation)
+    unet, _ = method.fit(warped, pair.source_caption, options.tuning, seed=0)
+    windows = options.generation
+    whole = replace(windows, window=max(windows.window, frames))
 
-    def result(part: Scene, chosen: GenerationOptions) -> Tensor:
-        return mover.sample(unet, part, pair.source_caption, chosen, seed=0)
+    def sampled(part: WarpedIntermediate, chosen: GenerationOptions) -> Tensor:
+        return method.sample(unet, part, pair.source_caption, chosen, seed=0)
 
+    runs = split_frames(frames, windows.window, windows.overlap)
     latents = {
-        "whole": result(scene, whole),
-        "windows": result(scene, options),
-        "apart": torch.cat([result(cut(scene, run), whole) for run in runs]),
+        "whole": sampled(warped, whole),
+        "windows": sampled(warped, windows),
+        "apart": torch.cat([sampled(cut(warped, run), whole) for run in runs]),
     }
-    clips = {"truth": from_pixels(pair.truth.frames)}
-    clips["warp"] = mover.backbone.decode(scene.warped).cpu()
-    return clips | {name: mover.develop(made, scene, options) for name, made in latents.items()}
+    clips = {"truth": truth, "warp": method.backbone.decode(warped.warped).cpu()}
+    results = {name: method.decode_result(z, warped, windows) for name, z in latents.items()}
+    return clips | results
 
 
-def cut(scene: Scene, run: slice) -> Scene:
-    return replace(scene, warped=scene.warped[run], flow=scene.flow[run])
-
-
-def as_clip(pixels: Tensor, fps: float) -> Clip:
-    frames = from_pixels(pixels)
-    count, size = len(frames), frames.shape[-1]
-    box = fit(size, size, size)
-    return Clip(frames, fps, None, tuple(range(count)), count, box, WHITE)
+def cut(warped: WarpedIntermediate, run: slice) -> WarpedIntermediate:
+    """What sampling needs of some frames."""
+    return replace(warped, warped=warped.warped[run], flow=warped.flow[run])
 
 
 def measured(clips: dict[str, Tensor]) -> dict[str, dict[str, Tensor]]:
-    """Flicker and change of each clip between every two neighbours."""
+    """Flicker and change of each clip, between every two neighbours."""
     truth = clips["truth"]
     return {
         title: {name: measure(clip, truth) for name, clip in clips.items()}
@@ -140,6 +138,7 @@ def measured(clips: dict[str, Tensor]) -> dict[str, dict[str, Tensor]]:
 
 
 def means(values: Tensor, seams: dict[str, Tensor]) -> dict[str, float]:
+    """Means over all pairs of neighbours, at seams, and elsewhere."""
     figures = {"all": float(values.mean())}
     for name, at in seams.items():
         figures[f"{name} seams"] = float(values[at].mean())
@@ -164,12 +163,12 @@ def print_differences(
 
 
 def flickers(clip: Tensor, truth: Tensor) -> Tensor:
-    """The benchmark's flicker of each two neighbours, f-1."""
+    """The benchmark's flicker between each two neighbours, f - 1."""
     return torch.tensor([flicker(*two) for two in neighbours(clip, truth)])
 
 
 def changes(clip: Tensor, truth: Tensor) -> Tensor:
-    """Mean absolute change between each two neighbours, levels of 255, where either clip is."""
+    """Mean absolute change between each two neighbours, in levels of 255, in the foregrounds."""
     values = []
     for own, wanted in neighbours(clip, truth):
         inside = (foreground_mask(own) | foreground_mask(wanted)).any(dim=0)
@@ -184,7 +183,7 @@ def neighbours(*clips: Tensor) -> Iterator[tuple[Tensor, ...]]:
 
 
 def sheet(clips: dict[str, Tensor], seams: dict[str, Tensor]) -> np.ndarray:
-    """Frames on both sides of three of the last step's seams, one row a clip."""
+    """Frames on both sides of three of the last step's seams, a row for each clip."""
     places = seams["last"].nonzero().flatten().tolist()
     chosen = [places[0], places[len(places) // 2], places[-1]]
     shown = [n for seam in chosen for n in range(seam - AROUND + 1, seam + AROUND + 1)]

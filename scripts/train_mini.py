@@ -1,8 +1,8 @@
 """Train the embedded backbone: `python scripts/train_mini.py STAGE [SETTING=VALUE ...]`.
 
-Stages, in this order; each goes on where a kill left it:
+Stages, in this order; each resumes where it was stopped:
 
-  start     optional: begin with the weights of an exported backbone (`start.folder`)
+  start     optional: start from the weights of an exported backbone (`start.folder`)
   vae       the autoencoder
   latents   its latents of all training frames
   unet      UNet and text encoder on those latents
@@ -26,7 +26,7 @@ sys.path[:0] = [str(ROOT), str(ROOT / "scripts")]
 
 from mini import data, export, unet, vae  # noqa: E402
 
-from anamodiff.config import plain  # noqa: E402
+from anamodiff.cli.compose import plain  # noqa: E402
 
 STAGES = ("start", "vae", "latents", "unet", "decoder", "export", "sheet")
 

@@ -122,7 +122,7 @@ def _tiny_lofnet():
     """A random LOFNet for the tiny backbone's frames and latents."""
     import torch
 
-    from anamodiff.lofnet import build_lofnet
+    from anamodiff.lofnet.model import build_lofnet
 
     torch.manual_seed(1)
     blocks = {"block_expansion": 4, "max_features": 16, "num_blocks": 2, "num_kp": 5}
@@ -142,8 +142,8 @@ def _tiny_lofnet():
 def drawn_clips(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     """A source and a driving gif of drawn creatures, 6 frames of 64 pixels."""
     from anamodiff import creatures
-    from anamodiff.letterbox import from_pixels
-    from anamodiff.video import write_video
+    from anamodiff.video.clip import write_video
+    from anamodiff.video.letterbox import from_pixels
 
     folder = tmp_path_factory.mktemp("clips")
     pair = creatures.draw_pair(

@@ -61,19 +61,15 @@ def test_one_step_per_timestep_stays_in_range() -> None:
     assert timesteps.min() == 1
 
 
-@pytest.mark.parametrize("eta", [0.0, 0.6, 1.0])
-def test_steps_are_those_of_diffusers(config: dict, eta: float) -> None:
+def test_steps_are_those_of_diffusers(config: dict) -> None:
     reference = DDIMScheduler(**config)
     reference.set_timesteps(10)
     schedule = Schedule.from_config(config)
     for t in reference.timesteps.tolist():
         sample, output = randn(2, 4, 8, seed=t), randn(2, 4, 8, seed=t + 1)
-        expected = reference.step(
-            output, t, sample, eta=eta, generator=torch.Generator().manual_seed(t)
-        ).prev_sample
+        expected = reference.step(output, t, sample, eta=0.0).prev_sample
         epsilon = to_epsilon(schedule, output, sample, t)
-        generator = torch.Generator().manual_seed(t)
-        got = ddim_step(schedule, sample, epsilon, t, t - 100, eta=eta, generator=generator)
+        got = ddim_step(schedule, sample, epsilon, t, t - 100)
         torch.testing.assert_close(got, expected, atol=1e-5, rtol=1e-5)
 
 
@@ -129,10 +125,7 @@ def test_config_of_another_scheduler_is_read() -> None:
 def test_half_precision_samples_stay_half() -> None:
     schedule = Schedule.from_config(STABLE_DIFFUSION)
     sample = randn(1, 4, 8).bfloat16()
-    generator = torch.Generator().manual_seed(0)
-    assert ddim_step(schedule, sample, sample, 500, 480, eta=1, generator=generator).dtype == (
-        torch.bfloat16
-    )
+    assert ddim_step(schedule, sample, sample, 500, 480).dtype == torch.bfloat16
     assert add_noise(schedule, sample, sample, 500).dtype == torch.bfloat16
 
 

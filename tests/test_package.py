@@ -17,9 +17,10 @@ ROOT = Path(__file__).resolve().parents[1]
 HERE = Path(anamodiff.__file__).resolve().parents[1]
 IMPORT_SECONDS = 0.5
 COMPOSE = (
-    "from anamodiff import config; import anamodiff; print(anamodiff.__file__); "
-    "print(config.find('configs')); print(config.find('checkpoints/mini')); "
-    "print(config.compose('demo').frames)"
+    "from anamodiff import resources; from anamodiff.cli import compose; import anamodiff; "
+    "print(anamodiff.__file__); "
+    "print(resources.find('configs')); print(resources.find('checkpoints/mini')); "
+    "print(compose.compose('demo').frames)"
 )
 
 
@@ -62,10 +63,11 @@ def test_the_wheel_carries_configs_weights_and_code(wheel: Path) -> None:
     assert shipped("configs") and shipped("configs") <= names
     assert "anamodiff/checkpoints/mini/model_index.json" in names
     assert shipped("checkpoints/mini") <= names
-    code = {path for path in shipped("anamodiff") if path.endswith(".py")}
+    code = {path for path in shipped("anamodiff") if path.endswith((".py", ".pyi", "py.typed"))}
     assert {path.removeprefix("anamodiff/") for path in code} <= names
     page = {
-        f"anamodiff/evaluation/page/{name}" for name in ("index.html", "survey.css", "survey.js")
+        f"anamodiff/evaluation/survey/static/{name}"
+        for name in ("index.html", "survey.css", "survey.js")
     }
     assert page <= names
     tops = {name.split("/")[0] for name in names}
@@ -127,12 +129,21 @@ def processor_seconds(words: Sequence[str], cwd: Path) -> float:
 
 
 def test_public_names_are_listed_and_lazy(tmp_path: Path) -> None:
-    assert set(anamodiff.__all__) <= set(dir(anamodiff))
-    assert set(anamodiff._HOMES) | {"__version__"} == set(anamodiff.__all__)
-    with pytest.raises(AttributeError, match="has no attribute 'transfur'"):
+    assert set(anamodiff.__all__) <= {*dir(anamodiff), *vars(anamodiff)}
+    assert {"transfer", "MotionTransfer", "__version__"} <= set(anamodiff.__all__)
+    with pytest.raises(AttributeError, match="transfur"):
         anamodiff.transfur  # noqa: B018
     code = "import sys, anamodiff; anamodiff.AnaMoDiffError; print('torch' in sys.modules)"
     assert python("-c", code, path=HERE, cwd=tmp_path).stdout == "False\n"
+
+
+def test_using_lofnet_loads_no_trainer(tmp_path: Path) -> None:
+    code = (
+        "import sys, anamodiff.lofnet, anamodiff.lofnet.model, anamodiff.lofnet.animate; "
+        "print([name for name in sys.modules if name.startswith('accelerate') "
+        "or 'lofnet.training.' in name and not name.endswith('.options')])"
+    )
+    assert python("-c", code, path=HERE, cwd=tmp_path).stdout == "[]\n"
 
 
 def test_public_names_are_there() -> None:

@@ -91,10 +91,12 @@ def test_resizing_keeps_the_identity() -> None:
 def lofnet_flows() -> torch.Tensor:
     """Flows of the shipped network: a drawn creature after another's jump, 5 h w 2."""
     from anamodiff import creatures
-    from anamodiff.backbone import Backbone
-    from anamodiff.config import find
-    from anamodiff.letterbox import from_pixels
-    from anamodiff.lofnet import AdaptationOptions, LOFNet, animate
+    from anamodiff.backbone.model import Backbone
+    from anamodiff.lofnet.animate import animate
+    from anamodiff.lofnet.model import LOFNet
+    from anamodiff.options import AdaptationOptions
+    from anamodiff.resources import find
+    from anamodiff.video.letterbox import from_pixels
 
     pair = creatures.draw_pair(
         3, source_species="turtle", driving_species="rhino", motion="jump", frames=6
@@ -105,8 +107,8 @@ def lofnet_flows() -> torch.Tensor:
         LOFNet.load(find("checkpoints/mini") / "lofnet"), source, backbone.encode(source), driving,
         adaptation=AdaptationOptions(),
     )  # fmt: skip
-    assert (made.motion.flow[1:] - identity_grid(SIZE, SIZE)).abs().max() > 0.1
-    return made.motion.flow[1:]
+    assert (made.flow[1:] - identity_grid(SIZE, SIZE)).abs().max() > 0.1
+    return made.flow[1:]
 
 
 NOISES = 1000

@@ -1,4 +1,4 @@
-"""Figures 7 and 8 and Table 1 of the paper, on pairs with a known answer (`anamodiff ablation`)."""
+"""Figures 7 and 8 and Table 1 of the paper, on pairs with ground truth (`anamodiff ablation`)."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from typing import Any
 
 from anamodiff.evaluation.benchmark import benchmark
 from anamodiff.evaluation.methods import split_names
-from anamodiff.evaluation.pairs import KINDS
+from anamodiff.evaluation.pairs import CLIPS
 from anamodiff.evaluation.report import by_method
-from anamodiff.pictures import contact_sheet, save_picture
-from anamodiff.runfolder import OUTPUTS, unused
-from anamodiff.video import read_clip
+from anamodiff.run.folder import OUTPUTS, unused
+from anamodiff.video.clip import read_clip
+from anamodiff.visual.sheets import contact_sheet, save_picture
 
 #: What the paper calls the methods of its figures.
 LABELS = {
@@ -28,15 +28,15 @@ LABELS = {
     "one-frame": "one frame as source",
     "anamodiff": "ours",
 }
-SHOWN = 3  # pairs in the picture: those that the paper has room for
+SHOWN_PAIRS = 3  # in the picture, as in the paper
 
-#: Answers all pairs by each of the given methods into the folder, wherever it likes.
-Sweep = Callable[[Path, Sequence[str]], None]
+#: Runs each of the given methods on all pairs, in whatever processes, and writes into the folder.
+MethodSweep = Callable[[Path, Sequence[str]], None]
 
 
 @dataclass(frozen=True)
 class Ablation:
-    """What `ablation` left: the benchmark's folder, and the picture in it."""
+    """What `ablation` wrote: the benchmark's folder, and the picture in it."""
 
     folder: Path
     picture: Path
@@ -49,35 +49,35 @@ def ablation(
     methods: str,
     output: str | Path | None = None,
     method: str | None = None,
-    sweep: Sweep | None = None,
+    sweep: MethodSweep | None = None,
     **settings: Any,
 ) -> Ablation:
-    """Answer all pairs by all methods of a figure; write numbers and the figure as a picture.
+    """Run a figure's methods on all pairs; write the numbers and the figure as a picture.
 
     Args:
         figure: ``figure7``, ``figure8`` or ``table1``: the picture's name.
         methods: the figure's, with commas between them.
         method: one more: ``NAME=FOLDER`` of clips made elsewhere.
-        sweep: spreads the methods; without it they are answered one after the other.
+        sweep: runs the methods in processes of their own; None runs them one after the other.
         settings: what `benchmark` takes.
     """
     folder = Path(output) if output is not None else unused(OUTPUTS / figure)
     words = split_names(methods, method)
     if sweep is not None:
         sweep(folder, words)
-    # Takes what the jobs have answered, and answers what they have not.
+    # Takes the results of the sweep, and runs again what failed there.
     benchmark(pairs, methods=words, output=folder, **settings)
-    data = json.loads((folder / "results.json").read_text())
+    data = json.loads((folder / "results.json").read_text(encoding="utf-8"))
     return Ablation(folder, draw_figure(folder, data, folder / f"{figure}.png"))
 
 
 def draw_figure(folder: Path, data: dict[str, Any], file: Path) -> Path:
-    """Rows of frames as in the paper: source, driving clip, then each method with its measures."""
+    """Rows of frames as in the paper: the pair's clips, then each method with its measures."""
     rows = []
     titles = {name: _title(name, data["rows"]) for name in data["methods"]}
-    pairs = data["pairs"][:: max(1, len(data["pairs"]) // SHOWN)][:SHOWN]
+    pairs = data["pairs"][:: max(1, len(data["pairs"]) // SHOWN_PAIRS)][:SHOWN_PAIRS]
     for pair in pairs:
-        rows += [(f"{pair['name']}: {k}", _frames(folder / pair[k])) for k in KINDS]
+        rows += [(f"{pair['name']}: {clip}", _frames(folder / pair[clip])) for clip in CLIPS]
         for name in data["methods"]:
             found = [r for r in data["rows"] if (r["pair"], r["method"]) == (pair["name"], name)]
             rows += [(titles[name], _frames(folder / r["video"])) for r in found]

@@ -19,10 +19,10 @@ from tqdm import tqdm
 
 from anamodiff import __version__
 from anamodiff.errors import AnaMoDiffError
-from anamodiff.evaluation.clip import Embedder
+from anamodiff.evaluation.clip_model import Embedder
 from anamodiff.evaluation.methods import (
     Method,
-    Question,
+    Task,
     choose_methods,
     described,
     split_names,
@@ -30,9 +30,11 @@ from anamodiff.evaluation.methods import (
 from anamodiff.evaluation.pairs import BenchmarkPair, find_pairs
 from anamodiff.evaluation.report import write_report
 from anamodiff.evaluation.scores import Case, choose_embedder, measure
-from anamodiff.pipeline import MotionTransfer
-from anamodiff.runfolder import OUTPUTS, unused, write_text
-from anamodiff.video import write_video
+from anamodiff.fields import Options, setting
+from anamodiff.options import FRAMES
+from anamodiff.run.folder import OUTPUTS, unused, write_text
+from anamodiff.run.motion_transfer import MotionTransfer
+from anamodiff.video.clip import write_video
 
 logger = logging.getLogger(__name__)
 
@@ -45,18 +47,18 @@ class Models:
     embedder: Embedder | None
 
 
-@dataclass(frozen=True)
-class Settings:
-    """What all answers of a benchmark share."""
+@dataclass(frozen=True, kw_only=True)
+class BenchmarkOptions(Options):
+    """What all runs of a benchmark share."""
 
-    backbone: str = "auto"
-    lofnet: str | None = None
-    frames: int = 10
-    seed: int = 0
-    device: str = "auto"
-    precision: str = "auto"
-    clip_model: str = "auto"
-    threads: int = 0  # of the CPU in each process; 0 leaves torch its own choice
+    backbone: str = setting("auto", "as for a transfer")
+    lofnet: str | None = setting(None, "as for a transfer")
+    frames: int = setting(FRAMES, "frames of each result", low=2)
+    seed: int = setting(0, "of all runs", low=0)
+    device: str = setting("auto", "as for a transfer")
+    precision: str = setting("auto", "as for a transfer")
+    clip_model: str = setting("auto", "CLIP model: a folder, a hub id, none, or auto")
+    threads: int = setting(0, "of the CPU in each process; 0 leaves the choice to torch", low=0)
 
     def load(self) -> Models:
         """The models, in this process."""
@@ -70,45 +72,49 @@ class Settings:
 
 @dataclass(frozen=True)
 class Job:
-    """One method on one pair, and where its answer goes: `pairs/NAME/METHOD.json` and `.mp4`."""
+    """One method on one pair; the result goes to `METHOD.mp4` and `METHOD.json` in `folder`."""
 
     pair: BenchmarkPair
     name: str
     method: Method
-    home: Path
+    folder: Path
 
     @property
     def row(self) -> Path:
-        return self.home / f"{self.name}.json"
+        return self.folder / f"{self.name}.json"
+
+    @property
+    def video(self) -> Path:
+        return self.folder / f"{self.name}.mp4"
 
 
 def benchmark(pairs: str | Path, *, output: str | Path | None = None, **settings: Any) -> Path:
-    """Run methods over pairs and write tables, plots and a page of all videos; gives the folder.
+    """Run methods on pairs and write tables, plots and a page of all videos; returns the folder.
 
-    Each answer is kept when it is done: the same command goes on where it stopped, and other
-    methods or pairs can be added. Answers made with other weights or settings are made again.
+    Each result is written as soon as it is done: the same call goes on where it stopped, and other
+    methods or pairs can be added. Results of other weights or settings are made again.
 
     Args:
         pairs: folder of pairs (see `folder_pairs`), or ``creatures`` for fifty drawn ones.
         output: the folder; a new one under ``outputs/`` by default.
-        settings: of `answer_all`.
+        settings: of `run_all`.
 
     Raises:
-        AnaMoDiffError: no pairs, an unknown method, or no answer at all.
+        AnaMoDiffError: no pairs, an unknown method or setting, or no result at all.
     """
     folder = Path(output) if output is not None else unused(OUTPUTS / "benchmark")
-    jobs = answer_all(pairs, output=folder, **settings)
-    rows = [json.loads(job.row.read_text()) for job in jobs if job.row.is_file()]
+    jobs = run_all(pairs, output=folder, **settings)
+    rows = [json.loads(job.row.read_text(encoding="utf-8")) for job in jobs if job.row.is_file()]
     if not rows:
         raise AnaMoDiffError(
-            "expected at least one answer, got none: the lines above say why; correct that and "
+            "expected at least one result, got none: the lines above say why; correct that and "
             "run the same command again"
         )
-    asked = {job.pair.name: job.pair for job in jobs}
-    return write_report(folder, [*asked.values()], [*dict.fromkeys(j.name for j in jobs)], rows)
+    chosen = {job.pair.name: job.pair for job in jobs}
+    return write_report(folder, [*chosen.values()], [*dict.fromkeys(j.name for j in jobs)], rows)
 
 
-def answer_all(
+def run_all(
     pairs: str | Path,
     *,
     output: str | Path,
@@ -119,7 +125,7 @@ def answer_all(
     progress: bool = True,
     **settings: Any,
 ) -> list[Job]:
-    """Answer every pair by every method, as far as that is not done in `output`; gives all jobs.
+    """Run every method on every pair, unless its result is in `output`; returns all jobs.
 
     Args:
         pairs, output: as for `benchmark`.
@@ -127,102 +133,95 @@ def answer_all(
         method: more of them.
         limit: only so many pairs, spread evenly.
         workers: processes; each loads the models once and takes its share of the threads.
-        settings: fields of `Settings`.
+        settings: fields of `BenchmarkOptions`.
     """
     chosen = choose_methods(split_names(methods, method))
+    given = {key: str(v) if isinstance(v, Path) else v for key, v in settings.items()}
+    if workers > 1 and not given.get("threads"):
+        given["threads"] = max(1, (os.cpu_count() or 1) // workers)
+    options = BenchmarkOptions.build(given)
     folder = Path(output)
-    found = _some(find_pairs(pairs, folder / "drawn"), limit)
-    if workers > 1 and not settings.get("threads"):
-        settings["threads"] = max(1, (os.cpu_count() or 1) // workers)
-    shared = Settings(**settings)
     jobs = [
         Job(pair, name, how, folder / "pairs" / pair.name)
-        for pair in found
+        for pair in find_pairs(pairs, folder / "drawn", limit)
         for name, how in chosen.items()
     ]
-    _answer_open(jobs, shared, workers, progress)
+    _run_open(jobs, options, workers, progress)
     return jobs
 
 
-def _some(pairs: list[BenchmarkPair], limit: int | None) -> list[BenchmarkPair]:
-    """All pairs, or `limit` of them, spread evenly."""
-    if limit is None or limit >= len(pairs):
-        return pairs
-    return [pairs[i * len(pairs) // limit] for i in range(limit)]
-
-
-def _answer_open(jobs: list[Job], shared: Settings, workers: int, progress: bool) -> None:
-    """Do what is not done yet; what fails is said and left out."""
-    models = shared.load()
-    made_with = _made_with(models, shared)
+def _run_open(jobs: list[Job], options: BenchmarkOptions, workers: int, progress: bool) -> None:
+    """Run the jobs that are not done; one that fails is logged and left out."""
+    models = options.load()
+    made_with = _made_with(models, options)
     open_jobs = [job for job in jobs if not _is_done(job, made_with)]
     workers = min(workers, max(1, len(open_jobs)))
     with tqdm(total=len(jobs), initial=len(jobs) - len(open_jobs), desc="benchmark",
-              unit="answer", disable=not progress, ncols=80) as meter:  # fmt: skip
+              unit="result", disable=not progress, ncols=80) as meter:  # fmt: skip
         if workers == 1:
-            answers: Iterator[str | None] = (
-                _tried(models, job, shared, made_with) for job in open_jobs
+            failures: Iterator[str | None] = (
+                _try_job(models, job, options, made_with) for job in open_jobs
             )
         else:
             del models
-            answers = _in_processes(open_jobs, shared, workers, made_with)
-        for complaint in answers:
+            failures = _in_processes(open_jobs, options, workers, made_with)
+        for failure in failures:
             meter.update()
-            if complaint:
-                logger.warning(complaint)
+            if failure:
+                logger.warning(failure)
 
 
 def _in_processes(
-    jobs: list[Job], shared: Settings, workers: int, made_with: dict[str, Any]
+    jobs: list[Job], options: BenchmarkOptions, workers: int, made_with: dict[str, Any]
 ) -> Iterator[str | None]:
     # Forked processes would share torch's threads and CUDA's state.
-    pool = ProcessPoolExecutor(workers, get_context("spawn"), _start, (shared,))
+    pool = ProcessPoolExecutor(workers, get_context("spawn"), _start, (options,))
     with pool:
         try:
-            futures = [pool.submit(_in_process, job, shared, made_with) for job in jobs]
+            futures = [pool.submit(_in_process, job, options, made_with) for job in jobs]
             yield from (future.result() for future in as_completed(futures))
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)
             raise
 
 
-_MODELS: Models | None = None  # a worker process' own
+_WORKER_MODELS: Models | None = None  # a worker process' own
 
 
-def _start(shared: Settings) -> None:
-    global _MODELS
-    _MODELS = shared.load()
+def _start(options: BenchmarkOptions) -> None:
+    global _WORKER_MODELS
+    _WORKER_MODELS = options.load()
 
 
-def _in_process(job: Job, shared: Settings, made_with: dict[str, Any]) -> str | None:
-    assert _MODELS is not None
-    return _tried(_MODELS, job, shared, made_with)
+def _in_process(job: Job, options: BenchmarkOptions, made_with: dict[str, Any]) -> str | None:
+    assert _WORKER_MODELS is not None
+    return _try_job(_WORKER_MODELS, job, options, made_with)
 
 
-def _tried(models: Models, job: Job, shared: Settings, made_with: dict[str, Any]) -> str | None:
-    """None when the job is done, else a line that says why it is not."""
+def _try_job(
+    models: Models, job: Job, options: BenchmarkOptions, made_with: dict[str, Any]
+) -> str | None:
+    """None when the job is done, else a line that says why it failed."""
     try:
-        answer(models, job, shared, made_with)
+        run_job(models, job, options, made_with)
     except AnaMoDiffError as error:
         return f"{job.pair.name}, {job.name}: {error}"
     return None
 
 
-def answer(
-    models: Models, job: Job, shared: Settings, made_with: Mapping[str, Any]
+def run_job(
+    models: Models, job: Job, options: BenchmarkOptions, made_with: Mapping[str, Any]
 ) -> dict[str, Any]:
-    """Let the method answer, measure it, and write the videos and the row."""
+    """Run the method on the pair, measure its result, and write the videos and the row."""
     mover = models.mover
-    size = mover.backbone.image_size
-    source, driving, truth = job.pair.read(shared.frames, size)
+    source, driving, truth = job.pair.read(options.frames, mover.backbone.image_size)
     began = time.perf_counter()
-    frames = job.method.answer(mover, Question(job.pair, source, driving, shared.seed))
+    frames = job.method.run(mover, Task(job.pair, source, driving, options.seed))
     seconds = time.perf_counter() - began
-    videos = {"source": source.frames, "driving": driving.frames, "truth": truth.frames}
-    for kind, clip in videos.items():
-        if not (job.home / f"{kind}.mp4").is_file():
-            write_video(job.home / f"{kind}.mp4", clip, driving.fps)
-    write_video(job.home / f"{job.name}.mp4", frames, driving.fps)
+    for name, clip in {"source": source, "driving": driving, "truth": truth}.items():
+        if not (job.folder / f"{name}.mp4").is_file():
+            write_video(job.folder / f"{name}.mp4", clip.frames, driving.fps)
+    write_video(job.video, frames, driving.fps)
     case = Case(frames, source.frames, truth.frames, job.pair.prompt)
     measures = measure(case, models.embedder)
     row = {
@@ -237,26 +236,26 @@ def answer(
     return row
 
 
-def _made_with(models: Models, shared: Settings) -> dict[str, Any]:
+def _made_with(models: Models, options: BenchmarkOptions) -> dict[str, Any]:
     mover, embedder = models.mover, models.embedder
     return {
         "anamodiff": __version__,
         "backbone": mover.backbone.hashes,
         "lofnet": list(mover.lofnet_hashes.values()),
-        "recommended": mover.backbone.settings,
+        "recommended": mover.backbone.recommended,
         "precision": str(mover.backbone.dtype),
         "device": mover.backbone.device.type,
         "clip_model": embedder and embedder.name,
-        "frames": shared.frames,
-        "seed": shared.seed,
+        "frames": options.frames,
+        "seed": options.seed,
     }
 
 
 def _is_done(job: Job, made_with: Mapping[str, Any]) -> bool:
-    """Whether the job's answer is there, made with the same weights and settings."""
+    """Whether the job's result is there, made with the same weights and settings."""
     try:
-        row = json.loads(job.row.read_text())
+        row = json.loads(job.row.read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return False
     wanted = json.loads(json.dumps({**made_with, "method": described(job.method)}))
-    return row.get("made_with") == wanted and (job.home / f"{job.name}.mp4").is_file()
+    return row.get("made_with") == wanted and job.video.is_file()

@@ -1,25 +1,27 @@
-"""Ways to answer a benchmark pair: ours, its ablations, the baselines, and clips made elsewhere."""
+"""Methods of a benchmark: ours, its ablations, the baselines, and clips made elsewhere."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any, Protocol
+from tempfile import TemporaryDirectory
+from typing import Any, ClassVar, Protocol
 
 from torch import Tensor, nn
 
 from anamodiff.errors import AnaMoDiffError
 from anamodiff.evaluation.pairs import BenchmarkPair
-from anamodiff.inversion import GenerationOptions, ddim_invert, sample
-from anamodiff.pipeline import MotionTransfer
-from anamodiff.tuning import tune
-from anamodiff.video import Clip, find_clips, read_clip
+from anamodiff.inversion.ddim import ddim_invert
+from anamodiff.inversion.sampling import sample
+from anamodiff.run.motion_transfer import MotionTransfer
+from anamodiff.tuning.loop import tune
+from anamodiff.video.clip import Clip, find_clips, read_clip
 
 
 @dataclass(frozen=True)
-class Question:
-    """A pair, read: source and driving clip on the backbone's canvas."""
+class Task:
+    """One pair for a method: source and driving clip, read on the backbone's canvas."""
 
     pair: BenchmarkPair
     source: Clip
@@ -28,17 +30,17 @@ class Question:
 
 
 class Method(Protocol):
-    """Answers a question with frames f c H W in [-1, 1] on the backbone's canvas."""
+    """A method: `run` gives the result's frames f c H W in [-1, 1] on the backbone's canvas."""
 
-    def answer(self, mover: MotionTransfer, question: Question) -> Tensor: ...
+    def run(self, mover: MotionTransfer, task: Task) -> Tensor: ...
 
 
 @dataclass(frozen=True)
 class Still:
-    """The source's first frame, held: what any motion must beat."""
+    """The source's first frame, repeated: the baseline without motion."""
 
-    def answer(self, mover: MotionTransfer, question: Question) -> Tensor:
-        return question.source.frames[:1].expand_as(question.driving.frames)
+    def run(self, mover: MotionTransfer, task: Task) -> Tensor:
+        return task.source.frames[:1].expand_as(task.driving.frames)
 
 
 @dataclass(frozen=True)
@@ -47,20 +49,26 @@ class WarpOnly:
 
     start_frame: str | int = "first"
 
-    def answer(self, mover: MotionTransfer, question: Question) -> Tensor:
-        scene = mover.warp(question.source, question.driving, start_frame=self.start_frame)
-        return mover.backbone.decode(scene.warped).cpu()
+    def run(self, mover: MotionTransfer, task: Task) -> Tensor:
+        warped = mover.method.warp(
+            task.source.frames, task.driving.frames, start_frame=self.start_frame,
+            adaptation=mover.resolve().adaptation,
+        )  # fmt: skip
+        return mover.backbone.decode(warped.warped).cpu()
 
 
 @dataclass(frozen=True)
-class AnaMoDiff:
-    """The whole method with the backbone's settings, or with others for an ablation.
+class FullMethod:
+    """A user's transfer with the backbone's settings, or with others for an ablation.
 
     Attributes:
-        picture: only the source's first frame is seen (Figure 8).
-        start_frame: the source frame that is moved, as for `anamodiff.transfer`.
-        preset: a name of `anamodiff.presets`, in the place of what the backbone recommends.
+        tuning, generation: settings in the place of the backbone's.
+        picture: use only the source's first frame (Figure 8).
+        start_frame: the source frame that is warped, as for `anamodiff.transfer`.
+        preset: as for `anamodiff.transfer`.
     """
+
+    kind: ClassVar[str] = "AnaMoDiff"  # in results on disk
 
     tuning: Mapping[str, Any] = field(default_factory=dict)
     generation: Mapping[str, Any] = field(default_factory=dict)
@@ -68,43 +76,48 @@ class AnaMoDiff:
     start_frame: str | int = "first"
     preset: str | None = None
 
-    def answer(self, mover: MotionTransfer, question: Question) -> Tensor:
-        mover = mover.with_preset(self.preset) if self.preset else mover
-        source = question.source
+    def run(self, mover: MotionTransfer, task: Task) -> Tensor:
+        source = task.source
         if self.picture:
             source = replace(source, frames=source.frames[:1])
-        tuning = mover.tuning_options(self.tuning)
-        generation = mover.backbone.options(GenerationOptions, self.generation, "generation")
-        prompt, seed = question.pair.prompt, question.seed
-        scene = mover.warp(source, question.driving, start_frame=self.start_frame)
-        unet, _ = mover.fit(scene, prompt, tuning, seed=seed)
-        latents = mover.sample(unet, scene, prompt, generation, seed=seed)
-        return mover.develop(latents, scene, generation)
+        with TemporaryDirectory(prefix="anamodiff-") as folder:
+            result = mover.transfer(
+                source, task.driving, prompt=task.pair.prompt, output=Path(folder, "run"),
+                frames=len(task.driving.frames), seed=task.seed, start_frame=self.start_frame,
+                preset=self.preset, tuning=self.tuning, generation=self.generation,
+                progress=False,
+            )  # fmt: skip
+        return result.canvas
 
 
 @dataclass(frozen=True)
 class TuneAVideo:
     """Tune-A-Video: tuned on the driving clip, inverted, and sampled with the source's prompt.
 
-    It trains the queries and the temporal attention whole. Iterations and rate are to ours as the
-    published ones (500, 3e-5) are to the paper's (250, 5e-4).
+    Trains the full weights of the queries and the temporal attention. The published iterations and
+    learning rate (500, 3e-5) are kept in their ratio to the paper's (250, 5e-4).
+
+    Attributes:
+        iterations, lr: as multiples of ours.
+        guidance: classifier-free guidance scale.
     """
 
     iterations: float = 2.0
     lr: float = 0.06
     guidance: float = 7.5
 
-    def answer(self, mover: MotionTransfer, question: Question) -> Tensor:
-        backbone, pair, seed = mover.backbone, question.pair, question.seed
-        ours = mover.tuning_options(None)
+    def run(self, mover: MotionTransfer, task: Task) -> Tensor:
+        backbone, pair, seed = mover.backbone, task.pair, task.seed
+        resolved = mover.resolve()
+        ours = resolved.tuning
         options = replace(
             ours, warped_weight=0.0, lr=self.lr * ours.lr,
             iterations=round(self.iterations * ours.iterations),
-            window=len(question.driving.frames),
+            window=len(task.driving.frames),
         )  # fmt: skip
-        steps = backbone.options(GenerationOptions, None, "generation").steps
-        latents = backbone.encode(question.driving.frames)
-        unet = mover.inflate(options.group_norm)
+        steps = resolved.generation.steps
+        latents = backbone.encode(task.driving.frames)
+        unet = mover.method.inflate(options)
         train_as_published(unet)
         driving, wanted, negative = backbone.embed([pair.driving_prompt, pair.prompt, ""]).split(1)
         tune(unet, latents, latents, driving, backbone.schedule, options, seed=seed)
@@ -120,12 +133,12 @@ class TuneAVideo:
 
 @dataclass(frozen=True)
 class Folder:
-    """Clips made elsewhere: a file or folder of frames named after each pair."""
+    """Clips made elsewhere, files or folders of frames named after the pairs."""
 
     path: Path
 
-    def answer(self, mover: MotionTransfer, question: Question) -> Tensor:
-        name, wanted = question.pair.name, question.driving.frames
+    def run(self, mover: MotionTransfer, task: Task) -> Tensor:
+        name, wanted = task.pair.name, task.driving.frames
         files = [clip for clip in find_clips(self.path) if clip.stem == name]
         if not files:
             raise AnaMoDiffError(
@@ -140,33 +153,33 @@ class Folder:
         return clip.frames
 
 
-def _noise(low: int) -> AnaMoDiff:
-    """The noise range of `D_W`, from `low` to 1000 (Figure 7)."""
-    return AnaMoDiff(tuning={"noise_min": low, "noise_max": 1000})
+def _noise(low: int) -> FullMethod:
+    """Timesteps of `D_W` from `low` to 1000 (Figure 7)."""
+    return FullMethod(tuning={"noise_min": low, "noise_max": 1000})
 
 
 METHODS: dict[str, Method] = {
-    "anamodiff": AnaMoDiff(),
+    "anamodiff": FullMethod(),
     "still": Still(),
     "warp-only": WarpOnly(),
     "tune-a-video": TuneAVideo(),
     # Without Z_WI in the loss, nothing of it may enter where denoising starts either.
-    "no-warped": AnaMoDiff(tuning={"warped_weight": 0.0}, generation={"denoise_from": 1000}),
+    "no-warped": FullMethod(tuning={"warped_weight": 0.0}, generation={"denoise_from": 1000}),
     "noise-0": _noise(0),
     "noise-400": _noise(400),
     "noise-800": _noise(800),
     "noise-850": _noise(850),
     "noise-900": _noise(900),
-    "preset-paper": AnaMoDiff(preset="paper"),
-    "preset-fast": AnaMoDiff(preset="fast"),
-    "one-frame": AnaMoDiff(picture=True),
-    "auto-start": AnaMoDiff(start_frame="auto"),
+    "preset-paper": FullMethod(preset="paper"),
+    "preset-fast": FullMethod(preset="fast"),
+    "one-frame": FullMethod(picture=True),
+    "auto-start": FullMethod(start_frame="auto"),
     "warp-auto-start": WarpOnly(start_frame="auto"),
 }
 
 
 def split_names(methods: str | Sequence[str], more: str | None = None) -> list[str]:
-    """Names of methods from one text with commas, or several names, and perhaps a second text."""
+    """Names of methods, from one text with commas or several names; `more` is such a text too."""
     words = methods.split(",") if isinstance(methods, str) else list(methods)
     return [*words, *(more.split(",") if more else [])]
 
@@ -199,13 +212,13 @@ def choose_methods(words: list[str]) -> dict[str, Method]:
 
 
 def described(method: Method) -> dict[str, Any]:
-    """What a method's answers depend on, in plain values."""
+    """Kind and settings of a method, as plain values for a result's record."""
     settings = {key: str(v) if isinstance(v, Path) else v for key, v in asdict(method).items()}
-    return {"kind": type(method).__name__, **settings}
+    return {"kind": getattr(method, "kind", type(method).__name__), **settings}
 
 
 def train_as_published(unet: nn.Module) -> None:
-    """Freeze all but Tune-A-Video's own: queries of both attentions, and the temporal ones."""
+    """Freeze all but what Tune-A-Video trains: `attn1.to_q`, `attn2.to_q`, temporal attention."""
     queries = ("attn1.to_q.weight", "attn2.to_q.weight")
     for name, parameter in unet.named_parameters():
         temporal = ".attn_temp." in name or ".norm_temp." in name

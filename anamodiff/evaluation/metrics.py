@@ -10,7 +10,7 @@ from skimage.metrics import structural_similarity
 from torch import Tensor
 
 from anamodiff.errors import AnaMoDiffError
-from anamodiff.foreground import foreground_mask
+from anamodiff.video.foreground import foreground_mask
 
 
 def foreground_iou(frames: Tensor, truth: Tensor) -> float:
@@ -46,7 +46,7 @@ def masked_ssim(frames: Tensor, truth: Tensor) -> float:
 
 
 def flicker(frames: Tensor, truth: Tensor) -> float:
-    """Difference of temporal differences to the truth's, in levels of 255, inside all foregrounds.
+    """Difference of temporal differences to the truth's, in levels of 255, in the foregrounds.
 
     Each frame's change to the next is compared with the truth's change, where either clip has its
     foreground in either frame. 0 is best.
@@ -60,18 +60,18 @@ def flicker(frames: Tensor, truth: Tensor) -> float:
 
 
 def truth_distance(frames: Tensor, truth: Tensor) -> float:
-    """Identity: CIE Lab distance per pixel where both foregrounds are; about 2 is just visible."""
+    """Identity: mean CIE Lab distance where both foregrounds are; about 2 is just visible."""
     _check(frames, truth)
     both = foreground_mask(frames) & foreground_mask(truth)
     return float((_lab(frames) - _lab(truth)).norm(dim=-1)[both].mean())
 
 
 def colour_distance(frames: Tensor, source: Tensor) -> float:
-    """Identity without a truth: CIE Lab distance between the foregrounds' sorted colours.
+    """Identity without ground truth: CIE Lab distance between colour quantiles of foregrounds.
 
-    Poses differ, so pixels have no partners: each channel's quantiles are compared, frame by frame,
-    with those of all the source's frames. 0 for the same colours in the same shares, NaN where
-    either clip has no foreground.
+    Poses differ, so pixels do not correspond: each channel's quantiles are compared, frame by
+    frame, with those of all the source's frames. 0 for the same colours in the same shares, NaN
+    where either clip has no foreground.
     """
     share, inside = torch.linspace(0, 1, 101), foreground_mask(source)
     if not inside.any():
@@ -97,7 +97,7 @@ def _pixels(frames: Tensor) -> np.ndarray:
 
 
 def _union(frames: Tensor, truth: Tensor) -> Tensor:
-    """Where either clip has its foreground, f h w."""
+    """Union of both foregrounds, f h w."""
     return foreground_mask(frames).cpu() | foreground_mask(truth).cpu()
 
 

@@ -1,4 +1,4 @@
-"""Pairs of clips with a known answer, from a folder or drawn."""
+"""Benchmark pairs, from a folder or drawn: a source, a driving clip, and the ground truth."""
 
 from __future__ import annotations
 
@@ -7,28 +7,35 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
+from typing import TypeVar
 
 from anamodiff import creatures
 from anamodiff.creatures.pair import StartPose
 from anamodiff.errors import AnaMoDiffError
-from anamodiff.letterbox import from_pixels
-from anamodiff.video import Clip, read_clip, write_frames
+from anamodiff.video.clip import Clip, read_clip, write_frames
+from anamodiff.video.letterbox import from_pixels
 
-KINDS = ("source", "driving", "truth")
+T = TypeVar("T")
+
+#: The clips of a pair, by the names of their files.
+CLIPS = ("source", "driving", "truth")
 #: The paper moves ten sources by five motions each.
-MOTIONS = ("walk", "gallop", "jump", "graze", "rear")
-SOURCES = ("turtle", "cat", "elephant", "horse", "rabbit", "giraffe", "pig", "crocodile", "camel",
-           "letter m")  # fmt: skip
-DRIVERS = ("rhino", "dog", "cow", "lion", "giraffe", "horse", "cat", "elephant", "rabbit", "fox")
-
-
-#: Words for drawn pairs, and how the poses of source and driving clip begin.
-DRAWN: dict[str, StartPose] = {"creatures": "similar", "creatures-apart": "different"}
+DRAWN_MOTIONS = ("walk", "gallop", "jump", "graze", "rear")
+DRAWN_SOURCES = (
+    "turtle", "cat", "elephant", "horse", "rabbit", "giraffe", "pig", "crocodile", "camel",
+    "letter m",
+)  # fmt: skip
+DRAWN_DRIVING = (
+    "rhino", "dog", "cow", "lion", "giraffe", "horse", "cat", "elephant", "rabbit", "fox",
+)  # fmt: skip
+FIRST_SEED = 7000
+#: Names of the sets of drawn pairs, and how the first poses of source and driving clip compare.
+DRAWN_SETS: dict[str, StartPose] = {"creatures": "similar", "creatures-apart": "different"}
 
 
 @dataclass(frozen=True)
 class BenchmarkPair:
-    """Files of one question: a character, another one's motion, and the first in that motion.
+    """Files of a pair: a character, another one's motion, and the first one in that motion.
 
     Attributes:
         prompt, driving_prompt: a few words for what the source and the driving clip show.
@@ -44,8 +51,12 @@ class BenchmarkPair:
     traits: dict[str, str]
 
     def read(self, frames: int, size: int) -> tuple[Clip, Clip, Clip]:
-        """Source, driving clip and truth, `frames` frames on a canvas of `size` pixels."""
-        files = zip(KINDS, (self.source, self.driving, self.truth), strict=True)
+        """Source, driving clip and truth, `frames` frames on a canvas of `size` pixels.
+
+        Raises:
+            AnaMoDiffError: driving clip or truth has fewer frames, or a file cannot be read.
+        """
+        files = zip(CLIPS, (self.source, self.driving, self.truth), strict=True)
         source, driving, truth = (
             read_clip(file, frames=frames, size=size, role=role) for role, file in files
         )
@@ -53,74 +64,91 @@ class BenchmarkPair:
             if len(clip.frames) != frames:
                 raise AnaMoDiffError(
                     f"expected {frames} frames in the {role} of pair {self.name}, got "
-                    f"{len(clip.frames)}: ask for fewer frames"
+                    f"{len(clip.frames)}: use fewer frames"
                 )
         return source, driving, truth
 
 
-def find_pairs(pairs: str | Path, drawn: Path) -> list[BenchmarkPair]:
-    """Pairs of a folder; for a word of `DRAWN`, drawn ones, whose files go under `drawn`.
+def find_pairs(pairs: str | Path, drawn: Path, limit: int | None = None) -> list[BenchmarkPair]:
+    """Pairs of a folder, or one of the `DRAWN_SETS`.
+
+    Args:
+        pairs: the folder, or the set's name.
+        drawn: folder where the frames of drawn pairs are kept.
+        limit: only so many, spread evenly; None for all.
 
     Raises:
         AnaMoDiffError: there are none.
     """
-    start = DRAWN.get(str(pairs))
-    return list(drawn_pairs(drawn, start) if start else folder_pairs(Path(pairs)))
+    start = DRAWN_SETS.get(str(pairs))
+    if start is not None:
+        return list(drawn_pairs(drawn, start, limit))
+    return _spread(list(folder_pairs(Path(pairs))), limit)
 
 
 def folder_pairs(folder: Path) -> Iterator[BenchmarkPair]:
     """Pairs `NAME/source.*`, `driving.*`, `truth.*` and `meta.json` with `source_caption`."""
-    homes = sorted(path.parent for path in folder.glob("*/driving*"))
-    homes = list(dict.fromkeys(home for home in homes if _file(home, "truth")))
-    if not homes:
+    folders = sorted(path.parent for path in folder.glob("*/driving*"))
+    folders = list(dict.fromkeys(path for path in folders if _file(path, "truth")))
+    if not folders:
         raise AnaMoDiffError(
             f"expected pairs (NAME/source.mp4, driving.mp4, truth.mp4) in {folder}, found none: "
             "name a folder laid out like that, or creatures for drawn ones"
         )
-    for home in homes:
-        files = {kind: _file(home, kind) or home / kind for kind in KINDS}
-        meta = _meta(home / "meta.json")
-        prompt = meta.get("source_caption") or home.name.replace("_", " ")
+    for path in folders:
+        files = {name: _file(path, name) or path / name for name in CLIPS}
+        meta = _meta(path / "meta.json")
+        prompt = meta.get("source_caption") or path.name.replace("_", " ")
         traits = {
             "motion": str(meta.get("motion_driving", "")),
             "start_pose": str(meta.get("start_pose", "")),
             "proportions": str(meta.get("proportions", "")),
         }
         other = meta.get("driving_caption") or prompt
-        yield BenchmarkPair(home.name, **files, prompt=prompt, driving_prompt=other, traits=traits)
+        yield BenchmarkPair(path.name, **files, prompt=prompt, driving_prompt=other, traits=traits)
 
 
-def drawn_pairs(folder: Path, start: StartPose = "similar") -> Iterator[BenchmarkPair]:
-    """Fifty drawn pairs, ten sources by five motions, each driven by an unlike species.
+def drawn_pairs(
+    folder: Path, start: StartPose = "similar", limit: int | None = None
+) -> Iterator[BenchmarkPair]:
+    """Fifty drawn pairs: ten sources by five motions, each driven by another species.
 
-    With `start` ``similar`` the source stands about, so that it never shows the motion. With
-    ``different`` it moves in another way, and begins as far from the truth's first pose as that
-    takes it. Pictures are written under `folder` once, without loss.
+    With `start` ``similar`` the source stands, so that it never shows the motion. With
+    ``different`` it moves in another way, and starts in the pose that is furthest from the truth's
+    first one. Frames are written losslessly under `folder`, unless they are there. `limit` draws
+    only so many, spread evenly.
     """
-    for number, (motion, species) in enumerate(product(MOTIONS, SOURCES)):
-        driver = DRIVERS[(number + number // len(SOURCES)) % len(DRIVERS)]
+    numbered = list(enumerate(product(DRAWN_MOTIONS, DRAWN_SOURCES)))
+    for number, (motion, species) in _spread(numbered, limit):
+        driver = DRAWN_DRIVING[(number + number // len(DRAWN_SOURCES)) % len(DRAWN_DRIVING)]
         if driver == species:
-            driver = DRIVERS[(DRIVERS.index(driver) + 3) % len(DRIVERS)]
-        other = MOTIONS[(MOTIONS.index(motion) + 1 + number % 4) % len(MOTIONS)]
+            driver = DRAWN_DRIVING[(DRAWN_DRIVING.index(driver) + 3) % len(DRAWN_DRIVING)]
+        other = DRAWN_MOTIONS[(DRAWN_MOTIONS.index(motion) + 1 + number % 4) % len(DRAWN_MOTIONS)]
         pair = creatures.draw_pair(
-            7000 + number, source_species=species, driving_species=driver, motion=motion,
+            FIRST_SEED + number, source_species=species, driving_species=driver, motion=motion,
             source_motion="idle" if start == "similar" else other, start=start,
         )  # fmt: skip
         name = f"{species}-{driver}-{motion}".replace(" ", "_")
-        home = folder / name
-        for kind in KINDS:
-            if not (home / kind).is_dir():
-                write_frames(home / kind, from_pixels(getattr(pair, kind).frames))
+        files = {clip: folder / name / clip for clip in CLIPS}
+        for clip, path in files.items():
+            if not path.is_dir():
+                write_frames(path, from_pixels(getattr(pair, clip).frames))
         yield BenchmarkPair(
-            name, *(home / kind for kind in KINDS),
-            prompt=pair.source_caption, driving_prompt=pair.driving_caption,
+            name, **files, prompt=pair.source_caption, driving_prompt=pair.driving_caption,
             traits={"motion": motion, "start_pose": start, "proportions": "different"},
         )  # fmt: skip
 
 
-def _file(home: Path, kind: str) -> Path | None:
-    """The clip called `kind` in a pair's folder: a file with any suffix, or a folder of frames."""
-    found = sorted(path for path in home.glob(f"{kind}*") if path.stem == kind)
+def _spread(items: list[T], limit: int | None) -> list[T]:
+    """All items, or `limit` of them, spread evenly."""
+    if limit is None or limit >= len(items):
+        return items
+    return [items[i * len(items) // limit] for i in range(limit)]
+
+
+def _file(folder: Path, clip: str) -> Path | None:
+    """A clip in a pair's folder: a file with any suffix, or a folder of frames."""
+    found = sorted(path for path in folder.glob(f"{clip}*") if path.stem == clip)
     return found[0] if found else None
 
 
@@ -128,6 +156,6 @@ def _meta(file: Path) -> dict:
     if not file.is_file():
         return {}
     try:
-        return dict(json.loads(file.read_text()))
+        return dict(json.loads(file.read_text(encoding="utf-8")))
     except ValueError as error:
         raise AnaMoDiffError(f"expected JSON in {file}, got {error}: correct or drop it") from error

@@ -1,4 +1,4 @@
-"""What a benchmark leaves behind: JSON, CSV, Markdown, bar plots, and a page of all videos."""
+"""What a benchmark writes: JSON, CSV, Markdown, bar plots, and a page of all videos."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from anamodiff.evaluation.pairs import KINDS, BenchmarkPair
+from anamodiff.evaluation.pairs import CLIPS, BenchmarkPair
 from anamodiff.evaluation.scores import TITLES
-from anamodiff.evaluation.statistics import Estimate, bootstrap, difference
-from anamodiff.runfolder import versions, write_text
+from anamodiff.evaluation.statistics import MeanInterval, bootstrap, difference
+from anamodiff.run.folder import versions, write_text
 
 logger = logging.getLogger(__name__)
 
@@ -36,7 +36,7 @@ def write_report(
         "methods": list(methods),
         "pairs": [
             {"name": pair.name, "prompt": pair.prompt, "traits": pair.traits}
-            | {kind: f"pairs/{pair.name}/{kind}.mp4" for kind in KINDS}
+            | {clip: f"pairs/{pair.name}/{clip}.mp4" for clip in CLIPS}
             for pair in pairs
             if any(row["pair"] == pair.name for row in rows)
         ],
@@ -57,7 +57,7 @@ def write_report(
 
 
 def measures_of(rows: Rows) -> list[str]:
-    """Names of all measures, without CLIP's other scales."""
+    """Names of all measures, without CLIP's measures in other scales."""
     names = dict.fromkeys(name for row in rows for name in row["measures"])
     return [name for name in names if not name.endswith(("_times_ten", "_sum_over_ten"))]
 
@@ -73,7 +73,7 @@ def by_method(rows: Rows, measure: str) -> dict[str, dict[str, float]]:
 
 @dataclass(frozen=True)
 class Table:
-    """Cells as text; `caption` stands above."""
+    """Text cells with a heading row and a caption above."""
 
     caption: str
     head: list[str]
@@ -123,8 +123,8 @@ def tables(methods: Sequence[str], rows: Rows) -> list[Table]:
     return made
 
 
-def _marked(estimate: Estimate) -> str:
-    return f"**{estimate}**" if estimate.excludes_zero else str(estimate)
+def _marked(mean: MeanInterval) -> str:
+    return f"**{mean}**" if mean.excludes_zero else str(mean)
 
 
 def _heading(measure: str) -> str:
@@ -154,9 +154,9 @@ def _plot(folder: Path, methods: Sequence[str], rows: Rows) -> list[str]:
     for measure in measures_of(rows):
         values = by_method(rows, measure)
         shown = [name for name in methods if name in values]
-        estimates = [bootstrap(list(values[name].values())) for name in shown]
-        means = [e.mean for e in estimates]
-        whiskers = [[e.mean - e.low for e in estimates], [e.high - e.mean for e in estimates]]
+        found = [bootstrap(list(values[name].values())) for name in shown]
+        means = [one.mean for one in found]
+        whiskers = [[one.mean - one.low for one in found], [one.high - one.mean for one in found]]
         figure = figures.Figure(figsize=(1.5 + 0.9 * len(shown), 3.2), layout="constrained")
         axes = figure.subplots()
         colours = ["#2a6f97" if name == BASE else "#a9b4bd" for name in shown]
@@ -170,13 +170,13 @@ def _plot(folder: Path, methods: Sequence[str], rows: Rows) -> list[str]:
 
 
 def _page(data: Mapping[str, Any], made: Sequence[Table], plotted: Sequence[str]) -> str:
-    """One page without scripts or outside resources."""
+    """One page that needs neither scripts nor the network."""
     methods = [name for name in data["methods"] if any(r["method"] == name for r in data["rows"])]
     videos = {(row["pair"], row["method"]): row for row in data["rows"]}
-    heads = "".join(f"<th>{html.escape(name)}</th>" for name in (*KINDS, *methods))
+    heads = "".join(f"<th>{html.escape(name)}</th>" for name in (*CLIPS, *methods))
     lines = []
     for pair in data["pairs"]:
-        cells = [_video(pair[kind], "") for kind in KINDS]
+        cells = [_video(pair[clip], "") for clip in CLIPS]
         for name in methods:
             row = videos.get((pair["name"], name))
             cells.append(_video(row["video"], _caption(row["measures"])) if row else "<td></td>")

@@ -1,4 +1,4 @@
-"""One result, measured by all that its company allows (`anamodiff evaluate`)."""
+"""Measures of one result: with the truth, the source, a prompt, CLIP (`anamodiff evaluate`)."""
 
 from __future__ import annotations
 
@@ -10,14 +10,25 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from anamodiff.backbone import choose_device
+from anamodiff.backbone.model import choose_device
 from anamodiff.errors import AnaMoDiffError
-from anamodiff.evaluation import clip as clips
 from anamodiff.evaluation import metrics
-from anamodiff.pipeline import SCENE
-from anamodiff.runfolder import CONFIG, RunFolder, write_text
-from anamodiff.scene import Scene
-from anamodiff.video import read_clip
+from anamodiff.evaluation.clip_model import (
+    DEFAULT_CLIP_MODEL,
+    Embedder,
+    clip_identity,
+    clip_image,
+    clip_pairs,
+    clip_text,
+    describe,
+    find_clip_model,
+    sum_over_ten,
+    times_ten,
+)
+from anamodiff.options import FRAMES
+from anamodiff.run.folder import CONFIG, RunFolder, write_text
+from anamodiff.run.intermediate import ClipPair
+from anamodiff.video.clip import read_clip
 
 LARGEST = 512  # pixels: the paper's frames
 # Each measure by name: its title, and what it compares.
@@ -73,7 +84,7 @@ class Evaluation:
         clip_model: name or folder of the CLIP model; None without one.
         text: what CLIP-Text compared the frames with; None without a prompt.
         skipped: what was not measured, and why, a line each.
-        output: the JSON file, if one was asked for.
+        output: the JSON file, if one was written.
     """
 
     measures: dict[str, float]
@@ -86,7 +97,7 @@ class Evaluation:
 
     @property
     def lines(self) -> list[str]:
-        """The table, with what it was made of."""
+        """The table of all measures, with what they were made of."""
         lines = [f"measured: {self.frames} frames of {self.size}x{self.size} pixels"]
         if self.clip_model is not None:
             lines.append(f"CLIP model: {self.clip_model}")
@@ -99,7 +110,7 @@ class Evaluation:
         return lines + [f"not measured: {line}" for line in self.skipped]
 
     def save(self, path: str | Path) -> Path:
-        """Write everything but the table's words as JSON; what is not finite as null."""
+        """Write the measures and what they were made of as JSON; null for what is not finite."""
         path = Path(path).expanduser()
         finite = {k: v if math.isfinite(v) else None for k, v in self.measures.items()}
         facts = {
@@ -119,20 +130,21 @@ def evaluate(
     prompt: str | None = None,
     clip_model: str = "auto",
     output: str | Path | None = None,
-    frames: int = 10,
+    frames: int = FRAMES,
     size: int | None = None,
     device: str = "auto",
 ) -> Evaluation:
-    """Measure a result by all that is given: the truth, the source, a prompt, a CLIP model.
+    """Measure a result with whatever is given: the truth, the source, a prompt, a CLIP model.
 
     Args:
-        result: a video file, a folder of frames, or a run folder that `transfer` wrote; a run
-            knows its source and prompt.
+        result: a video file, a folder of frames, or a run folder that `transfer` wrote, whose
+            source and prompt are used where no others are given.
         source: clip or picture of the character, for colours and identity.
-        truth: clip of the same character really moving so; frames are paired by playing time.
+        truth: ground truth, a clip of the same character in that motion; frames are paired by
+            playing time.
         prompt: a few words for the source, such as "a turtle", for CLIP-Text.
         clip_model: folder or hub id; `none` leaves CLIP's measures out, `auto` takes
-            `clip.DEFAULT` if it is cached or can be fetched and else leaves them out.
+            `DEFAULT_CLIP_MODEL` if it is cached or can be fetched and else leaves them out.
         output: a .json file for the figures.
         frames: how many are sampled from result and source, evenly; all of a shorter one.
         size: pixels of the square canvas on which all are compared; None: the result's longer
@@ -151,7 +163,7 @@ def evaluate(
         frames=len(case.frames),
         size=case.frames.shape[-1],
         clip_model=embedder and embedder.name,
-        text=clips.describe(case.prompt) if embedder and case.prompt else None,
+        text=describe(case.prompt) if embedder and case.prompt else None,
         skipped=_skipped(case, reason),
         output=path,
     )
@@ -160,8 +172,8 @@ def evaluate(
     return found
 
 
-def measure(case: Case, embedder: clips.Embedder | None = None) -> dict[str, float]:
-    """All measures, by name, that the case and the CLIP model allow."""
+def measure(case: Case, embedder: Embedder | None = None) -> dict[str, float]:
+    """All measures, by name, that can be computed of the case with the CLIP model."""
     measures: dict[str, float] = {}
     if case.truth is not None:
         measures |= {name: how(case.frames, case.truth) for name, how in AGAINST_TRUTH.items()}
@@ -170,23 +182,23 @@ def measure(case: Case, embedder: clips.Embedder | None = None) -> dict[str, flo
     return measures | (_clip_measures(case, embedder) if embedder else {})
 
 
-def _clip_measures(case: Case, embedder: clips.Embedder) -> dict[str, float]:
+def _clip_measures(case: Case, embedder: Embedder) -> dict[str, float]:
     own = embedder.embed_frames(case.frames)
-    image = clips.clip_image(own)
+    image = clip_image(own)
     measures = {
         "clip_image": image,
-        "clip_image_times_ten": clips.times_ten(image),
-        "clip_image_sum_over_ten": clips.sum_over_ten(image, itself=True),
+        "clip_image_times_ten": times_ten(image),
+        "clip_image_sum_over_ten": sum_over_ten(image, itself=True),
     }
     if case.prompt is not None:
-        text = clips.clip_text(own, embedder.embed_text(clips.describe(case.prompt)))
+        text = clip_text(own, embedder.embed_text(describe(case.prompt)))
         measures["clip_text"] = text
-        measures["clip_text_times_ten"] = clips.times_ten(text)
-        measures["clip_text_sum_over_ten"] = clips.sum_over_ten(text, itself=False)
-    measures["clip_pairs"] = clips.clip_pairs(own)
+        measures["clip_text_times_ten"] = times_ten(text)
+        measures["clip_text_sum_over_ten"] = sum_over_ten(text, itself=False)
+    measures["clip_pairs"] = clip_pairs(own)
     if case.source is not None:
         source = embedder.embed_frames(case.source)
-        measures["clip_identity"] = clips.clip_identity(own, source)
+        measures["clip_identity"] = clip_identity(own, source)
     return measures
 
 
@@ -196,10 +208,10 @@ def read_case(
     source: str | Path | None = None,
     truth: str | Path | None = None,
     prompt: str | None = None,
-    frames: int = 10,
+    frames: int = FRAMES,
     size: int | None = None,
 ) -> Case:
-    """Read a result and its company on one square canvas; see `evaluate`."""
+    """Read a result and the clips it is measured against on one square canvas; see `evaluate`."""
     own = known = None
     if (Path(result).expanduser() / CONFIG).is_file():
         result, own, known = _read_run(Path(result).expanduser())
@@ -219,35 +231,36 @@ def read_case(
 
 
 def _read_run(folder: Path) -> tuple[Path, Tensor, str]:
-    """The frames' folder of a run, and what the run knows: the source's frames and the prompt."""
+    """A run's folder of frames, its source's frames, and its prompt."""
     pictures = folder / "frames"  # not the video, which is lossy
     if not pictures.is_dir():
         raise AnaMoDiffError(
             f"expected a finished run, got {folder} without frames/: run anamodiff generate "
             f"--run {folder} first"
         )
-    # The scene, not the source's path: that may have been relative, or the file is gone.
-    return pictures, Scene.load(folder / SCENE).source, RunFolder.load(folder).settings["prompt"]
+    # Not the source's path, which may have been relative, or the file is gone.
+    source = ClipPair.load(folder).warped.source
+    return pictures, source, RunFolder.load(folder).settings["prompt"]
 
 
-def choose_embedder(name: str, device: torch.device) -> tuple[clips.Embedder | None, str | None]:
-    """The CLIP model of that name or, for `none` and an absent `auto`, None and the reason."""
+def choose_embedder(name: str, device: torch.device) -> tuple[Embedder | None, str | None]:
+    """The CLIP model of a name or, for `none` and where `auto` finds none, None and the reason."""
     if name == "none":
         return None, "CLIP's measures: --clip-model none"
     if name != "auto":
-        return clips.Embedder.load(name, device=device), None
+        return Embedder.load(name, device=device), None
     try:
-        clips.locate(clips.DEFAULT)
+        find_clip_model(DEFAULT_CLIP_MODEL)
     except AnaMoDiffError:
         return None, (
-            f"CLIP's measures: {clips.DEFAULT} is neither cached nor to be fetched here; name a "
-            "folder with --clip-model"
+            f"CLIP's measures: {DEFAULT_CLIP_MODEL} is neither cached nor to be fetched here; "
+            "name a folder with --clip-model"
         )
-    return clips.Embedder.load(clips.DEFAULT, device=device), None
+    return Embedder.load(DEFAULT_CLIP_MODEL, device=device), None
 
 
 def _skipped(case: Case, reason: str | None) -> tuple[str, ...]:
-    """What was left out for want of something."""
+    """What was not measured, and why, a line each."""
     lines = [reason] if reason else []
     if case.truth is None:
         lines.append("what compares with the truth: no --truth")
@@ -259,7 +272,7 @@ def _skipped(case: Case, reason: str | None) -> tuple[str, ...]:
 
 
 def _check_output(output: str | Path) -> Path:
-    """Refuses what is no JSON file before anything is computed."""
+    """Refuse an output that is no JSON file before anything is computed."""
     path = Path(output).expanduser()
     if path.suffix.lower() != ".json" or path.is_dir():
         raise AnaMoDiffError(

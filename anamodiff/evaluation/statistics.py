@@ -1,4 +1,4 @@
-"""Means over pairs, with what they are worth."""
+"""Means over pairs with bootstrap confidence intervals."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ RESAMPLES = 10_000
 
 
 @dataclass(frozen=True)
-class Estimate:
+class MeanInterval:
     """A mean over `count` pairs and its 95 % bootstrap interval."""
 
     mean: float
@@ -30,20 +30,22 @@ class Estimate:
         return f"{self.mean:.3f} [{self.low:.3f}, {self.high:.3f}]"
 
 
-def bootstrap(values: Sequence[float], *, seed: int = 0, resamples: int = RESAMPLES) -> Estimate:
-    """Mean and percentile interval over resampled pairs; one pair alone has no interval (nan)."""
+def bootstrap(
+    values: Sequence[float], *, seed: int = 0, resamples: int = RESAMPLES
+) -> MeanInterval:
+    """Mean with its percentile bootstrap interval; NaN bounds for fewer than two values."""
     numbers = np.asarray(values, dtype=float)
     if len(numbers) < 2:
         mean = float(numbers.mean()) if len(numbers) else float("nan")
-        return Estimate(mean, float("nan"), float("nan"), len(numbers))
+        return MeanInterval(mean, float("nan"), float("nan"), len(numbers))
     chosen = np.random.default_rng(seed).integers(len(numbers), size=(resamples, len(numbers)))
     low, high = np.percentile(numbers[chosen].mean(axis=1), [2.5, 97.5])
-    return Estimate(float(numbers.mean()), float(low), float(high), len(numbers))
+    return MeanInterval(float(numbers.mean()), float(low), float(high), len(numbers))
 
 
 def difference(
     ours: Mapping[str, float], theirs: Mapping[str, float], *, seed: int = 0
-) -> Estimate:
-    """Ours less theirs over the pairs that both have, pair by pair."""
+) -> MeanInterval:
+    """Mean of the paired differences, ours less theirs, over the pairs that both have."""
     both = sorted(set(ours) & set(theirs))
     return bootstrap([ours[pair] - theirs[pair] for pair in both], seed=seed)

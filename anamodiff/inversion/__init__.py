@@ -1,8 +1,5 @@
-"""From a clip to its noise and back, and the source's colours on the way out."""
+"""DDIM inversion, sampling, and matching of the source's colours (paper, section 3.5)."""
 
-from anamodiff.inversion.colours import match_histograms
-from anamodiff.inversion.ddim import ddim_invert
-from anamodiff.inversion.generate import sample
-from anamodiff.inversion.options import GenerationOptions
+import lazy_loader
 
-__all__ = ["GenerationOptions", "ddim_invert", "match_histograms", "sample"]
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

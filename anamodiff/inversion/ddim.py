@@ -1,4 +1,4 @@
-"""DDIM inversion: which noise would the sampler turn into this clip?"""
+"""DDIM inversion: the noise from which the sampler would reach a clip (paper, section 3.5)."""
 
 from __future__ import annotations
 
@@ -8,9 +8,10 @@ import torch
 from torch import Tensor
 
 from anamodiff.diffusion import Schedule, ddim_inverse_step, to_epsilon
-from anamodiff.unet3d import Past, UNet3D
+from anamodiff.unet3d.kv_cache import KeyValueCache
+from anamodiff.unet3d.model import UNet3D
 
-Progress = Callable[[int, int], None]
+Progress = Callable[[int, None], None]
 
 
 @torch.no_grad()
@@ -25,48 +26,51 @@ def ddim_invert(
     cuda_graph: bool = False,
     progress: Progress | None = None,
 ) -> Tensor:
-    """Follow the deterministic sampler backwards, from clean latents to noise (paper, section 3.5).
+    """Invert clean latents to noise, by deterministic DDIM steps in reverse.
 
-    The UNet is asked at the timestep that a step leads *to*, and the first step starts from the
-    schedule's final alpha. There is no guidance: it would make the path irreversible.
+    The UNet is evaluated at the timestep that a step ends at, and the first step starts from the
+    schedule's final alpha. Without guidance, which would make the steps irreversible.
 
     Args:
         unet: tuned or fresh.
         latents: clean latents, b c f h w.
         embedding: prompt embedding, b n d.
         schedule: the backbone's.
-        steps: as many as `sample` will take.
-        until: the last timestep to go to; None goes all the way to noise.
-        cuda_graph: record the UNet's work once and replay it in every step: the kernels of a single
-            frame take a large GPU less time than launching them. CUDA devices only.
-        progress: called with (steps done, steps in all) after each.
+        steps: number of steps of the whole schedule, as in `sample`.
+        until: last timestep; None inverts all the way to noise.
+        cuda_graph: record the UNet as a CUDA graph and replay it in every step: for a single frame
+            on a large GPU, launching kernels takes longer than running them. CUDA devices only.
+        progress: called with the number of steps done and None after each.
 
     Returns:
-        Noise, or latents at the level of `until`, b c f h w, float32.
+        Noise, or latents at the noise level of `until`, b c f h w, float32.
     """
-    current, text, past = latents.float(), embedding.to(unet.dtype), Past()
+    current, text, cache = latents.float(), embedding.to(unet.dtype), KeyValueCache()
     targets = schedule.timesteps(steps).flip(0).tolist()
     if until is not None:
         targets = [target for target in targets if target <= until]
 
     def predict(sample: Tensor, timestep: int | Tensor) -> Tensor:
-        return unet(sample.to(unet.dtype), timestep, text, past=past).sample.float()
+        return unet(sample.to(unet.dtype), timestep, text, cache=cache).sample.float()
 
     if cuda_graph:
-        predict = _recorded(predict, current)
+        predict = _record_cuda_graph(predict, current)
     for done, target in enumerate(targets, start=1):
         level = target - schedule.stride(steps)
         epsilon = to_epsilon(schedule, predict(current, target), current, level)
         current = ddim_inverse_step(schedule, current, epsilon, level, target)
         if progress is not None:
-            progress(done, len(targets))
+            progress(done, None)
     return current
 
 
-def _recorded(predict: Callable[..., Tensor], like: Tensor) -> Callable[[Tensor, int], Tensor]:
-    """`predict` as a CUDA graph, for samples such as `like`; each answer replaces the one before.
+def _record_cuda_graph(
+    predict: Callable[..., Tensor], like: Tensor
+) -> Callable[[Tensor, int], Tensor]:
+    """`predict` as a CUDA graph, for samples such as `like`; every call reuses the output tensor.
 
-    The prompt's keys and values are computed while it warms up, and so are no part of it.
+    The prompt's keys and values are cached during the warm-up, so that the graph does not compute
+    them.
     """
     timestep = torch.zeros((), dtype=torch.long, device=like.device)
     replay = torch.cuda.make_graphed_callables(predict, (torch.empty_like(like), timestep))

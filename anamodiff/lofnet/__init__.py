@@ -1,43 +1,9 @@
-"""The latent optical flow network: key points, flows on latents, adaptation, training."""
+"""The latent optical flow network, LOFNet, and key-point adaptation (paper, 3.2 and 3.3).
 
-from anamodiff.lofnet.adapt import AdaptationOptions, adapt_points, hull_area, smooth_points
-from anamodiff.lofnet.animate import Animation, animate, check_start
-from anamodiff.lofnet.clips import LatentClips
-from anamodiff.lofnet.data import cache_frames, cache_latents
-from anamodiff.lofnet.flow import DenseMotion, Motion
-from anamodiff.lofnet.fomm import load_fomm
-from anamodiff.lofnet.keypoints import KeypointDetector, KeyPoints
-from anamodiff.lofnet.model import LOFNet, build_lofnet, mini_config
-from anamodiff.lofnet.options import TrainOptions
-from anamodiff.lofnet.report import measure, self_reconstruction
-from anamodiff.lofnet.resnet import ResNetDetector
-from anamodiff.lofnet.tps import SplineMotion, spline_motions
-from anamodiff.lofnet.train import train_lofnet
+Each public name is imported from its module on first use. Training is a package of its own,
+`anamodiff.lofnet.training`, which using the network does not load.
+"""
 
-__all__ = [
-    "AdaptationOptions",
-    "Animation",
-    "DenseMotion",
-    "KeyPoints",
-    "KeypointDetector",
-    "LOFNet",
-    "LatentClips",
-    "Motion",
-    "ResNetDetector",
-    "SplineMotion",
-    "TrainOptions",
-    "adapt_points",
-    "animate",
-    "build_lofnet",
-    "cache_frames",
-    "cache_latents",
-    "check_start",
-    "hull_area",
-    "load_fomm",
-    "measure",
-    "mini_config",
-    "self_reconstruction",
-    "smooth_points",
-    "spline_motions",
-    "train_lofnet",
-]
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

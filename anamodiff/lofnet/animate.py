@@ -1,4 +1,6 @@
-"""One source frame along the whole driving motion (paper, sections 3.2 and 3.3)."""
+"""One source frame warped along the whole driving motion (paper, sections 3.2 and 3.3)."""
+
+from __future__ import annotations
 
 from dataclasses import dataclass
 
@@ -6,36 +8,54 @@ import torch
 from torch import Tensor
 
 from anamodiff.errors import AnaMoDiffError
-from anamodiff.lofnet.adapt import AdaptationOptions, adapt_points, smooth_points
+from anamodiff.lofnet.adapt import adapt_points, normalise_points, smooth_points
 from anamodiff.lofnet.flow import Motion
 from anamodiff.lofnet.keypoints import KeyPoints
 from anamodiff.lofnet.model import LOFNet
-from anamodiff.lofnet.start import nearest_start
+from anamodiff.options import AdaptationOptions, StartFrame
+from anamodiff.video.foreground import foreground_mask
 from anamodiff.warp import warp
 
-#: The network takes so many frames at once: more would take memory for each, and save no time.
-AT_ONCE = 16
+#: Frames a batch: more would take memory, and save no time.
+BATCH = 16
+#: `nearest_start` leaves the first frame only for a distance below this share of the first's: key
+#: points are not more exact.
+START_RATIO = 0.7
+# Foregrounds smaller or larger than these shares of the frame are no character on a plain ground.
+_FOREGROUND = (0.005, 0.8)
+_TINY = 1e-9
 
 
 @dataclass(frozen=True)
-class Animation:
-    """A warped clip, and how it came about.
+class WarpedIntermediate:
+    """`Z_WI`, the source's latent warped along the driving motion, with what it was computed from.
+
+    All that tuning and generation need of a pair of clips. Frames are RGB in [-1, 1] on the
+    backbone's square canvas, latents scaled.
 
     Attributes:
-        start: number of the source frame that was warped.
-        source: its points, a batch of one.
-        driving: points of the `f` driving frames.
-        adapted: those points on the source's shape, which the flow follows.
-        motion: the flow ``f h w 2`` and its masks.
+        source: frames of the source, ``s c H W``.
+        driving: frames of the driving clip, ``f c H W``.
+        latents: `Z_S`, those of the source's frames, ``s c h w``.
         warped: `Z_WI`, ``f c h w``.
+        flow: ``f h w 2``, backward sampling grids.
+        driving_points: key points of the `f` driving frames.
+        start: index of the warped source frame.
+        source_points: key points of that frame, a batch of one; None if a run folder has none.
+        adapted_points: the driving points on the source's shape, likewise.
+        mask: ``f m h w``, softmax weights of the background (first) and of each motion, likewise.
     """
 
-    start: int
-    source: KeyPoints
-    driving: KeyPoints
-    adapted: KeyPoints
-    motion: Motion
+    source: Tensor
+    driving: Tensor
+    latents: Tensor
     warped: Tensor
+    flow: Tensor
+    driving_points: KeyPoints
+    start: int
+    source_points: KeyPoints | None = None
+    adapted_points: KeyPoints | None = None
+    mask: Tensor | None = None
 
 
 @torch.no_grad()
@@ -45,18 +65,18 @@ def animate(
     latents: Tensor,
     driving: Tensor,
     *,
-    start: int | str = "first",
+    start: StartFrame = "first",
     adaptation: AdaptationOptions | None = None,
-) -> Animation:
-    """Warp one source latent along a driving clip.
+) -> WarpedIntermediate:
+    """Warp the latent of one source frame along a driving clip.
 
     Args:
-        source: frames ``s c h w`` in [-1, 1].
-        latents: of the same frames, ``s c h' w'``.
-        driving: frames ``f c h w``.
-        start: the source frame to warp: `first`, `auto` (see `nearest_start`) or its number.
-        adaptation: how the driving points are moved onto the source; None follows them as they
-            are, which suits a clip that drives itself.
+        source: frames ``s c H W`` in [-1, 1].
+        latents: of the same frames, ``s c h w``, on the network's device.
+        driving: frames ``f c H W`` in [-1, 1].
+        start: source frame to warp: `first`, `auto` (see `nearest_start`) or its index.
+        adaptation: how the driving points are moved onto the source; None uses them as they are,
+            for a clip that drives itself.
 
     Raises:
         AnaMoDiffError: there is no such start frame.
@@ -69,7 +89,7 @@ def animate(
         points = _points(lofnet, source)
         start = nearest_start(points, driving_points[0], source, driving[:1])
     start = 0 if start == "first" else int(start)
-    source_points = lofnet.points(source[start : start + 1])
+    source_points = _points(lofnet, source[start : start + 1])
     adapted = driving_points
     if adaptation is not None:
         adapted = adapt_points(
@@ -77,29 +97,81 @@ def animate(
         )
     latent = latents[start : start + 1]
     motion = _flow(lofnet, latent, adapted, source_points)
-    return Animation(
-        start, source_points, driving_points, adapted, motion, warp(latent, motion.flow)
-    )
+    return WarpedIntermediate(
+        source, driving, latents, warp(latent, motion.flow), motion.flow, driving_points, start,
+        source_points, adapted, motion.mask,
+    )  # fmt: skip
 
 
 def _points(lofnet: LOFNet, frames: Tensor) -> KeyPoints:
-    return KeyPoints.join([lofnet.points(part) for part in frames.split(AT_ONCE)])
+    device = next(lofnet.parameters()).device
+    return KeyPoints.join([lofnet.points(part.to(device)) for part in frames.split(BATCH)])
 
 
 def _flow(lofnet: LOFNet, latent: Tensor, driving: KeyPoints, source: KeyPoints) -> Motion:
     parts = [
-        lofnet.flow(latent, driving[first : first + AT_ONCE], source)
-        for first in range(0, len(driving), AT_ONCE)
+        lofnet.flow(latent, driving[first : first + BATCH], source)
+        for first in range(0, len(driving), BATCH)
     ]
     return Motion(
         torch.cat([part.flow for part in parts]), torch.cat([part.mask for part in parts])
     )
 
 
-def check_start(start: int | str, count: int) -> None:
-    """Refuse a start frame that a source of `count` frames does not have."""
+def check_start(start: StartFrame, count: int) -> None:
+    """Raise AnaMoDiffError for a start frame that a source of `count` frames does not have."""
     if start in ("first", "auto") or (type(start) is int and 0 <= start < count):
         return
     raise AnaMoDiffError(
-        f"expected start_frame 'first', 'auto' or a frame from 0 to {count - 1}, got {start!r}"
+        f"expected start_frame 'first', 'auto' or a frame from 0 to {count - 1}, got {start!r}; "
+        "choose one of those"
     )
+
+
+def nearest_start(
+    source: KeyPoints,
+    driving_first: KeyPoints,
+    source_frames: Tensor | None = None,
+    driving_frame: Tensor | None = None,
+) -> int:
+    """Index of the source frame whose pose is nearest to the first driving frame's.
+
+    The distance is that of the normalised key points plus, where frames are given and all have a
+    foreground, that of the foregrounds' second moments (length, height and slant, whatever the
+    size), each relative to its mean over the frames. Below `START_RATIO` times the first frame's
+    distance the nearest frame is chosen, else the first.
+
+    Args:
+        source: points of all `s` source frames.
+        driving_first: points of the first driving frame, a batch of one.
+        source_frames: the source frames, ``s c h w`` in [-1, 1].
+        driving_frame: the first driving frame, ``1 c h w``.
+    """
+    target = normalise_points(driving_first.value[0])
+    squares = [(normalise_points(points) - target).square().sum() for points in source.value]
+    distance = _relative(torch.stack(squares))
+    if source_frames is not None and driving_frame is not None:
+        moments = _moment_distances(source_frames, driving_frame)
+        distance = distance + _relative(moments).to(distance)
+    nearest = int(distance.argmin())
+    return nearest if distance[nearest] < START_RATIO * distance[0] else 0
+
+
+def _moment_distances(frames: Tensor, other: Tensor) -> Tensor:
+    """Squared distances (s,) of the foregrounds' second moments; zeros if one has no foreground."""
+    masks = torch.cat([foreground_mask(frames).cpu(), foreground_mask(other).cpu()])
+    share = masks.float().mean(dim=(1, 2))
+    if not ((share > _FOREGROUND[0]) & (share < _FOREGROUND[1])).all():
+        return torch.zeros(len(frames))
+    moments = torch.stack([_second_moments(mask) for mask in masks])
+    return (moments[:-1] - moments[-1]).square().sum(dim=(1, 2))
+
+
+def _second_moments(mask: Tensor) -> Tensor:
+    """Covariance ``2 2`` of a mask's pixel coordinates, scaled to determinant one."""
+    covariance = torch.cov(mask.nonzero().double().T)
+    return covariance / torch.linalg.det(covariance).clamp_min(_TINY).sqrt()
+
+
+def _relative(distances: Tensor) -> Tensor:
+    return distances / distances.mean().clamp_min(_TINY)

@@ -1,4 +1,6 @@
-"""From key points of two frames to one dense flow on the latent grid (paper, section 3.2)."""
+"""Dense optical flow on the latent grid from key points of two frames (paper, section 3.2)."""
+
+from __future__ import annotations
 
 from dataclasses import dataclass
 
@@ -14,12 +16,12 @@ from anamodiff.warp import identity_grid, resize_flow, warp
 
 @dataclass(frozen=True)
 class Motion:
-    """A dense motion.
+    """A dense flow and the masks that it was blended with.
 
     Attributes:
-        flow: ``b h w 2``, where in the source every place of the result is looked up.
-        mask: ``b m h w``, share of the background (first) and of each of the `m` - 1 motions: one
-            for a key point, or for five with splines.
+        flow: ``b h w 2``, a backward sampling grid.
+        mask: ``b m h w``, softmax weights of the background (first) and of each local motion: one
+            a key point, or one every five of them with splines.
     """
 
     flow: Tensor
@@ -27,9 +29,9 @@ class Motion:
 
 
 def invert_2x2(matrix: Tensor, *, smallest: float = 1e-4) -> Tensor:
-    """Invert matrices ``... 2 2``; a determinant nearer zero than `smallest` is moved to it.
+    """Invert matrices ``... 2 2``; determinants nearer zero than `smallest` are clamped to it.
 
-    A detector may fold a neighbourhood flat; the motion there is then large but finite.
+    Predicted Jacobians may be singular: their inverse is large, but finite.
     """
     a, b = matrix[..., 0, 0], matrix[..., 0, 1]
     c, d = matrix[..., 1, 0], matrix[..., 1, 1]
@@ -41,16 +43,16 @@ def invert_2x2(matrix: Tensor, *, smallest: float = 1e-4) -> Tensor:
 
 
 def gaussian_maps(points: Tensor, height: int, width: int, variance: float) -> Tensor:
-    """Draw points ``b k 2`` as Gaussian bumps ``b k h w`` of height one."""
+    """Gaussian heat maps ``b k h w`` of points ``b k 2``, one at the points themselves."""
     grid = identity_grid(height, width, device=points.device, dtype=points.dtype)
     offset = grid - rearrange(points, "b k xy -> b k 1 1 xy")
     return torch.exp(-offset.square().sum(dim=-1) / (2 * variance))
 
 
 def local_motions(driving: KeyPoints, source: KeyPoints, height: int, width: int) -> Tensor:
-    """Give the identity and the affine motion round each key point: ``b k+1 h w 2``.
+    """The identity and the affine motion around each key point: ``b k+1 h w 2``.
 
-    ``T_k(z) = J_s J_d^-1 (z - k_d) + k_s`` (FOMM, equation 4); without Jacobians a shift.
+    ``T_k(z) = J_s J_d^-1 (z - k_d) + k_s`` (FOMM, equation 4); without Jacobians a translation.
     """
     grid = identity_grid(height, width, device=driving.value.device, dtype=driving.value.dtype)
     offset = grid - rearrange(driving.value, "b k xy -> b k 1 1 xy")
@@ -62,19 +64,19 @@ def local_motions(driving: KeyPoints, source: KeyPoints, height: int, width: int
 
 
 def blend_motions(mask: Tensor, motions: Tensor) -> Tensor:
-    """Sum motions ``b k h w 2``, weighted by masks ``b k h w``, to one flow ``b h w 2``."""
-    return einsum(mask, motions, "b k h w, b k h w xy -> b h w xy")
+    """Sum of motions ``b m h w 2`` weighted by masks ``b m h w``: one flow ``b h w 2``."""
+    return einsum(mask, motions, "b m h w, b m h w xy -> b h w xy")
 
 
 def drop_motions(
     logits: Tensor, share: float, *, generator: torch.Generator | None = None
 ) -> Tensor:
-    """Leave motions out at random, but never the first, the background (TPS Motion, section 3.3).
+    """Dropout of whole motions, the background (the first) excepted (TPS Motion, section 3.3).
 
     Args:
-        logits: ``b m h w``; those of a motion left out become minus infinity, so that a softmax
-            gives its part to the others.
-        share: chance of a motion to be left out, below 1.
+        logits: ``b m h w``; those of dropped motions become minus infinity, which a softmax
+            redistributes to the others.
+        share: probability to drop a motion, below 1.
     """
     dropped = torch.rand(logits.shape[:2], generator=generator) < share
     dropped[:, 0] = False
@@ -83,21 +85,21 @@ def drop_motions(
 
 
 class DenseMotion(nn.Module):
-    """Choose, at every latent cell, which local motion to follow.
+    """Blend local motions into one flow by a softmax mask at every latent cell.
 
-    The motions are FOMM's, affine round every key point; `anamodiff.lofnet.tps` has others.
+    The motions are FOMM's, affine around every key point; `SplineMotion` has thin-plate splines.
 
     Args:
         block_expansion, num_blocks, max_features: widths and depth of the hourglass.
         num_kp: number of key points.
         num_channels: of the latents.
         scale_factor: the latents are downscaled by this first; the flow is resized back.
-        kp_variance: of the bumps that show the points to the network.
-        dropout: chance of each motion to be left out while training, the background excepted.
-        align_corners: ``False`` only for parity with FOMM.
+        kp_variance: of the Gaussian heat maps.
+        dropout: probability to drop a motion in training, the background excepted.
+        align_corners: False only for parity with FOMM.
 
     Raises:
-        AnaMoDiffError: the points cannot be grouped, or `dropout` leaves nothing.
+        AnaMoDiffError: `num_kp` is not a multiple of `points_per_motion`.
     """
 
     motion = "affine"
@@ -132,8 +134,6 @@ class DenseMotion(nn.Module):
                 f"expected key points in groups of {self.points_per_motion} for {self.motion} "
                 f"motions, got {num_kp}: choose a multiple for num_kp"
             )
-        if not 0 <= dropout < 1:
-            raise AnaMoDiffError(f"expected a dropout of at least 0 and below 1, got {dropout!r}")
         self.kp_variance = kp_variance
         self.dropout = dropout
         self.align_corners = align_corners
@@ -151,15 +151,15 @@ class DenseMotion(nn.Module):
         *,
         generator: torch.Generator | None = None,
     ) -> Motion:
-        """Find the flow from the source's points to the driving points.
+        """Predict the flow that warps the source to the driving points.
 
         Args:
-            latent: ``b c h w`` of the source, whose points `source` are.
-            driving, source: `b` key points each.
-            generator: of the motions left out while training.
+            latent: of the source, ``b c h w``.
+            driving, source: key points of `b` frames each.
+            generator: of the dropout.
 
         Returns:
-            The motion, its flow on the latent's grid, in 32 bits.
+            Flow on the latent's grid and masks, in 32 bits.
         """
         size = latent.shape[-2:]
         if self.down is not None:
@@ -168,7 +168,7 @@ class DenseMotion(nn.Module):
         with torch.autocast(latent.device.type, enabled=False):
             # Coordinates in 16 bits are off by hundredths of a cell.
             motions = self.local_motions(driving, source, *latent.shape[-2:])
-        logits = self.mask(self.hourglass(self._hints(latent, motions, driving, source))).float()
+        logits = self.mask(self.hourglass(self._input(latent, motions, driving, source))).float()
         if self.training and self.dropout > 0:
             logits = drop_motions(logits, self.dropout, generator=generator)
         mask = logits.softmax(dim=1)
@@ -178,28 +178,28 @@ class DenseMotion(nn.Module):
     def local_motions(
         self, driving: KeyPoints, source: KeyPoints, height: int, width: int
     ) -> Tensor:
-        """The identity and every motion on a grid: ``b m h w 2``."""
+        """The identity and every local motion on a grid: ``b m h w 2``."""
         return local_motions(driving, source, height, width)
 
-    def arrange(self, bumps: Tensor, warped: Tensor) -> Tensor:
-        """Order bumps ``b k+1 h w`` and latents ``b m c h w`` as channels: ``b (m c + k+1) h w``.
+    def concatenate(self, heat_maps: Tensor, warped: Tensor) -> Tensor:
+        """Channels of the hourglass: ``b k+1 h w`` and ``b m c h w`` to ``b (m c + k+1) h w``.
 
-        FOMM has each motion's bump before its latent.
+        In FOMM's order, each motion's heat map before its warped latent.
         """
-        hints = torch.cat([rearrange(bumps, "b k h w -> b k 1 h w"), warped], dim=2)
-        return rearrange(hints, "b k c h w -> b (k c) h w")
+        channels = torch.cat([rearrange(heat_maps, "b k h w -> b k 1 h w"), warped], dim=2)
+        return rearrange(channels, "b k c h w -> b (k c) h w")
 
-    def _hints(
+    def _input(
         self, latent: Tensor, motions: Tensor, driving: KeyPoints, source: KeyPoints
     ) -> Tensor:
-        """Show the points' bumps, and the latent warped by each motion."""
+        """Heat maps, driving minus source, and the latent warped by each motion."""
         height, width = latent.shape[-2:]
         count = motions.shape[1]
-        bumps = gaussian_maps(driving.value, height, width, self.kp_variance)
-        bumps = bumps - gaussian_maps(source.value, height, width, self.kp_variance)
-        bumps = torch.cat([torch.zeros_like(bumps[:, :1]), bumps], dim=1)
+        heat_maps = gaussian_maps(driving.value, height, width, self.kp_variance)
+        heat_maps = heat_maps - gaussian_maps(source.value, height, width, self.kp_variance)
+        heat_maps = torch.cat([torch.zeros_like(heat_maps[:, :1]), heat_maps], dim=1)
         # One tall sampling grid warps the latent by all motions without copying it for each.
-        tall = rearrange(motions, "b k h w xy -> b (k h) w xy")
+        tall = rearrange(motions, "b m h w xy -> b (m h) w xy")
         warped = warp(latent, tall, align_corners=self.align_corners, padding_mode="zeros")
-        warped = rearrange(warped, "b c (k h) w -> b k c h w", k=count)
-        return self.arrange(bumps, warped.to(bumps))
+        warped = rearrange(warped, "b c (m h) w -> b m c h w", m=count)
+        return self.concatenate(heat_maps, warped.to(heat_maps))

@@ -1,4 +1,6 @@
-"""The detector that LOFNet starts from: first-order-model's, from its own files."""
+"""Loads first-order-model's (FOMM's) key-point detector from its own files."""
+
+from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -9,13 +11,14 @@ import yaml
 from torch import Tensor
 
 from anamodiff.errors import AnaMoDiffError
+from anamodiff.fields import settings_of
 from anamodiff.lofnet.keypoints import KeypointDetector
-from anamodiff.settings import kind_of
+from anamodiff.lofnet.options import DetectorOptions
 
 #: Side of the frames that FOMM's detectors were trained on.
 FOMM_FRAME_SIZE = 256
 
-# FOMM's `config/mgif-256.yaml`, as far as it says what the detector is.
+# The detector's part of FOMM's `config/mgif-256.yaml`.
 MGIF = {
     "model_params": {
         "common_params": {"num_kp": 10, "num_channels": 3, "estimate_jacobian": True},
@@ -31,7 +34,7 @@ MGIF = {
 }
 SECTIONS = ("common_params", "kp_detector_params")
 
-# What FOMM's constructor takes where its file is silent; for the rest there is no default.
+# Defaults of FOMM's constructor; its other arguments have none.
 _DEFAULTS = {
     "estimate_jacobian": False,
     "scale_factor": 1,
@@ -47,17 +50,17 @@ def load_fomm(
     """Load the key-point detector of a first-order-model checkpoint (paper, section 4.1).
 
     Args:
-        checkpoint: FOMM's file, such as ``mgif-cpk.pth.tar``; only tensors and plain values are
-            read, no code in it is run.
-        config: FOMM's own file, such as ``config/mgif-256.yaml``, or what it parses to; ``None``
-            stands for that of MGIF.
+        checkpoint: FOMM's file, such as ``mgif-cpk.pth.tar``; it is unpickled with
+            ``weights_only``, so that no code in it is run.
+        config: FOMM's own file, such as ``config/mgif-256.yaml``, or its parsed content; None is
+            MGIF's.
 
     Returns:
         The detector in evaluation mode; it takes frames ``b c 256 256`` in [0, 1].
 
     Raises:
-        AnaMoDiffError: a file is missing or broken, lacks the detector or its sections, or the
-            checkpoint is of another configuration; the line names what differs.
+        AnaMoDiffError: a file is missing or broken or lacks the detector, or names and shapes
+            differ from the configuration's; the message lists them.
     """
     keywords = detector_keywords(config)
     state = _detector_state(Path(checkpoint))
@@ -72,7 +75,7 @@ def load_fomm(
 
 
 def detector_keywords(config: Path | str | Mapping[str, Any] | None = None) -> dict[str, Any]:
-    """The constructor's keywords in a FOMM configuration; see `load_fomm` for the arguments."""
+    """`KeypointDetector`'s keywords from a FOMM configuration, as `load_fomm` takes it."""
     name = "MGIF's configuration" if config is None else "the configuration"
     if isinstance(config, (str, Path)):
         name, config = str(config), _read_yaml(Path(config))
@@ -93,9 +96,7 @@ def detector_keywords(config: Path | str | Mapping[str, Any] | None = None) -> d
             f"{', '.join(_DEFAULTS)} beside them; wrong about {_listed(odd)}: name FOMM's own file"
         )
     for key, value in keywords.items():
-        kind = kind_of(f"network.detector.{key}")
-        if not kind.accepts(value):
-            raise AnaMoDiffError(f"{key} in {name}: expected {kind.words}, got {value!r}")
+        settings_of(DetectorOptions)[key].check(value, f"{key} in {name}")
     return keywords
 
 
@@ -104,11 +105,11 @@ def start_detector(
     checkpoint: Path | str | None = None,
     config: Path | str | Mapping[str, Any] | None = None,
 ) -> KeypointDetector | None:
-    """The detector that training starts from: FOMM's for ``fomm``, ``None`` for ``own``.
+    """The detector to initialise training with: FOMM's for ``fomm``, None for ``own``.
 
     Raises:
         AnaMoDiffError: another word, ``fomm`` without a checkpoint, ``own`` with FOMM's files, or
-            what `load_fomm` raises.
+            files that `load_fomm` refuses.
     """
     if detector not in ("own", "fomm"):
         raise AnaMoDiffError(f"expected a detector of own or fomm, got {detector!r}: name one")
@@ -135,7 +136,7 @@ def start_network(network: Mapping[str, Any], detector: KeypointDetector) -> dic
 
 
 def differing_keys(wanted: Mapping[str, Tensor], got: Mapping[str, Tensor]) -> str:
-    """What keeps a state from fitting, in a few words; empty where it fits."""
+    """Missing and unexpected names and other shapes, in a few words; empty if none."""
     other = [
         f"{key} {_shape(got[key])} for {_shape(wanted[key])}"
         for key in wanted
@@ -156,7 +157,7 @@ def _detector_state(file: Path) -> Mapping[str, Tensor]:
         raise AnaMoDiffError(f"expected {wanted}, found no file {file}: correct lofnet.checkpoint")
     try:
         checkpoint = torch.load(file, map_location="cpu", weights_only=True)
-    except Exception as error:  # torch raises a dozen kinds for broken and for unsafe files
+    except Exception as error:  # torch raises a dozen types for broken and for unsafe files
         raise AnaMoDiffError(
             f"expected {wanted}, {file} is broken or holds more than tensors "
             f"({type(error).__name__}): fetch it again"
@@ -192,7 +193,7 @@ def _shape(tensor: Tensor) -> str:
 
 
 def _listed(names: Iterable[object], *, most: int = 2) -> str:
-    """The first few names, and how many more there are."""
+    """The first few names and the number of the others."""
     names = [str(name) for name in names]
     more = f" and {len(names) - most} more" if len(names) > most else ""
     return ", ".join(names[:most] or ["nothing"]) + more

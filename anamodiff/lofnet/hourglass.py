@@ -1,4 +1,6 @@
-"""The hourglass network that the detector and the flow share, with FOMM's module names."""
+"""The hourglass network of the detector and of the dense motion, with FOMM's module names."""
+
+from __future__ import annotations
 
 import torch
 import torch.nn.functional as F
@@ -7,22 +9,22 @@ from torch import Tensor, nn
 
 from anamodiff.errors import AnaMoDiffError
 
-# On fewer cells, `b h w`, summing the weights takes longer than it saves.
+# On fewer cells (b times h times w) summing the weights costs more than it saves.
 _FOLD_FROM = 256
 
 
-def doubled_conv(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-    """Convolve the nearest-neighbour double of `x` 3x3 with zero padding, at half the cost.
+def upsample_conv(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    """Twofold nearest-neighbour upsampling and a 3x3 convolution in one, at half the cost.
 
-    Of the nine cells that an output cell sees, those that are copies of one another share a
-    product: each output parity is a 2x2 convolution of `x` itself, with summed weights.
+    Among the nine inputs of an output cell are copies of one another: each parity of the output
+    is a 2x2 convolution of `x` itself, with summed weights.
 
     Args:
         x: ``b i h w``.
         weight: ``o i 3 3``.
 
     Returns:
-        ``b o 2h 2w``, what ``conv2d(interpolate(x, scale_factor=2), weight, padding=1)`` gives.
+        ``b o 2h 2w``, equal to ``conv2d(interpolate(x, scale_factor=2), weight, padding=1)``.
     """
     height, width = x.shape[-2:]
     if x.shape[0] * height * width < _FOLD_FROM:
@@ -39,13 +41,13 @@ def doubled_conv(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
 
 
 def _fold(weight: Tensor, dim: int) -> tuple[Tensor, Tensor]:
-    """Sum three taps along `dim` to two, for the even and for the odd output cells."""
+    """Sum three taps along `dim` to two, for the even and for the odd cells of the output."""
     first, middle, last = weight.split(1, dim=dim)
     return torch.cat([first, middle + last], dim), torch.cat([first + middle, last], dim)
 
 
 class DownBlock(nn.Module):
-    """Convolution, batch norm, ReLU, then half the size: ``b c h w -> b c' h/2 w/2``."""
+    """Convolution, batch norm, ReLU, average pooling: ``b c h w -> b c' h/2 w/2``."""
 
     def __init__(self, in_features: int, out_features: int) -> None:
         super().__init__()
@@ -57,7 +59,7 @@ class DownBlock(nn.Module):
 
 
 class UpBlock(nn.Module):
-    """Twice the size, then convolution, batch norm, ReLU: ``b c h w -> b c' 2h 2w``."""
+    """Upsampling, convolution, batch norm, ReLU: ``b c h w -> b c' 2h 2w``."""
 
     def __init__(self, in_features: int, out_features: int) -> None:
         super().__init__()
@@ -65,11 +67,11 @@ class UpBlock(nn.Module):
         self.norm = nn.BatchNorm2d(out_features)
 
     def forward(self, x: Tensor) -> Tensor:
-        return F.relu(self.norm(doubled_conv(x, self.conv.weight, self.conv.bias)))
+        return F.relu(self.norm(upsample_conv(x, self.conv.weight, self.conv.bias)))
 
 
 class Encoder(nn.Module):
-    """Halve the size block by block; returns the input and every block's output."""
+    """Blocks that halve the resolution; returns the input and every block's output."""
 
     def __init__(self, widths: list[int]) -> None:
         super().__init__()
@@ -85,7 +87,7 @@ class Encoder(nn.Module):
 
 
 class Decoder(nn.Module):
-    """Double the size block by block, joining the encoder's output of the same size."""
+    """Blocks that double the resolution, each with a skip connection from the encoder."""
 
     def __init__(self, pairs: list[tuple[int, int]]) -> None:
         super().__init__()
@@ -101,7 +103,7 @@ class Decoder(nn.Module):
 class Hourglass(nn.Module):
     """U-shaped network: ``b in_features h w -> b out_filters h w``.
 
-    Sizes must be multiples of ``2 ** num_blocks``; others raise an `AnaMoDiffError`.
+    Height and width must be multiples of ``2 ** num_blocks``, else `AnaMoDiffError`.
     """
 
     def __init__(
@@ -117,8 +119,8 @@ class Hourglass(nn.Module):
         self.encoder = Encoder([in_features, *widths[1:]])
         self.decoder = Decoder(pairs)
         self.stride = 2**num_blocks
-        #: Of the convolutions in training; what is made of them, coordinates above all, needs 32
-        #: bits. None leaves it to the caller.
+        #: Autocast type of the convolutions in training; None leaves it to the caller. Outputs are
+        #: in 32 bits: coordinates computed from them need those.
         self.precision: torch.dtype | None = None
         self.out_filters = widths[0] + in_features
 

@@ -1,6 +1,8 @@
-"""Key points with Jacobians, and the network that finds them (FOMM's detector)."""
+"""Key points with Jacobians, and the network that detects them (FOMM's detector)."""
 
-from collections.abc import Sequence
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -14,11 +16,11 @@ from anamodiff.warp import identity_grid
 
 @dataclass(frozen=True)
 class KeyPoints:
-    """Key points of a batch of frames, with the local affine frame at each.
+    """Key points of a batch of frames.
 
     Attributes:
         value: ``b k 2``, (x, y) in [-1, 1].
-        jacobian: ``b k 2 2``, or ``None`` for a detector without Jacobians.
+        jacobian: ``b k 2 2``, the local affine frame at each; None for a detector without them.
     """
 
     value: Tensor
@@ -27,38 +29,39 @@ class KeyPoints:
     def __len__(self) -> int:
         return self.value.shape[0]
 
-    def __getitem__(self, index: int | slice | Tensor) -> "KeyPoints":
-        """Choose frames; an integer keeps the batch dimension, as a batch of one."""
+    def __getitem__(self, index: int | slice | Tensor) -> KeyPoints:
+        """Select frames; an integer keeps the batch dimension, as a batch of one."""
         if isinstance(index, int):
             index = slice(index, index + 1 or None)
         return self._map(lambda t: t[index])
 
     @classmethod
-    def join(cls, parts: Sequence["KeyPoints"]) -> "KeyPoints":
-        """Frames of several batches, in order, as one."""
-        jacobians = [part.jacobian for part in parts]
-        jacobian = None if jacobians[0] is None else torch.cat(jacobians)
-        return cls(torch.cat([part.value for part in parts]), jacobian)
+    def join(cls, parts: Sequence[KeyPoints]) -> KeyPoints:
+        """Concatenate batches."""
+        value = torch.cat([part.value for part in parts])
+        jacobians = [part.jacobian for part in parts if part.jacobian is not None]
+        return cls(value, torch.cat(jacobians) if jacobians else None)
 
-    def expand(self, batch: int) -> "KeyPoints":
+    def expand(self, batch: int) -> KeyPoints:
         """Repeat a batch of one `batch` times, without copying."""
         return self._map(lambda t: t.expand(batch, *t.shape[1:]))
 
-    def to(self, *args: object, **kwargs: object) -> "KeyPoints":
-        """Move or cast both tensors, with `Tensor.to`'s arguments."""
-        return self._map(lambda t: t.to(*args, **kwargs))
+    def to(self, target: torch.device | str | torch.dtype) -> KeyPoints:
+        """Move to a device, or cast to a type."""
+        return self._map(lambda t: t.to(target))
 
-    def detach(self) -> "KeyPoints":
-        """Cut both tensors off the graph."""
-        return self._map(torch.Tensor.detach)
-
-    def _map(self, function) -> "KeyPoints":  # noqa: ANN001
+    def _map(self, function: Callable[[Tensor], Tensor]) -> KeyPoints:
         jacobian = None if self.jacobian is None else function(self.jacobian)
         return KeyPoints(function(self.value), jacobian)
 
 
 class AntiAliasDownsample(nn.Module):
-    """Blur with a Gaussian fit for the scale, then take every (1 / scale)-th pixel."""
+    """Gaussian blur, then every (1 / scale)-th pixel: ``b c h w -> b c h*scale w*scale``.
+
+    FOMM's rule: standard deviation (1 / scale - 1) / 2, cut off at four of them.
+    """
+
+    weight: Tensor
 
     def __init__(self, channels: int, scale: float) -> None:
         super().__init__()
@@ -73,7 +76,6 @@ class AntiAliasDownsample(nn.Module):
         self.scale = scale
 
     def forward(self, x: Tensor) -> Tensor:
-        """``b c h w -> b c h*scale w*scale``."""
         stride = round(1 / self.scale)
         exact = abs(stride * self.scale - 1) < 1e-6
         channels = x.shape[1]
@@ -84,16 +86,16 @@ class AntiAliasDownsample(nn.Module):
 
 
 class KeypointDetector(nn.Module):
-    """Find K key points and a Jacobian at each, on RGB frames (paper, section 3.2; FOMM, 3.1).
+    """Detect K key points with Jacobians on RGB frames (paper, section 3.2; FOMM, section 3.1).
 
     Args:
         block_expansion, max_features, num_blocks: widths and depth of the hourglass.
         num_kp: number of key points.
         num_channels: of the frames.
-        temperature: of the softmax over places.
-        estimate_jacobian: whether to give Jacobians.
+        temperature: of the spatial softmax.
+        estimate_jacobian: whether to predict Jacobians.
         scale_factor: the frames are downscaled by this first.
-        single_jacobian_map: one Jacobian field for all points (FOMM on MGIF), not one each.
+        single_jacobian_map: one Jacobian map for all points (FOMM on MGIF), not one each.
         pad: of the output convolutions; 0 loses three cells at each border, as FOMM's does.
     """
 
@@ -135,23 +137,23 @@ class KeypointDetector(nn.Module):
         """Detect on frames ``b c h w`` in [0, 1]."""
         if self.down is not None:
             frames = self.down(frames)
-        logits, field = self._maps(self.predictor(frames))
+        logits, jacobian_maps = self._output_maps(self.predictor(frames))
         with torch.autocast(logits.device.type, enabled=False):
-            # Means over places in 16 bits are off by hundredths of a latent cell.
-            return self._points(self._heat(logits), field)
+            # Coordinates averaged in 16 bits are off by hundredths of a latent cell.
+            return self._points(self._heat_maps(logits), jacobian_maps)
 
-    def _points(self, heat: Tensor, field: Tensor | None) -> KeyPoints:
-        """Mean place and mean Jacobian under each map of `heat`."""
-        grid = identity_grid(*heat.shape[-2:], device=heat.device)
-        value = einsum(heat, grid, "b k h w, h w xy -> b k xy")
-        if field is None:
+    def _points(self, heat_maps: Tensor, jacobian_maps: Tensor | None) -> KeyPoints:
+        """Expected coordinates and Jacobians under heat maps ``b k h w``."""
+        grid = identity_grid(*heat_maps.shape[-2:], device=heat_maps.device)
+        value = einsum(heat_maps, grid, "b k h w, h w xy -> b k xy")
+        if jacobian_maps is None:
             return KeyPoints(value)
-        field = rearrange(field, "b (m i j) h w -> b m i j h w", i=2, j=2)
-        field = field.expand(-1, value.shape[1], -1, -1, -1, -1)
-        return KeyPoints(value, einsum(heat, field, "b k h w, b k i j h w -> b k i j"))
+        maps = rearrange(jacobian_maps, "b (m i j) h w -> b m i j h w", i=2, j=2)
+        maps = maps.expand(-1, value.shape[1], -1, -1, -1, -1)
+        return KeyPoints(value, einsum(heat_maps, maps, "b k h w, b k i j h w -> b k i j"))
 
-    def _maps(self, features: Tensor) -> tuple[Tensor, Tensor | None]:
-        """Heat map logits ``b k h w`` and the Jacobian field ``b 4m h w``, in 32 bits."""
+    def _output_maps(self, features: Tensor) -> tuple[Tensor, Tensor | None]:
+        """Heat map logits ``b k h w`` and Jacobian maps ``b 4m h w``, in 32 bits."""
         if self.jacobian is None:
             return self.kp(features).float(), None
         # One convolution for both layers: narrow ones waste most of their time.
@@ -160,15 +162,15 @@ class KeypointDetector(nn.Module):
         maps = F.conv2d(features, weight, bias, padding=self.kp.padding).float()
         return maps[:, : self.kp.out_channels], maps[:, self.kp.out_channels :]
 
-    def _heat(self, logits: Tensor) -> Tensor:
-        """Where each point may be: ``b k h w``, each map summing to one."""
+    def _heat_maps(self, logits: Tensor) -> Tensor:
+        """Spatial softmax: ``b k h w``, each map summing to one."""
         height, width = logits.shape[-2:]
         heat = rearrange(logits, "b k h w -> b k (h w)") / self.temperature
         return rearrange(heat.softmax(dim=-1), "b k (h w) -> b k h w", h=height, w=width)
 
 
 def _identity_jacobians(filters: int, maps: int, pad: int) -> nn.Conv2d:
-    """Return an output layer that starts by saying the identity everywhere."""
+    """An output layer that predicts the identity everywhere before training."""
     layer = nn.Conv2d(filters, 4 * maps, 7, padding=pad)
     nn.init.zeros_(layer.weight)
     with torch.no_grad():

@@ -1,26 +1,32 @@
 """LOFNet: detector and dense motion together, saved and loaded as one folder."""
 
+from __future__ import annotations
+
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
 import torch.nn.functional as F
+import yaml
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from anamodiff.errors import AnaMoDiffError
+from anamodiff.fields import Options, settings_of, unknown
 from anamodiff.lofnet.flow import DenseMotion, Motion
 from anamodiff.lofnet.keypoints import KeypointDetector, KeyPoints
+from anamodiff.lofnet.options import DenseMotionOptions, DetectorOptions, NetworkOptions
 from anamodiff.lofnet.resnet import ResNetDetector
 from anamodiff.lofnet.tps import SplineMotion
+from anamodiff.resources import find
 
 WEIGHTS_FILE = "lofnet.safetensors"
 CONFIG_FILE = "lofnet.json"
 
 Detector = KeypointDetector | ResNetDetector
-# By the words in a configuration; the first of each is meant where it is silent.
-DETECTORS = {"hourglass": KeypointDetector, "resnet18": ResNetDetector}
+DETECTORS: dict[str, type[Detector]] = {"hourglass": KeypointDetector, "resnet18": ResNetDetector}
 MOTIONS = {kind.motion: kind for kind in (DenseMotion, SplineMotion)}
 
 
@@ -28,9 +34,9 @@ class LOFNet(nn.Module):
     """Latent optical flow network (paper, section 3.2).
 
     Args:
-        detector: finds key points on RGB frames.
-        dense_motion: turns two sets of them into a flow on the latent grid.
-        frame_size: side of the square frames that the detector was trained on.
+        detector: detects key points on RGB frames.
+        dense_motion: predicts a flow on the latent grid from the points of two frames.
+        frame_size: side in pixels of the square frames that the detector was trained on.
     """
 
     def __init__(
@@ -43,7 +49,7 @@ class LOFNet(nn.Module):
 
     @property
     def config(self) -> dict[str, Any]:
-        """What `build_lofnet` needs to build this network again."""
+        """The network's configuration, as `build_lofnet` takes it."""
         return {
             "motion": self.dense_motion.motion,
             "frame_size": self.frame_size,
@@ -52,7 +58,7 @@ class LOFNet(nn.Module):
         }
 
     def points(self, frames: Tensor) -> KeyPoints:
-        """Find key points on frames ``f c h w`` in [-1, 1] of any size."""
+        """Detect key points on frames ``f c h w`` in [-1, 1] of any size."""
         size = (self.frame_size, self.frame_size)
         if frames.shape[-2:] != size:
             frames = F.interpolate(frames, size, mode="bilinear", antialias=True)
@@ -66,16 +72,16 @@ class LOFNet(nn.Module):
         *,
         generator: torch.Generator | None = None,
     ) -> Motion:
-        """Find the flow that takes the source to the driving points.
+        """Predict the flows that warp the source to the driving points.
 
         Args:
-            latent: ``b c h w`` of the source; a batch of one serves all driving points.
+            latent: of the source, ``b c h w``; a batch of one is expanded.
             driving: points of `b` frames.
-            source: points of the source frame(s), one or `b`.
-            generator: of the motions that are left out while training, if any are.
+            source: points of the source frame(s), `b` or one.
+            generator: of the dropout in training.
 
         Returns:
-            `b` motions on the latent's grid.
+            `b` flows on the latent's grid and their masks.
         """
         batch = len(driving)
         if latent.shape[0] != batch:
@@ -85,20 +91,21 @@ class LOFNet(nn.Module):
         return self.dense_motion(latent, driving, source, generator=generator)
 
     def save(self, folder: Path | str) -> Path:
-        """Write weights and configuration into `folder`, which is made if need be."""
+        """Write weights and configuration into `folder`, creating it."""
         folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
         state = {name: tensor.contiguous() for name, tensor in self.state_dict().items()}
         save_file(state, folder / WEIGHTS_FILE)
-        (folder / CONFIG_FILE).write_text(json.dumps(self.config, indent=2) + "\n")
+        text = json.dumps(self.config, indent=2) + "\n"
+        (folder / CONFIG_FILE).write_text(text, encoding="utf-8")
         return folder
 
     @classmethod
-    def load(cls, folder: Path | str) -> "LOFNet":
-        """Read what `save` wrote, in 32 bits and evaluation mode.
+    def load(cls, folder: Path | str) -> LOFNet:
+        """Read a folder that `save` wrote, in 32 bits and evaluation mode.
 
         Raises:
-            AnaMoDiffError: a file is missing, unreadable or of another configuration.
+            AnaMoDiffError: a file is missing or broken, or the two do not fit each other.
         """
         folder = Path(folder)
         missing = [n for n in (CONFIG_FILE, WEIGHTS_FILE) if not (folder / n).is_file()]
@@ -108,7 +115,7 @@ class LOFNet(nn.Module):
                 f"{' and '.join(missing)}: name a folder that train-lofnet wrote"
             )
         try:
-            model = build_lofnet(json.loads((folder / CONFIG_FILE).read_text()))
+            model = build_lofnet(json.loads((folder / CONFIG_FILE).read_text(encoding="utf-8")))
             model.load_state_dict(load_file(folder / WEIGHTS_FILE))
         except Exception as error:  # broken JSON, cut file, other shapes: all one cure
             reason = " ".join(str(error).split())[:200]
@@ -118,23 +125,25 @@ class LOFNet(nn.Module):
         return model.float().eval()
 
 
-def build_lofnet(config: dict[str, Any], *, detector: Detector | None = None) -> LOFNet:
+def build_lofnet(config: Mapping[str, Any], *, detector: Detector | None = None) -> LOFNet:
     """Build an untrained LOFNet from ``{"motion", "frame_size", "detector", "dense_motion"}``.
 
-    The two inner dictionaries hold the constructors' keywords. ``motion`` is ``affine`` where it
-    is absent, and so is ``encoder`` in the detector's part ``hourglass``.
+    Keys and ranges are those of `NetworkOptions`, `DetectorOptions` and `DenseMotionOptions`; what
+    is left out or None takes their defaults.
 
     Args:
-        detector: an already built one (`load_fomm`'s, say), which then need not be built.
+        detector: already built (by `load_fomm`, say), in the place of the configuration's.
 
     Raises:
-        AnaMoDiffError: a part or keyword is missing or unknown, or the two parts differ about the
-            number of points.
+        AnaMoDiffError: a key is missing or unknown (the nearest one is named), a value is out of
+            range, or the numbers of points of detector and dense motion differ.
     """
     try:
-        kind = _choose(MOTIONS, config.get("motion"), "motion")
-        detector = build_detector(config["detector"]) if detector is None else detector
-        dense_motion = kind(**config["dense_motion"])
+        network = _checked(NetworkOptions, config, "detector", "dense_motion")
+        if detector is None:
+            detector = build_detector(network["detector"])
+        keywords = _checked(DenseMotionOptions, network["dense_motion"], "align_corners")
+        dense_motion = MOTIONS[network.get("motion", NetworkOptions.motion)](**keywords)
     except (KeyError, TypeError) as error:
         raise AnaMoDiffError(
             f"expected a LOFNet configuration with detector and dense_motion, got: {error}: "
@@ -146,45 +155,41 @@ def build_lofnet(config: dict[str, Any], *, detector: Detector | None = None) ->
             f"expected the same num_kp of detector and dense_motion, got {counts[0]} and "
             f"{counts[1]}: make them equal"
         )
-    return LOFNet(detector, dense_motion, config.get("frame_size", 256))
+    return LOFNet(detector, dense_motion, network.get("frame_size", NetworkOptions.frame_size))
 
 
-def build_detector(config: dict[str, Any]) -> Detector:
-    """Build an untrained detector from its constructor's keywords; ``encoder`` chooses it."""
-    keywords = dict(config)
-    kind = _choose(DETECTORS, keywords.pop("encoder", None), "detector's encoder")
-    return kind(**keywords)
+def build_detector(config: Mapping[str, Any]) -> Detector:
+    """Build an untrained detector; ``encoder`` says which.
+
+    Raises:
+        AnaMoDiffError: a key is unknown (the nearest one is named), or a value is out of range.
+        TypeError: a key is missing, or of the other encoder.
+    """
+    keywords = _checked(DetectorOptions, config)
+    return DETECTORS[keywords.pop("encoder", DetectorOptions.encoder)](**keywords)
+
+
+def _checked(options: type[Options], config: Mapping[str, Any], *more: str) -> dict[str, Any]:
+    """The given settings, those of `options` checked, `more` keys allowed, None left out."""
+    known = settings_of(options)
+    given = {key: value for key, value in {**config}.items() if value is not None}
+    for key, value in given.items():
+        if key in known:
+            known[key].check(value)
+        elif key not in more:
+            names = [f"{options.section}.{name}" for name in (*known, *more)]
+            raise unknown(f"{options.section}.{key}", names)
+    return given
 
 
 def mini_config(
-    frame_size: int = 128, latent_channels: int = 4, num_kp: int = 10
+    frame_size: int | None = None, latent_channels: int | None = None
 ) -> dict[str, Any]:
-    """Configuration for the mini backbone: small enough to train on a CPU."""
-    return {
-        "frame_size": frame_size,
-        "detector": {
-            "block_expansion": 16,
-            "num_kp": num_kp,
-            "num_channels": 3,
-            "max_features": 256,
-            "num_blocks": 4,
-            "temperature": 0.1,
-            "scale_factor": 0.5,
-            "single_jacobian_map": True,
-        },
-        "dense_motion": {
-            "block_expansion": 16,
-            "num_blocks": 4,
-            "max_features": 256,
-            "num_kp": num_kp,
-            "num_channels": latent_channels,
-        },
-    }
-
-
-def _choose(kinds: dict[str, type], word: str | None, name: str) -> type:
-    """The class that a word of the configuration means; the first for ``None``."""
-    word = next(iter(kinds)) if word is None else word
-    if word not in kinds:
-        raise AnaMoDiffError(f"expected a {name} of {' or '.join(kinds)}, got {word!r}: name one")
-    return kinds[word]
+    """``configs/network/mini.yaml``, the mini backbone's, for other sizes where given."""
+    config = yaml.safe_load(find("configs/network/mini.yaml").read_text(encoding="utf-8"))
+    config["dense_motion"]["num_kp"] = config["detector"]["num_kp"]  # interpolated by Hydra there
+    if frame_size is not None:
+        config["frame_size"] = frame_size
+    if latent_channels is not None:
+        config["dense_motion"]["num_channels"] = latent_channels
+    return config

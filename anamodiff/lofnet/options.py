@@ -1,77 +1,68 @@
-"""How LOFNet is trained (paper, sections 3.2 and 4.1)."""
+"""Options of LOFNet's two networks (configs/network)."""
 
-import math
+from __future__ import annotations
+
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import ClassVar, Literal
+
+from anamodiff.fields import Options, setting
 
 
-@dataclass(frozen=True)
-class TrainOptions:
-    """How LOFNet is trained.
+@dataclass(frozen=True, kw_only=True)
+class NetworkOptions(Options):
+    """LOFNet: what its two networks share."""
 
-    Attributes:
-        steps: optimisation steps; one batch of pairs each.
-        epochs: if given, sets the steps: so many pairs of every clip.
-        batch_size: pairs a step, in each process.
-        optimiser: ``adam`` is the paper's; ``muon`` is Muon inside and AdamW at the ends.
-        lr: learning rate (paper: 5e-4).
-        detector_lr: the detector's own; 0 freezes it, ``None`` is `lr`.
-        schedule: ``cosine`` falls to a fiftieth over the whole run, ``constant`` stays.
-        warmup: steps over which the rate rises to its full height.
-        equivariance: weight of both equivariance losses. FOMM has 10 beside a perceptual loss
-            near 100; beside a latent error below one, 10 would outweigh the reconstruction. 0 for
-            a detector that has learnt it already.
-        separation: weight of the penalty on key points that sit on one another.
-        balance: 0 counts every pair's error as it is, 1 divides it by the pair's motion, so that
-            small motions weigh as much as large ones.
-        average: decay of the averaged weights, which are what is saved.
-        clip_gradient: largest norm of the gradient.
-        flip: mirror half of the pairs; with `time_flip` half of those that do not run backwards.
-        time_flip: let half of the pairs run backwards.
-        max_distance: largest distance of a pair's frames in the cached clip.
-        far: of ``1 + far`` drawn driving frames the farthest from the source is taken.
-        colour_jitter: largest change of the colours that the detector sees, in shares.
-        size_jitter: largest change of the size of frames and latents, as a share.
-        precision: of the convolutions; coordinates are always in 32 bits. ``auto`` is ``bf16`` on
-            GPUs that have it; on processors without it, it is many times slower.
-        held_out: share of the clips that are only measured on.
-        patience: stop once the held-out ratio has not improved for so many measures, and keep the
-            weights that were best; ``None`` never stops and keeps the last.
-        seed: of weights, pairs and deformations.
+    section: ClassVar[str] = "network"
+
+    motion: Literal["affine", "tps"] = setting(
+        "affine", "motion model: affine around each key point, or a thin-plate spline of every five"
+    )
+    frame_size: int = setting(256, "side of the detector's frames, in pixels", low=16)
+
+
+@dataclass(frozen=True, kw_only=True)
+class DetectorOptions(Options):
+    """LOFNet's key-point detector.
+
+    The names are first-order-model's (FOMM).
     """
 
-    steps: int = 20_000
-    epochs: float | None = None
-    batch_size: int = 16
-    optimiser: Literal["adam", "muon"] = "adam"
-    lr: float = 5e-4
-    detector_lr: float | None = None
-    schedule: Literal["cosine", "constant"] = "cosine"
-    warmup: int = 200
-    equivariance: float = 2.0
-    separation: float = 0.5
-    balance: float = 0.0
-    average: float = 0.999
-    clip_gradient: float = 1.0
-    flip: bool = True
-    time_flip: bool = True
-    max_distance: int | None = None
-    far: int = 0
-    colour_jitter: float = 0.0
-    size_jitter: float = 0.0
-    precision: Literal["auto", "fp32", "bf16"] = "auto"
-    held_out: float = 0.05
-    patience: int | None = None
-    seed: int = 0
+    section: ClassVar[str] = "network.detector"
 
-    def total(self, clips: int, processes: int = 1) -> int:
-        """Number of steps for so many clips to train on."""
-        if self.epochs is None:
-            return self.steps
-        return max(1, math.ceil(self.epochs * clips / (self.batch_size * processes)))
+    encoder: Literal["hourglass", "resnet18"] = setting(
+        "hourglass", "architecture: FOMM's, or TPS Motion's"
+    )
+    num_kp: int = setting(help="number of key points", low=3)  # two have no hull with an area
+    num_channels: int = setting(help="channels of the frames", low=1)
+    block_expansion: int = setting(help="channels of the first block", low=1)
+    max_features: int = setting(help="most channels of a block", low=1)
+    num_blocks: int = setting(help="blocks of the hourglass, down and up", low=1)
+    temperature: float = setting(0.1, "temperature of the softmax over the heat map", above=0)
+    estimate_jacobian: bool = setting(True, "estimate a Jacobian at each key point")
+    scale_factor: float = setting(1, "factor by which the frames are downscaled first", above=0)
+    single_jacobian_map: bool = setting(
+        False, "one map of Jacobians for all key points instead of one each"
+    )
+    pad: int = setting(
+        0, "padding of the output convolutions; 0 loses three cells at each border", low=0
+    )
 
-    @property
-    def drawing(self) -> dict[str, Any]:
-        """The options of `LatentClips.draw`."""
-        names = ("flip", "time_flip", "max_distance", "far")
-        return {name: getattr(self, name) for name in names}
+
+@dataclass(frozen=True, kw_only=True)
+class DenseMotionOptions(Options):
+    """LOFNet's dense motion network."""
+
+    section: ClassVar[str] = "network.dense_motion"
+
+    block_expansion: int = setting(help="channels of the first block", low=1)
+    num_blocks: int = setting(help="blocks of the hourglass, down and up", low=1)
+    max_features: int = setting(help="most channels of a block", low=1)
+    num_kp: int = setting(help="number of key points, the detector's", low=3)
+    num_channels: int = setting(4, "channels of the latents", low=1)
+    scale_factor: float = setting(1, "factor by which the latents are downscaled first", above=0)
+    kp_variance: float = setting(
+        0.01, "variance of the Gaussians that stand for the key points", above=0
+    )
+    dropout: float = setting(
+        0.0, "probability with which a motion is left out while training", low=0, below=1
+    )

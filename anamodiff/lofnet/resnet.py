@@ -1,7 +1,9 @@
-"""A ResNet-18 that tells key points from whole frames: TPS Motion's detector.
+"""TPS Motion's key-point detector: regression by a ResNet-18.
 
 Names are torchvision's, under ``fg_encoder``, so that TPS Motion's checkpoints load strictly.
 """
+
+from __future__ import annotations
 
 import torch
 import torch.nn.functional as F
@@ -14,27 +16,26 @@ _WIDTHS = (64, 128, 256, 512)
 
 
 class ResNetDetector(nn.Module):
-    """Find key points by regression, without Jacobians (TPS Motion, section 3.1).
+    """Detect key points by regression, without Jacobians (TPS Motion, section 3.1).
 
     Args:
-        num_kp: number of points; TPS Motion has five for each of its splines.
+        num_kp: number of points; TPS Motion has five for each spline.
         num_channels: of the frames.
-        encoder: the network; ``resnet18`` is the only one.
     """
 
-    def __init__(self, num_kp: int, num_channels: int = 3, encoder: str = "resnet18") -> None:
+    def __init__(self, num_kp: int, num_channels: int = 3) -> None:
         super().__init__()
-        self.config = {"encoder": encoder, "num_kp": num_kp, "num_channels": num_channels}
+        self.config = {"encoder": "resnet18", "num_kp": num_kp, "num_channels": num_channels}
         self.fg_encoder = ResNet18(num_channels, 2 * num_kp)
 
     def forward(self, frames: Tensor) -> KeyPoints:
         """Detect on frames ``b c h w`` in [0, 1] of any size from 32 pixels; trained on 256."""
-        numbers = self.fg_encoder(frames).float()
-        return KeyPoints(2 * torch.sigmoid(rearrange(numbers, "b (k xy) -> b k xy", xy=2)) - 1)
+        logits = self.fg_encoder(frames).float()
+        return KeyPoints(2 * torch.sigmoid(rearrange(logits, "b (k xy) -> b k xy", xy=2)) - 1)
 
 
 class ResNet18(nn.Module):
-    """Eighteen layers of residual learning (He et al., 2016): ``b c h w -> b d``."""
+    """ResNet-18 (He et al., 2016): ``b c h w -> b d``."""
 
     def __init__(self, in_channels: int, out_features: int) -> None:
         super().__init__()
@@ -57,7 +58,7 @@ class ResNet18(nn.Module):
 
 
 class ResidualBlock(nn.Module):
-    """Two convolutions beside a shortcut: ``b c h w -> b c' h/stride w/stride``."""
+    """Two convolutions with a skip connection: ``b c h w -> b c' h/stride w/stride``."""
 
     def __init__(self, in_features: int, out_features: int, stride: int) -> None:
         super().__init__()

@@ -1,9 +1,11 @@
-"""Motion by thin-plate splines: five points bend a part of the picture together.
+"""Thin-plate splines through groups of five key points as local motions.
 
 After TPS Motion (Zhao and Zhang, "Thin-Plate Spline Motion Model for Image Animation", CVPR 2022,
-section 3.1): of each group of five key points, the spline that takes the driving points to the
-source's is one motion, where FOMM has one affine motion round every point.
+section 3.1): each group has one motion, the spline from its driving to its source points, where
+FOMM has one affine motion around every point.
 """
+
+from __future__ import annotations
 
 import torch
 from einops import rearrange
@@ -17,27 +19,28 @@ POINTS = 5
 
 # TPS Motion adds this to the whole diagonal of the system; it smooths the spline a little.
 _RIDGE = 0.01
-# Points near a line can make that system nearly singular, for the ridge has the wrong sign in its
-# affine rows. No eigenvalue acts as one below twice this; usual ones (0.1 to 5) hardly change.
+# Nearly collinear points can make that system nearly singular, for the ridge has the wrong sign in
+# its affine rows. Effective eigenvalues are at least twice this; usual ones (0.1 to 5) hardly
+# change.
 _SMALLEST = 1e-3
 _TINY = 1e-9
 
 
 def fit_splines(driving: Tensor, target: Tensor) -> Tensor:
-    """Find the thin-plate splines that take points to values (TPS Motion, equations 1 to 3).
+    """Fit thin-plate splines that map points to values (TPS Motion, equations 1 to 3).
 
     Args:
-        driving: ``... n 2``, where each spline bends.
-        target: ``... n d``, its values there, met but for the ridge.
+        driving: control points ``... n 2``.
+        target: their values ``... n d``, met up to the ridge.
 
     Returns:
-        Coefficients ``... n+3 d``: of the bends, of x and y, and of the constant.
+        Coefficients ``... n+3 d``: of the radial basis functions, of x and y, and the constant.
     """
     count = driving.shape[-2]
     places = torch.cat([driving, torch.ones_like(driving[..., :1])], dim=-1)  # ... n 3
     corner = driving.new_zeros(*driving.shape[:-2], 3, 3)
     system = torch.cat([
-        torch.cat([_bends(driving, driving), places], dim=-1),
+        torch.cat([_radial_basis(driving, driving), places], dim=-1),
         torch.cat([places.mT, corner], dim=-1),
     ], dim=-2)  # fmt: skip
     identity = torch.eye(count + 3, device=driving.device, dtype=driving.dtype)
@@ -47,21 +50,18 @@ def fit_splines(driving: Tensor, target: Tensor) -> Tensor:
 
 
 def evaluate_splines(coefficients: Tensor, driving: Tensor, places: Tensor) -> Tensor:
-    """Values ``... m d`` of splines bending at points ``... n 2``, at places ``m 2``."""
-    bends = _bends(places, driving)  # ... m n
+    """Values ``... m d`` at places ``m 2`` of splines with control points ``... n 2``."""
+    basis = _radial_basis(places, driving)  # ... m n
     linear = torch.cat([places, torch.ones_like(places[..., :1])], dim=-1)
-    terms = torch.cat([bends, linear.expand(*bends.shape[:-1], 3)], dim=-1)
+    terms = torch.cat([basis, linear.expand(*basis.shape[:-1], 3)], dim=-1)
     return terms @ coefficients
 
 
 def spline_motions(driving: Tensor, source: Tensor, height: int, width: int) -> Tensor:
-    """Backward flows of the splines from driving to source points, as TPS Motion has them.
+    """Backward flows ``b k h w 2`` of the splines from driving to source points.
 
     Args:
         driving, source: ``b k n 2``, `k` groups of `n` points (five in TPS Motion).
-
-    Returns:
-        ``b k h w 2``: where in the source every place is looked up.
     """
     grid = identity_grid(height, width, device=driving.device, dtype=driving.dtype)
     places = rearrange(grid, "h w xy -> (h w) xy")
@@ -70,10 +70,10 @@ def spline_motions(driving: Tensor, source: Tensor, height: int, width: int) -> 
 
 
 class SplineMotion(DenseMotion):
-    """Choose, at every latent cell, which group's thin-plate spline to follow.
+    """Dense motion whose local motions are thin-plate splines.
 
-    `num_kp` counts all points, five a group, so that one more than a fifth of it are the motions
-    (the background's first); the other arguments are `DenseMotion`'s.
+    `num_kp` counts all points, five a group: it gives num_kp / 5 + 1 motions with the background.
+    The other arguments are `DenseMotion`'s.
     """
 
     motion = "tps"
@@ -84,30 +84,31 @@ class SplineMotion(DenseMotion):
     ) -> Tensor:
         """The identity and each group's spline: ``b k/5+1 h w 2``."""
         groups = [rearrange(p.value, "b (k n) xy -> b k n xy", n=POINTS) for p in (driving, source)]
-        # The ridge bends even a motion from points to themselves, by up to a tenth of the frame's
-        # half width. A spline is linear in its values: of the offsets, none gives none.
+        # The ridge would distort even the motion from points to themselves, by up to a tenth of the
+        # frame's half width. Splines are linear in their values: zero offsets give zero.
         offsets = spline_motions(groups[0], groups[1] - groups[0], height, width)
         grid = identity_grid(height, width, device=offsets.device, dtype=offsets.dtype)
         background = grid.expand(offsets.shape[0], 1, -1, -1, -1)
         return torch.cat([background, grid + offsets], dim=1)
 
-    def arrange(self, bumps: Tensor, warped: Tensor) -> Tensor:
-        """All bumps first, then the latents, as TPS Motion has them."""
-        return torch.cat([bumps, rearrange(warped, "b k c h w -> b (k c) h w")], dim=1)
+    def concatenate(self, heat_maps: Tensor, warped: Tensor) -> Tensor:
+        """Channels in TPS Motion's order, all heat maps before the warped latents."""
+        return torch.cat([heat_maps, rearrange(warped, "b k c h w -> b (k c) h w")], dim=1)
 
 
-def _bends(places: Tensor, centres: Tensor) -> Tensor:
-    """The kernel r^2 log r^2 between places ``... m 2`` and centres ``... n 2``: ``... m n``."""
+def _radial_basis(places: Tensor, centres: Tensor) -> Tensor:
+    """Kernel r^2 log r^2 between places ``... m 2`` and centres ``... n 2``: ``... m n``."""
     places = rearrange(places, "... m xy -> ... m 1 xy")
     square = (places - rearrange(centres, "... n xy -> ... 1 n xy")).square().sum(dim=-1)
     return square * torch.log(square + _TINY)
 
 
 def _solve(system: Tensor, values: Tensor) -> Tensor:
-    """Solve symmetric systems ``... m m`` for ``... m d``, bounded where one is nearly singular.
+    """Solve symmetric systems ``... m m`` for ``... m d``, regularised where nearly singular.
 
-    With `e` for `_SMALLEST`, an eigenvalue `s` acts as ``s + e^2 / s``: ``(A A + e^2) x = A y``,
-    which is the real part of ``(A + i e) x = y`` and keeps the precision that the square loses.
+    Tikhonov: ``(A A + e^2) x = A y`` with `e` for `_SMALLEST`, so that an eigenvalue `s` acts as
+    ``s + e^2 / s``. Solved as the real part of ``(A + i e) x = y``, which keeps the precision that
+    squaring would lose.
     """
     size = system.shape[-1]
     small = _SMALLEST * torch.eye(size, device=system.device, dtype=system.dtype)

@@ -1,6 +1,5 @@
-"""Disentangled tuning: pose from the warped clip at high noise, identity from the source."""
+"""Disentangled tuning: pose from the warped clip at high noise, identity from the source (3.4)."""
 
-from anamodiff.tuning.loop import TuningOptions, tune
-from anamodiff.tuning.loss import DisentangledLoss, disentangled_loss
+import lazy_loader
 
-__all__ = ["DisentangledLoss", "TuningOptions", "disentangled_loss", "tune"]
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

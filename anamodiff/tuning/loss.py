@@ -14,15 +14,15 @@ from anamodiff.diffusion import Schedule, add_noise, normal_like, training_targe
 
 @dataclass(frozen=True)
 class NoisyClip:
-    """A clip of latents f c h w, the timesteps [first, stop) it is noised to, and its weight."""
+    """Latents f c h w of a clip, its range of timesteps [first, stop), and its loss's weight."""
 
     latents: Tensor
     first: int
     stop: int
     weight: float = 1.0
 
-    def seen(self, window: int, generator: torch.Generator) -> NoisyClip:
-        """Frame 0 and a run of its later frames drawn by lot, `window` together; or all it has."""
+    def random_window(self, window: int, generator: torch.Generator) -> NoisyClip:
+        """Frame 0 and random successive frames, `window` in all; the whole clip if shorter."""
         count = len(self.latents)
         if count <= window:
             return self
@@ -33,7 +33,7 @@ class NoisyClip:
 
 @dataclass(frozen=True)
 class DisentangledLoss:
-    """D = D_S + weight D_W, and its terms before weighting, all 0-d."""
+    """D = D_S + weight D_W and its unweighted terms, all 0-d."""
 
     total: Tensor
     source: Tensor
@@ -51,32 +51,32 @@ def disentangled_loss(
     clips_at_once: int = 2,
     backward: Callable[[Tensor], None] | None = None,
 ) -> DisentangledLoss:
-    """Noise-prediction error on the source and on the warped clip, each in its own noise range.
+    """Noise-prediction error on source and warped clip, each in its own range of timesteps.
 
-    High noise teaches pose and motion, low noise identity: the warped clip's range keeps the
-    artifacts of the warp out of the low-noise part.
+    High noise levels teach pose and motion, low ones identity: the warped clip's range keeps the
+    warp's artifacts out of the low ones.
 
     Args:
         unet: an inflated UNet.
-        source: `Z_S`; one frame where the source is a picture.
+        source: `Z_S`; a single frame for a picture.
         warped: `Z_WI`, or None for the ablation without it.
         embedding: the prompt's, 1 n d.
         schedule: the backbone's.
-        generator: draws one timestep a clip, and the noise.
-        clips_at_once: 1 asks the UNet about one clip after the other, with the same draws.
-        backward: called with each pass's share of the total as soon as it is known, to accumulate
-            its gradients and let its activations go; the result then has no graph.
+        generator: of one timestep a clip, and of the noise.
+        clips_at_once: clips in a pass through the UNet, 1 or 2; the noise is the same.
+        backward: called with each pass's part of the total, to accumulate its gradients and free
+            its activations; the result then has no graph.
     """
     clips = [source] if warped is None else [source, warped]
-    # A picture beside a clip: batching would mean repeating the picture.
+    # A picture and a clip are not batched: the picture would have to be repeated.
     equal = len({len(clip.latents) for clip in clips}) == 1
     batches = [clips] if equal else [[clip] for clip in clips]
     errors: list[Tensor] = []
     for batch in batches:
-        for own in _errors(unet, batch, embedding, schedule, generator, clips_at_once):
+        for part in _errors(unet, batch, embedding, schedule, generator, clips_at_once):
             if backward is not None:
-                backward(_total(clips[len(errors) :], own))
-            errors.extend(own if backward is None else own.detach())
+                backward(_total(clips[len(errors) :], part))
+            errors.extend(part if backward is None else part.detach())
     return DisentangledLoss(_total(clips, errors), errors[0], None if warped is None else errors[1])
 
 
@@ -93,7 +93,7 @@ def _errors(
     generator: torch.Generator,
     clips_at_once: int,
 ) -> Iterator[Tensor]:
-    """Mean squared errors (b,) of the prediction in clips of equal length, batch by batch."""
+    """Mean squared errors (b,) of the predictions for clips of equal length, pass by pass."""
     clean = rearrange([clip.latents for clip in clips], "b f c h w -> b c f h w")
     t = torch.cat(
         [torch.randint(clip.first, clip.stop, (1,), generator=generator) for clip in clips]
@@ -102,7 +102,7 @@ def _errors(
     noisy = add_noise(schedule, clean, noise, t)
     target = training_target(schedule, clean, noise, t)
     parts = (x.split(clips_at_once) for x in (noisy, t, target))
-    for own_noisy, own_t, own_target in zip(*parts, strict=True):
-        text = embedding.expand(len(own_t), -1, -1)
-        error = unet(own_noisy, own_t, encoder_hidden_states=text).sample.float() - own_target
+    for part_noisy, part_t, part_target in zip(*parts, strict=True):
+        text = embedding.expand(len(part_t), -1, -1)
+        error = unet(part_noisy, part_t, encoder_hidden_states=text).sample.float() - part_target
         yield error.square().mean(dim=(1, 2, 3, 4))

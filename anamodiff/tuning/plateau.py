@@ -1,4 +1,4 @@
-"""When to stop tuning: as soon as the loss, asked on the same draws, no longer falls."""
+"""Early stopping of tuning: once the loss, evaluated on fixed noise, no longer falls."""
 
 from __future__ import annotations
 
@@ -12,26 +12,26 @@ from torch import Tensor, nn
 from anamodiff.diffusion import Schedule
 from anamodiff.tuning.loss import NoisyClip, disentangled_loss
 
-EVERY = 10  # iterations between two looks
-LEVELS = 3  # noise levels of each look
-PATIENCE = 2  # looks without a gain
-DRAWS = 7_000_003  # apart from the seeds of iterations
+EVERY = 10  # iterations between two probes
+LEVELS = 3  # noise levels of each probe
+PATIENCE = 2  # probes without improvement
+PROBE_SEED = 7_000_003  # the probes' noise differs from the iterations'
 
 
-def looks_flat(looks: Sequence[float], share: float) -> bool:
-    """Whether the last looks brought the loss down by less than `share` of it, each.
+def has_plateaued(probes: Sequence[float], share: float) -> bool:
+    """Whether each of the last `PATIENCE` probes lowered the loss by less than `share` of it.
 
     Args:
-        looks: logarithms of the loss, one every `EVERY` iterations.
+        probes: logarithms of the loss, one every `EVERY` iterations.
     """
-    if len(looks) <= PATIENCE:
+    if len(probes) <= PATIENCE:
         return False
-    gained = min(looks[:-PATIENCE]) - min(looks[-PATIENCE:])
+    gained = min(probes[:-PATIENCE]) - min(probes[-PATIENCE:])
     return gained < -PATIENCE * math.log1p(-share)
 
 
 @torch.no_grad()
-def look(
+def probe_loss(
     unet: nn.Module,
     source: NoisyClip,
     warped: NoisyClip | None,
@@ -42,18 +42,20 @@ def look(
     window: int,
     clips_at_once: int = 2,
 ) -> float:
-    """Mean logarithm of the terms of the loss, at fixed noise and levels spread over each range.
+    """Mean logarithm of the loss's terms at fixed noise and `LEVELS` timesteps of each range.
 
-    The training losses themselves would show a trend only over many iterations: they differ more
-    by the timesteps drawn. A mean of logarithms, because the error at high noise, where motion is
-    learnt, is a hundredth of that at low noise, and would not be seen in a mean.
+    Training losses vary more with their random timesteps than over tens of iterations. Logarithms,
+    because the error at high noise, where motion is learnt, is a hundredth of that at low noise:
+    a mean of the errors would not show it.
     """
     terms: list[Tensor] = []
     for level in range(LEVELS):
-        generator = torch.Generator().manual_seed(seed * DRAWS - 1 - level)
-        seen = (clip and _at(clip, level).seen(window, generator) for clip in (source, warped))
+        generator = torch.Generator().manual_seed(seed * PROBE_SEED - 1 - level)
+        windows = (
+            clip and _at(clip, level).random_window(window, generator) for clip in (source, warped)
+        )
         loss = disentangled_loss(
-            unet, *seen, embedding, schedule, generator, clips_at_once=clips_at_once
+            unet, *windows, embedding, schedule, generator, clips_at_once=clips_at_once
         )  # fmt: skip
         terms += [loss.source] if loss.warped is None else [loss.source, loss.warped]
     return torch.stack(terms).clamp(min=torch.finfo(torch.float32).tiny).log().mean().item()

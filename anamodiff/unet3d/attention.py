@@ -1,6 +1,6 @@
 """The three attentions of a video transformer block, as functions of projections and tokens.
 
-Each takes a diffusers `Attention` only for its projections (which peft may have wrapped) and its
+Of a diffusers `Attention` they use only the projections (which peft may have wrapped) and the
 number of heads. Tokens are `(b f) n d`: frames folded into the batch, n = height times width.
 """
 
@@ -12,22 +12,21 @@ from einops import rearrange
 from torch import Tensor
 from torch.nn.functional import scaled_dot_product_attention
 
-from anamodiff.unet3d.past import Past
+from anamodiff.unet3d.kv_cache import KeyValueCache
 
 
 def sparse_causal_attention(
-    attn: Attention, tokens: Tensor, clips: int, past: Past | None = None
+    attn: Attention, tokens: Tensor, clips: int, cache: KeyValueCache | None = None
 ) -> Tensor:
-    """Every frame looks at the first frame and at the one before it (Tune-A-Video, equation 6).
+    """Every frame attends to the first and to the previous frame (Tune-A-Video, equation 6).
 
-    Frames 0 and 1 would see the first frame twice, which changes no softmax average, so they see
-    it once.
+    Frames 0 and 1 attend to the first frame once: the same keys twice give the same average.
 
     Args:
         attn: projections and heads.
         tokens: (b f) n d.
         clips: b.
-        past: frames before these ones, which are then not the clip's first.
+        cache: of the frames before these; without any, these begin with frame 0.
 
     Returns:
         Tokens of the same shape.
@@ -36,15 +35,15 @@ def sparse_causal_attention(
         rearrange(project(tokens), "(b f) n d -> b f n d", b=clips)
         for project in (attn.to_q, attn.to_k, attn.to_v)
     )
-    alone = 2  # frames that see the first one only
-    if past is not None:
-        key, value = past.recall(attn, key, value, dim=1, last=1)
-        alone = max(0, alone - (key.shape[1] - query.shape[1]))
+    first = 2  # frames that attend to frame 0 only
+    if cache is not None:
+        key, value = cache.extend_with_cached(attn, key, value, dim=1, last=1)
+        first = max(0, first - (key.shape[1] - query.shape[1]))
     mixed = []
-    if alone:
-        mixed.append(_attend(attn, query[:, :alone], key[:, 0], value[:, 0]))
-    if query.shape[1] > alone:
-        later = rearrange(query[:, alone:], "b f n d -> (b f) 1 n d")
+    if first:
+        mixed.append(_attend(attn, query[:, :first], key[:, 0], value[:, 0]))
+    if query.shape[1] > first:
+        later = rearrange(query[:, first:], "b f n d -> (b f) 1 n d")
         later = _attend(attn, later, _first_and_previous(key), _first_and_previous(value))
         mixed.append(rearrange(later, "(b f) 1 n d -> b f n d", b=clips))
     mixed = torch.cat(mixed, dim=1)
@@ -52,44 +51,44 @@ def sparse_causal_attention(
 
 
 def cross_attention(
-    attn: Attention, tokens: Tensor, text: Tensor, past: Past | None = None
+    attn: Attention, tokens: Tensor, text: Tensor, cache: KeyValueCache | None = None
 ) -> Tensor:
-    """Every token looks at its clip's prompt.
+    """Every token attends to its clip's prompt.
 
-    The frames of a clip become further queries to one set of keys, so that the prompt is neither
-    repeated nor projected once per frame.
+    All frames of a clip are queries to one set of keys, so that the prompt is neither repeated nor
+    projected for each frame.
 
     Args:
         attn: projections and heads.
         tokens: (b f) n d.
         text: b m e, the prompt's m token embeddings.
-        past: has the prompt's keys and values, or keeps them.
+        cache: of the prompt's keys and values.
 
     Returns:
         Tokens of the same shape.
     """
     query = rearrange(attn.to_q(tokens), "(b f) n d -> b f n d", b=len(text))
-    key, value = (past or Past()).of_prompts(attn, text)
+    key, value = (cache or KeyValueCache()).prompt_keys_values(attn, text)
     mixed = _attend(attn, query, key, value)
     return _project_out(attn, rearrange(mixed, "b f n d -> (b f) n d"))
 
 
 def temporal_attention(
-    attn: Attention, tokens: Tensor, clips: int, past: Past | None = None
+    attn: Attention, tokens: Tensor, clips: int, cache: KeyValueCache | None = None
 ) -> Tensor:
-    """Every token looks at the same place in all frames of its clip; no positional code.
+    """Every token attends to its position in all frames of its clip; no positional encoding.
 
     Args:
         attn: projections and heads.
         tokens: (b f) n d.
         clips: b.
-        past: frames before these ones, which are looked at, too.
+        cache: of the frames before these, which are attended to, too.
 
     Returns:
         Tokens of the same shape.
     """
-    past = past or Past()
-    if len(tokens) == clips and not past.overlap:
+    cache = cache or KeyValueCache()
+    if len(tokens) == clips and not cache.overlap:
         # A single frame attends to itself with weight one.
         return _project_out(attn, attn.to_v(tokens))
     query, key, value = (
@@ -98,7 +97,7 @@ def temporal_attention(
         )
         for project in (attn.to_q, attn.to_k, attn.to_v)
     )
-    key, value = past.recall(attn, key, value, dim=2, last=past.overlap)
+    key, value = cache.extend_with_cached(attn, key, value, dim=2, last=cache.overlap)
     mixed = scaled_dot_product_attention(query, key, value)
     return _project_out(attn, rearrange(mixed, "(b n) heads f d -> (b f) n (heads d)", b=clips))
 
@@ -115,7 +114,7 @@ def _attend(attn: Attention, query: Tensor, key: Tensor, value: Tensor) -> Tenso
 
 
 def _first_and_previous(tokens: Tensor) -> Tensor:
-    """Tokens (b f n d) that frames 2, 3, ... look at: ((b f-2) 2n d)."""
+    """Of tokens b f n d those that frames 2, 3, ... attend to: (b f-2) 2n d."""
     previous = tokens[:, 1:-1]
     first = tokens[:, :1].expand_as(previous)
     return rearrange([first, previous], "two b f n d -> (b f) (two n) d")

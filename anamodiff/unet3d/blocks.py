@@ -1,14 +1,14 @@
-"""The two blocks of a UNet that must know which frames belong together.
+"""The two blocks of a UNet that need to know which frames belong to one clip.
 
-Both find the number of frames without being told: frames are folded into the batch of the hidden
-states, while the timestep embedding and the prompt come once per clip. So there is no state to keep
-between calls, and gradient checkpointing recomputes exactly what it computed first.
+Both infer the number of frames: hidden states have frames folded into the batch, the timestep
+embedding and the prompt come once per clip. So they have no state between calls, and gradient
+checkpointing recomputes exactly the first result.
 """
 
 from __future__ import annotations
 
 import copy
-from typing import Any, Literal
+from typing import Any
 
 from diffusers.models.attention import BasicTransformerBlock
 from diffusers.models.resnet import ResnetBlock2D
@@ -16,20 +16,19 @@ from einops import rearrange
 from torch import Tensor, nn
 from torch.nn.functional import group_norm
 
+from anamodiff.options import GroupNormMode
 from anamodiff.unet3d.attention import (
     cross_attention,
     sparse_causal_attention,
     temporal_attention,
 )
-from anamodiff.unet3d.past import Past
-
-GroupNormMode = Literal["pooled", "per_frame"]
+from anamodiff.unet3d.kv_cache import KeyValueCache
 
 
 def clip_group_norm(norm: nn.GroupNorm, hidden: Tensor, clips: int) -> Tensor:
-    """Normalise `hidden` ((b f) c h w) with statistics pooled over the frames of each of b clips.
+    """Group norm of `hidden`, (b f) c h w, with statistics pooled over the frames of each clip.
 
-    With `clips == len(hidden)` every frame is its own clip. In channels-last memory, both
+    With `clips == len(hidden)` they are those of each frame. In channels-last memory, both
     rearrangements are views.
     """
     frames = len(hidden) // clips
@@ -39,10 +38,9 @@ def clip_group_norm(norm: nn.GroupNorm, hidden: Tensor, clips: int) -> Tensor:
 
 
 class VideoResnetBlock(nn.Module):
-    """A residual block over the frames of clips, with the weights of a 2-D block."""
+    """A residual block over the frames of clips, with the modules of a 2-D block."""
 
     def __init__(self, block: ResnetBlock2D, group_norm: GroupNormMode) -> None:
-        """Take over the modules of `block`."""
         super().__init__()
         self.group_norm = group_norm
         self.norm1, self.conv1 = block.norm1, block.conv1
@@ -53,7 +51,7 @@ class VideoResnetBlock(nn.Module):
         self.output_scale_factor = block.output_scale_factor
 
     def forward(self, hidden_states: Tensor, temb: Tensor) -> Tensor:
-        """Map hidden states (b f) c h w, given one timestep embedding per clip (b d)."""
+        """Hidden states (b f) c h w to the same shape, for timestep embeddings b d."""
         hidden = self.conv1(
             self.nonlinearity(self._normalise(self.norm1, hidden_states, len(temb)))
         )
@@ -72,14 +70,13 @@ class VideoResnetBlock(nn.Module):
 
 
 class VideoTransformerBlock(nn.Module):
-    """A transformer block with sparse-causal self-attention and attention over time at its end.
+    """A 2-D transformer block with sparse-causal self-attention, and temporal attention added.
 
-    `attn_temp` and `norm_temp` start as copies of the spatial self-attention, with an output
-    projection of zeros: nothing temporal is added before training, and no seed is needed.
+    `attn_temp` and `norm_temp` start as copies of the spatial self-attention, with a zero output
+    projection: before training they change nothing, and no seed is needed.
     """
 
     def __init__(self, block: BasicTransformerBlock) -> None:
-        """Take over the modules of `block` and add the temporal ones."""
         super().__init__()
         self.norm1, self.attn1 = block.norm1, block.attn1
         self.norm2, self.attn2 = block.norm2, block.attn2
@@ -98,15 +95,15 @@ class VideoTransformerBlock(nn.Module):
         cross_attention_kwargs: dict[str, Any] | None = None,
         class_labels: None = None,
     ) -> Tensor:
-        """Map tokens (b f) n d, given one prompt embedding per clip (b m e).
+        """Tokens (b f) n d to the same shape, for prompt embeddings b m e.
 
-        Argument names and order are those by which diffusers' `Transformer2DModel` calls; what it
-        passes as `None` stays so in a UNet of Stable Diffusion 1.x. `cross_attention_kwargs` is the
-        way it leaves for others: `UNet3D` sends `past` along it.
+        Names and order of the arguments are those of diffusers' `Transformer2DModel`, which passes
+        the None ones for any UNet of Stable Diffusion 1.x. `UNet3D` passes its `cache` through
+        `cross_attention_kwargs`, the only argument for others' use.
         """
         tokens, text = hidden_states, encoder_hidden_states
-        past: Past | None = (cross_attention_kwargs or {}).get("past")
-        tokens = tokens + sparse_causal_attention(self.attn1, self.norm1(tokens), len(text), past)
-        tokens = tokens + cross_attention(self.attn2, self.norm2(tokens), text, past)
+        cache: KeyValueCache | None = (cross_attention_kwargs or {}).get("cache")
+        tokens = tokens + sparse_causal_attention(self.attn1, self.norm1(tokens), len(text), cache)
+        tokens = tokens + cross_attention(self.attn2, self.norm2(tokens), text, cache)
         tokens = tokens + self.ff(self.norm3(tokens))
-        return tokens + temporal_attention(self.attn_temp, self.norm_temp(tokens), len(text), past)
+        return tokens + temporal_attention(self.attn_temp, self.norm_temp(tokens), len(text), cache)

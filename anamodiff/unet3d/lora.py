@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from typing import Literal, get_args
+from typing import get_args
 
 import torch
 from peft import LoraConfig, inject_adapter_in_model
@@ -12,15 +12,14 @@ from peft.tuners.lora import LoraLayer
 from torch import nn
 
 from anamodiff.errors import AnaMoDiffError
+from anamodiff.options import LoraBlocks, LoraLayers
 from anamodiff.unet3d.model import UNet3D
 
 ADAPTER = "default"
 ATTENTIONS = ("attn1", "attn2")
 PROJECTIONS = ("to_q", "to_k", "to_v", "to_out.0")
-# What `layers="all"` adds: convolutions of residual blocks, and what surrounds the attentions.
+# What `layers="all"` adds: convolutions of residual blocks, and the other layers of transformers.
 OTHERS = ("conv1", "conv2", "proj_in", "proj_out", "ff.net.0.proj", "ff.net.2")
-LoraLayers = Literal["attention", "all"]
-LoraBlocks = Literal["all", "mid_up"]
 LEVELS = {"down": "down_blocks.", "mid": "mid_block.", "up": "up_blocks."}
 
 
@@ -34,25 +33,25 @@ def add_lora(
     blocks: LoraBlocks | Sequence[str] = "all",
     generator: torch.Generator | None = None,
 ) -> None:
-    """Put LoRA on the attention projections and freeze everything but it and what is temporal.
+    """Add LoRA to the attention projections and freeze all but it and the temporal weights.
 
-    Changes no output until it is trained: one factor starts at zero (LoRA, section 4.1). The
+    The output does not change before training: the factor B is zero (LoRA, section 4.1). The
     temporal attention is new, so it is trained whole.
 
     Args:
         unet3d: an inflated UNet without LoRA.
         rank: the paper names none.
-        alpha: the update is scaled by alpha / rank; `None` means rank, a scale of one.
+        alpha: the update is scaled by alpha / rank; None is the rank, a scale of one.
         layers: "attention" is the paper's; "all" adds the convolutions of residual blocks and the
-            feed-forward layers, for a UNet without attention at its finest level, whose details
-            attention alone could not tune.
-        targets: projections in `attn1` and `attn2` that get LoRA.
-        blocks: those that train at all, temporal attention included: "all"; "mid_up", which spares
-            the backward pass through the way down; or some of "down", "mid", "up".
-        generator: draws the factor that is not zero; `None` for a fixed seed.
+            feed-forward layers, for a UNet without attention at its highest resolution, whose
+            details attention alone could not tune.
+        targets: projections of `attn1` and `attn2` with LoRA.
+        blocks: those that are trained, temporal attention included: "all"; "mid_up", which saves
+            the backward pass through the down blocks; or some of "down", "mid", "up".
+        generator: of the factor A; None is a fixed seed.
 
     Raises:
-        AnaMoDiffError: for unknown blocks or targets, a rank below one, or LoRA already there.
+        AnaMoDiffError: unknown blocks or targets, a rank below one, or LoRA already there.
     """
     levels = _levels(blocks)
     _check_options(rank, layers, targets, levels)
@@ -73,10 +72,10 @@ def inject(
     alpha: float | None = None,
     generator: torch.Generator | None = None,
 ) -> None:
-    """Put LoRA of the given rank on each named layer; train it and what is temporal.
+    """Add LoRA of the given rank to each named layer; train it and the temporal weights.
 
     Raises:
-        AnaMoDiffError: if LoRA is already there, or no layer is named.
+        AnaMoDiffError: LoRA is already there, or no layer is named.
     """
     if has_lora(unet3d):
         raise AnaMoDiffError("expected a UNet without LoRA, got one with it: inflate a fresh one")
@@ -94,19 +93,19 @@ def inject(
         alpha_pattern=others if alpha is None else {},
     )
     unet3d.requires_grad_(False)
-    # peft draws from the global generator; ours draws again below.
+    # peft initialises from the global generator; below it is done again with ours.
     with torch.random.fork_rng(devices=[]):
         inject_adapter_in_model(config, unet3d, adapter_name=ADAPTER)
     if generator is None:
         generator = torch.Generator().manual_seed(0)
     for _, layer in lora_layers(unet3d):
-        _draw(layer.lora_A[ADAPTER].weight, generator)
+        _init_kaiming_uniform(layer.lora_A[ADAPTER].weight, generator)
     for _, parameter in temporal_parameters(unet3d):
         parameter.requires_grad_(True)
 
 
 def trainable_parameters(unet3d: nn.Module) -> list[tuple[str, nn.Parameter]]:
-    """Names and parameters that training changes, in the order of the module tree."""
+    """Names and parameters that are trained, in the order of the module tree."""
     return [(name, p) for name, p in unet3d.named_parameters() if p.requires_grad]
 
 
@@ -125,27 +124,27 @@ def lora_layers(unet3d: nn.Module) -> Iterator[tuple[str, LoraLayer]]:
 
 
 def has_lora(unet3d: nn.Module) -> bool:
-    """Whether `add_lora` or `load_weights` has been here."""
+    """Whether the UNet has LoRA, from `add_lora` or `load_weights`."""
     return next(lora_layers(unet3d), None) is not None
 
 
 def merge_lora(unet3d: nn.Module) -> None:
-    """Add LoRA into the base weights, which makes sampling faster. Does nothing when merged."""
+    """Merge LoRA into the base weights, for faster sampling; merged layers stay as they are."""
     for _, layer in lora_layers(unet3d):
         if not layer.merged:
             layer.merge()
 
 
 def unmerge_lora(unet3d: nn.Module) -> None:
-    """Undo `merge_lora`, up to rounding, to train on."""
+    """Undo `merge_lora`, up to rounding, for further training."""
     for _, layer in lora_layers(unet3d):
         if layer.merged:
             layer.unmerge()
 
 
 @torch.no_grad()
-def _draw(weight: torch.Tensor, generator: torch.Generator) -> None:
-    """Fill with Kaiming's uniform noise, drawn on the CPU so that devices agree."""
+def _init_kaiming_uniform(weight: torch.Tensor, generator: torch.Generator) -> None:
+    """Kaiming's with a = sqrt(5), as peft does it, but the same on all devices."""
     bound = math.sqrt(1 / weight[0].numel())
     noise = torch.rand(weight.shape, generator=generator, device=generator.device)
     weight.copy_((2 * noise - 1) * bound)

@@ -1,11 +1,11 @@
-"""`inflate`: a Stable Diffusion UNet for pictures becomes one for clips."""
+"""A Stable Diffusion UNet for pictures inflated to one for clips."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Literal, get_args
+from typing import Any, get_args
 
 import torch
 from diffusers import UNet2DConditionModel
@@ -16,20 +16,18 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from anamodiff.errors import AnaMoDiffError
+from anamodiff.options import CheckpointLevels, GroupNormMode
 from anamodiff.unet3d.blocks import (
-    GroupNormMode,
     VideoResnetBlock,
     VideoTransformerBlock,
     clip_group_norm,
 )
-from anamodiff.unet3d.past import Past
-
-CheckpointLevels = Literal["none", "top", "all"]
+from anamodiff.unet3d.kv_cache import KeyValueCache
 
 
 @dataclass(frozen=True)
 class UNet3DOutput:
-    """`sample`: the prediction, b c f h w, noise or velocity as the backbone was trained for."""
+    """`sample`: the predicted noise or velocity, as the backbone was trained, b c f h w."""
 
     sample: Tensor
 
@@ -42,7 +40,7 @@ class UNet3D(nn.Module):
     """
 
     def __init__(self, unet2d: UNet2DConditionModel, group_norm: GroupNormMode) -> None:
-        """Take over the modules of `unet2d`, whose blocks must know about clips already."""
+        """Wrap the modules of `unet2d`, whose blocks are video blocks already."""
         super().__init__()
         self.config: Mapping[str, Any] = unet2d.config
         self.group_norm = group_norm
@@ -63,17 +61,17 @@ class UNet3D(nn.Module):
         return self.conv_in.weight.device
 
     def checkpoint_gradients(self, levels: CheckpointLevels = "all") -> None:
-        """Trade time for memory in training: keep only blocks' inputs, recompute the rest.
+        """Gradient checkpointing: keep only the blocks' inputs in training, recompute the rest.
 
-        Uses the non-re-entrant kind. The re-entrant kind drops the gradient of every block whose
-        input needs none, as in the published Tune-A-Video.
+        It is non-re-entrant: the re-entrant kind loses the gradients of every block whose input
+        needs none, as in the published Tune-A-Video.
 
         Args:
-            levels: "all"; "top", the level of the highest resolution, which holds the most memory
+            levels: "all"; "top", the level of the highest resolution, which saves the most memory
                 for its share of the work; "none".
 
         Raises:
-            AnaMoDiffError: for another word.
+            AnaMoDiffError: another word.
         """
         if levels not in get_args(CheckpointLevels):
             raise AnaMoDiffError(f"expected levels 'none', 'top' or 'all', got {levels!r}")
@@ -90,53 +88,57 @@ class UNet3D(nn.Module):
         sample: Tensor,
         timestep: int | Tensor,
         encoder_hidden_states: Tensor,
-        past: Past | None = None,
+        cache: KeyValueCache | None = None,
     ) -> UNet3DOutput:
         """Predict the noise (or velocity) in clips.
 
         Args:
-            sample: noisy latents, b c f h w; of any precision, as the prompts are.
+            sample: noisy latents, b c f h w, in any precision.
             timestep: in [0, 1000): a number, a 0-d tensor, or one per clip (b,).
-            encoder_hidden_states: prompt embeddings, b n d, one per clip.
-            past: what earlier calls left to this one; it is left what later ones need.
+            encoder_hidden_states: prompt embeddings, b n d, one per clip, in any precision.
+            cache: of the calls before this one, which adds its own keys and values.
 
         Raises:
-            AnaMoDiffError: if the shapes do not fit each other, or a past meets gradients.
+            AnaMoDiffError: shapes do not fit each other, or there is a cache where gradients are
+                recorded.
         """
         clips, frames = _check(sample, encoder_hidden_states)
-        if past is not None and torch.is_grad_enabled():
+        if cache is not None and torch.is_grad_enabled():
             raise AnaMoDiffError(
-                "expected no past where gradients are recorded, got one: call under torch.no_grad()"
+                "expected no cache where gradients are recorded, got one: call under "
+                "torch.no_grad()"
             )
         text = encoder_hidden_states.to(self.dtype)
         hidden = rearrange(sample.to(self.dtype), "b c f h w -> (b f) c h w")
-        # Channels last: pooled norms and the change to tokens become views, convolutions faster.
+        # Channels last: pooled norms and the change to tokens are views, convolutions faster.
         hidden = self.conv_in(hidden.contiguous(memory_format=torch.channels_last))
         time = self._embed_time(timestep, clips, hidden)
-        hidden = self._down_and_up(hidden, time, text, past)
+        hidden = self._down_and_up(hidden, time, text, cache)
         hidden = self.conv_act(self._normalise_out(hidden, clips))
         hidden = rearrange(self.conv_out(hidden), "(b f) c h w -> b c f h w", f=frames)
         return UNet3DOutput(hidden)
 
     def _embed_time(self, timestep: int | Tensor, clips: int, like: Tensor) -> Tensor:
-        if not isinstance(timestep, Tensor):  # filled in there, where a copy would wait for a GPU
+        if not isinstance(timestep, Tensor):  # filled on the device: a copy would wait for a GPU
             timestep = torch.full((), timestep, device=like.device)
         timestep = timestep.to(like.device).reshape(-1).expand(clips)
         return self.time_embedding(self.time_proj(timestep).to(like.dtype))  # b d
 
-    def _down_and_up(self, hidden: Tensor, time: Tensor, text: Tensor, past: Past | None) -> Tensor:
-        prompt = {"encoder_hidden_states": text, "cross_attention_kwargs": {"past": past}}
+    def _down_and_up(
+        self, hidden: Tensor, time: Tensor, text: Tensor, cache: KeyValueCache | None
+    ) -> Tensor:
+        prompt = {"encoder_hidden_states": text, "cross_attention_kwargs": {"cache": cache}}
         skips = [hidden]
         for block in self.down_blocks:
-            hidden, residuals = block(hidden, time, **_for(block, prompt))
+            hidden, residuals = block(hidden, time, **_prompt_of(block, prompt))
             skips.extend(residuals)
         hidden = self.mid_block(hidden, time, **prompt)
         for block in self.up_blocks:
             count = len(block.resnets)
             skips, own = skips[:-count], tuple(skips[-count:])
-            # Sizes that are odd on the way down must come back as they were.
+            # Upsampling alone would not restore odd sizes.
             size = skips[-1].shape[2:] if skips else None
-            hidden = block(hidden, own, time, upsample_size=size, **_for(block, prompt))
+            hidden = block(hidden, own, time, upsample_size=size, **_prompt_of(block, prompt))
         return hidden
 
     def _normalise_out(self, hidden: Tensor, clips: int) -> Tensor:
@@ -145,18 +147,18 @@ class UNet3D(nn.Module):
 
 
 def inflate(unet2d: UNet2DConditionModel, group_norm: GroupNormMode = "pooled") -> UNet3D:
-    """Turn a UNet for pictures into one for clips (Tune-A-Video, section 4.1; paper, section 3.4).
+    """Inflate a UNet for pictures to one for clips (Tune-A-Video, section 4.1; paper, section 3.4).
 
-    Takes the modules of `unet2d` over without copying a weight, and rebuilds its blocks: `unet2d`
-    must not be used afterwards. One frame through the fresh result gives what `unet2d` gave.
+    The modules of `unet2d` are reused without copying a weight, and its blocks are replaced: do not
+    use it afterwards. Before training, the result on a single frame equals that of `unet2d`.
 
     Args:
         unet2d: a UNet of the Stable Diffusion 1.x kind, without adapters.
-        group_norm: "pooled" takes the statistics of group norms over all frames of a clip, as in
-            Tune-A-Video; "per_frame" over each frame.
+        group_norm: "pooled" takes the statistics of group norms over all frames of a clip, as
+            Tune-A-Video does; "per_frame" over each frame.
 
     Raises:
-        AnaMoDiffError: if `unet2d` has parts that the inflated UNet would leave out.
+        AnaMoDiffError: `unet2d` has parts that the inflated UNet would leave out.
     """
     if group_norm not in get_args(GroupNormMode):
         raise AnaMoDiffError(f"expected group_norm 'pooled' or 'per_frame', got {group_norm!r}")
@@ -169,7 +171,7 @@ def inflate(unet2d: UNet2DConditionModel, group_norm: GroupNormMode = "pooled") 
     return UNet3D(unet2d, group_norm).to(memory_format=torch.channels_last).train(unet2d.training)
 
 
-def _for(block: nn.Module, prompt: dict[str, Any]) -> dict[str, Any]:
+def _prompt_of(block: nn.Module, prompt: dict[str, Any]) -> dict[str, Any]:
     return prompt if getattr(block, "has_cross_attention", False) else {}
 
 
@@ -188,7 +190,7 @@ def _check(sample: Tensor, text: Tensor) -> tuple[int, int]:
 
 
 def _check_kind(unet2d: UNet2DConditionModel) -> None:
-    """Refuse by name what Stable Diffusion 1.x does not have and `UNet3D` would ignore."""
+    """Raise for parts that Stable Diffusion 1.x does not have and `UNet3D` would ignore."""
     config = unet2d.config
     plain = {
         "addition_embed_type": None,

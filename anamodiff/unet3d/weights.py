@@ -1,4 +1,4 @@
-"""What tuning leaves behind: LoRA in a file that diffusers reads, temporal weights beside it."""
+"""Tuned weights on disk: LoRA in a file that diffusers reads, temporal weights in another."""
 
 from __future__ import annotations
 
@@ -29,11 +29,11 @@ TEMPORAL_FILE = "temporal.safetensors"
 def save_weights(unet3d: UNet3D, folder: str | Path) -> None:
     """Write `pytorch_lora_weights.safetensors` and `temporal.safetensors` into `folder`.
 
-    The first is for `StableDiffusionPipeline.load_lora_weights` of diffusers, which takes alpha for
-    the rank: another alpha is folded into the weights.
+    The first is for `StableDiffusionPipeline.load_lora_weights` of diffusers, which assumes that
+    alpha is the rank: another alpha is multiplied into the weights.
 
     Raises:
-        AnaMoDiffError: if there is no LoRA to save.
+        AnaMoDiffError: there is no LoRA to save.
     """
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
@@ -50,10 +50,10 @@ def save_weights(unet3d: UNet3D, folder: str | Path) -> None:
 
 
 def load_weights(unet3d: UNet3D, folder: str | Path) -> None:
-    """Read what `save_weights` wrote, adding LoRA where `unet3d` has none yet.
+    """Read a folder that `save_weights` wrote, adding LoRA if `unet3d` has none.
 
     Raises:
-        AnaMoDiffError: if a file is missing or unreadable, or does not fit this UNet.
+        AnaMoDiffError: a file is missing or unreadable, or does not fit this UNet.
     """
     folder = Path(folder)
     load_lora(unet3d, folder / LORA_FILE)
@@ -62,10 +62,10 @@ def load_weights(unet3d: UNet3D, folder: str | Path) -> None:
 
 
 def load_lora(unet3d: UNet3D, path: str | Path) -> None:
-    """Read only the LoRA file, which may be one that diffusers trained on the 2-D UNet.
+    """Read only a LoRA file, which may be one that diffusers trained on the 2-D UNet.
 
     Raises:
-        AnaMoDiffError: if the file is missing or unreadable, or does not fit this UNet.
+        AnaMoDiffError: the file is missing or unreadable, or does not fit this UNet.
     """
     path = Path(path)
     tensors, metadata = _read(path)
@@ -91,14 +91,14 @@ def load_lora(unet3d: UNet3D, path: str | Path) -> None:
         own[f"{name}.lora_A.weight"] = layer.lora_A[ADAPTER].weight
         own[f"{name}.lora_B.weight"] = layer.lora_B[ADAPTER].weight
         if name in ranks:
-            # The file's scale may be another than this layer's, which stays as it is.
+            # The file's scale may differ from this layer's, which stays.
             scale = 1.0 if alpha is None else alpha / ranks[name]
             weights[f"{name}.lora_B.weight"] *= scale / layer.scaling[ADAPTER]
     _copy_into(own, weights, path)
 
 
 def _alpha(metadata: dict[str, str]) -> float | None:
-    """Alpha that diffusers noted in a file of its own; `None`, thus the rank, without a note."""
+    """Alpha in the metadata of a file of diffusers'; None, thus the rank, without it."""
     adapter = json.loads(metadata.get("lora_adapter_metadata", "{}"))
     return adapter.get("unet.lora_alpha")
 
@@ -122,7 +122,7 @@ def _read(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
 
 @torch.no_grad()
 def _copy_into(own: dict[str, torch.nn.Parameter], new: dict[str, Tensor], path: Path) -> None:
-    """Copy every tensor of `new` over its namesake, all or nothing."""
+    """Copy every tensor of `new` into the parameter of its name, all or none."""
     _check_names(set(own), set(new), path)
     for name, tensor in new.items():
         if own[name].shape != tensor.shape:

@@ -9,8 +9,7 @@ from typing import Any
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from anamodiff.tuning import disentangled_loss
-from anamodiff.tuning.loss import NoisyClip
+from anamodiff.tuning.loss import NoisyClip, disentangled_loss
 from costs.models import SCHEDULE, Architecture, flash_attention
 
 # The paper's experiment.
@@ -18,7 +17,7 @@ ITERATIONS, CLIPS, STEPS = 250, 2, 50
 
 
 def count(run: Callable[[], Any]) -> int:
-    """Operations of what `run` does, backward passes included."""
+    """Operations of `run`, backward passes included."""
     with FlopCounterMode(display=False) as counter, flash_attention():
         run()
     return counter.get_total_flops()
@@ -27,7 +26,7 @@ def count(run: Callable[[], Any]) -> int:
 @cache
 @torch.no_grad()
 def forward(size: Architecture, *, clips: int = 1, frames: int | None = None) -> int:
-    """The UNet on clips."""
+    """The UNet on some clips."""
     unet, latents = size.make_unet(), size.clips(clips, frames)
     return count(lambda: unet(latents, 500, size.embedding(clips)))
 
@@ -72,9 +71,9 @@ def decoding(size: Architecture) -> int:
 
 
 def experiment(size: Architecture, levels: str = "none") -> int:
-    """The paper's: tuning, inversion, sampling, and the autoencoder; without LOFNet.
+    """The paper's experiment: tuning, inversion, sampling, and the autoencoder; without LOFNet.
 
-    Encoded is the source; decoded are the warped intermediate and the result.
+    The source is encoded; the warped intermediate and the result are decoded.
     """
     tuning = ITERATIONS * CLIPS * training(size, levels=levels)
     generation = STEPS * (inversion_step(size) + guided_step(size))

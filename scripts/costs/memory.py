@@ -1,6 +1,6 @@
-"""Live tensors of tuning and of generation, counted as they come and go.
+"""Live tensors of tuning and of generation, counted as they are allocated and freed.
 
-What a GPU holds besides is not seen: workspaces of kernels, what the allocator keeps, the driver.
+Not counted is what else a GPU holds: workspaces of kernels, the allocator's cache, the driver.
 """
 
 from __future__ import annotations
@@ -15,19 +15,18 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from anamodiff.memory import Memory
-from anamodiff.tuning import disentangled_loss
-from anamodiff.tuning.loss import NoisyClip
-from anamodiff.tuning.weights import Weights
+from anamodiff.backbone.memory import Memory
+from anamodiff.tuning.loss import NoisyClip, disentangled_loss
+from anamodiff.tuning.optimiser import MasterWeights
 from costs.models import SCHEDULE, Architecture, flash_attention
 
 GIB = 2**30
 
 
 class LiveTensors(TorchDispatchMode):
-    """Counts the bytes of meta tensors that are alive, and their peak.
+    """Count the bytes of live meta tensors, and their peak.
 
-    A storage counts once, however many views of it there are, until the last of them is gone.
+    A storage counts once, with all its views, until the last of them is freed.
     """
 
     def __init__(self, present: Iterable[Tensor] = ()) -> None:
@@ -66,7 +65,7 @@ def tensors_of(*modules: nn.Module) -> list[Tensor]:
 
 @cache
 def idle(size: Architecture) -> int:
-    """Bytes of what waits on the device where nothing is offloaded; without LOFNet (0.2 GiB)."""
+    """Bytes of idle models on the device, without offloading; without LOFNet (0.2 GiB)."""
     parts = (size.make_unet2d(), size.make_vae(), size.make_text_encoder())
     return LiveTensors(tensors_of(*parts)).now
 
@@ -81,9 +80,9 @@ def tuning_peak(
     clips = NoisyClip(size.latents(), 0, 1000), NoisyClip(size.latents(), 850, 1000)
     text, generator = size.embedding(), torch.Generator()
     with LiveTensors(tensors_of(unet)) as live, flash_attention():
-        weights = Weights(unet, "adam", 5e-4)
-        for _, own in weights.own:  # Adam's state begins with the first step
-            own.grad = torch.zeros_like(own)
+        weights = MasterWeights(unet, 5e-4)
+        for _, parameter in weights.parameters:  # a first step allocates Adam's state
+            parameter.grad = torch.zeros_like(parameter)
         weights.step()
         disentangled_loss(
             unet, *clips, text, SCHEDULE, generator,
@@ -96,7 +95,7 @@ def tuning_peak(
 @cache
 @torch.no_grad()
 def generation_peak(size: Architecture, frames_at_once: int) -> int:
-    """Bytes at the peak of a guided step, and of decoding while the tuned UNet is still there."""
+    """Bytes at the peak of a guided step, and of decoding with the tuned UNet in memory."""
     unet, vae = size.make_unet(rank=16), size.make_vae()
     with LiveTensors(tensors_of(unet)) as step, flash_attention():
         unet(size.clips(2), 500, size.embedding(2))
@@ -105,7 +104,7 @@ def generation_peak(size: Architecture, frames_at_once: int) -> int:
     return max(step.peak, decoding.peak)
 
 
-def of_preset(size: Architecture, memory: Memory, **lora: Any) -> tuple[int, int]:
+def preset_peaks(size: Architecture, memory: Memory, **lora: Any) -> tuple[int, int]:
     """Bytes at the peaks of tuning and of generation with a preset."""
     resident = 0 if memory.offload else idle(size)
     tuning = tuning_peak(

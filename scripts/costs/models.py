@@ -14,7 +14,9 @@ from torch import Tensor, nn
 from transformers import CLIPTextConfig, CLIPTextModel
 
 from anamodiff.diffusion import Schedule
-from anamodiff.unet3d import UNet3D, add_lora, attention, inflate
+from anamodiff.unet3d import attention
+from anamodiff.unet3d.lora import add_lora
+from anamodiff.unet3d.model import UNet3D, inflate
 
 META = torch.device("meta")
 SCHEDULE = Schedule.from_config({})
@@ -22,7 +24,7 @@ SCHEDULE = Schedule.from_config({})
 
 @dataclass(frozen=True, eq=False)
 class Architecture:
-    """Configurations of a backbone, and the clip that goes through it."""
+    """Configurations of a backbone's models, and the size of a clip."""
 
     unet: Mapping[str, Any] = field(
         default_factory=lambda: {"sample_size": 64, "cross_attention_dim": 768}
@@ -67,7 +69,7 @@ class Architecture:
             return CLIPTextModel(CLIPTextConfig(**self.text)).to(self.dtype)
 
     def latents(self, frames: int | None = None) -> Tensor:
-        """A clip of latents f c h w, float32 as the stages hand it on."""
+        """A clip of latents f c h w, float32 as between the stages."""
         side, channels = self.unet["sample_size"], 4
         return torch.empty(frames or self.frames, channels, side, side, device=META)
 
@@ -123,10 +125,10 @@ SMALL = Architecture(
 
 @contextmanager
 def flash_attention() -> Iterator[None]:
-    """Let the UNet's attention be one flash kernel, as on a GPU.
+    """Compute the UNet's attention by a flash kernel, as on a GPU.
 
-    On the meta device, torch would choose the plain products of matrices, whose tables of weights
-    no GPU keeps.
+    On the meta device torch would choose plain matrix products, whose matrices of weights no GPU
+    keeps.
     """
     with mock.patch.object(attention, "scaled_dot_product_attention", _flash):
         yield

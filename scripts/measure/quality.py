@@ -1,26 +1,27 @@
-"""How well LOFNet follows a clip's own motion, and how steady its key points are."""
+"""LOFNet's self-reconstruction of clips, and the consistency of its key points."""
 
 from __future__ import annotations
 
 import torch
 
-from anamodiff.lofnet import LOFNet, animate, self_reconstruction
-from anamodiff.lofnet.losses import PlaneTransform
-from anamodiff.pipeline import MotionTransfer
+from anamodiff.lofnet.model import LOFNet
+from anamodiff.lofnet.training.losses import PlaneTransform
+from anamodiff.lofnet.training.report import self_reconstruction
+from anamodiff.pipeline import AnaMoDiff
 from anamodiff.warp import foldover
-from measure.pairs import Pair
+from measure import Pairs
 
 REFERENCE_SIZE = 128  # equivariance errors are given in pixels of frames of this size
 
 
-def reconstruction(mover: MotionTransfer, pairs: list[Pair]) -> dict[str, dict[str, float]]:
-    """Of each driving clip: latent errors of its own warp and of the identity flow, folds."""
+def reconstruction(method: AnaMoDiff, pairs: Pairs) -> dict[str, dict[str, float]]:
+    """Latent error of each driving clip's own warp and of the identity flow, and folded cells."""
     rows = {}
-    for pair in pairs:
-        latents = mover.backbone.encode(pair.driving)
-        error, identity = self_reconstruction(mover.lofnet, pair.driving, latents)
-        flow = animate(mover.lofnet, pair.driving, latents, pair.driving).motion.flow
-        rows[pair.name] = {
+    for name, (_, driving, _) in pairs.items():
+        latents = method.backbone.encode(driving)
+        error, identity = self_reconstruction(method.lofnet, driving, latents)
+        flow = method.warp(driving, driving).flow
+        rows[name] = {
             "error": error,
             "identity": identity,
             "ratio": error / max(identity, 1e-9),
@@ -30,15 +31,14 @@ def reconstruction(mover: MotionTransfer, pairs: list[Pair]) -> dict[str, dict[s
 
 
 @torch.no_grad()
-def consistency(lofnet: LOFNet, pairs: list[Pair], *, seed: int = 0) -> dict[str, dict[str, float]]:
-    """Of each driving clip: how far points stray when the frames are deformed, in pixels."""
+def consistency(lofnet: LOFNet, pairs: Pairs, *, seed: int = 0) -> dict[str, dict[str, float]]:
+    """Equivariance error of the points of each driving clip's deformed frames, in pixels."""
     generator = torch.Generator().manual_seed(seed)
     rows = {}
-    for pair in pairs:
-        frames = pair.driving
+    for name, (_, frames, _) in pairs.items():
         transform = PlaneTransform.random(len(frames), generator=generator)
         points = lofnet.points(frames).value
         carried = transform(lofnet.points(transform.frames(frames)).value)
-        strayed = (points - carried).norm(dim=-1) * (REFERENCE_SIZE - 1) / 2
-        rows[pair.name] = {"mean": float(strayed.mean()), "worst": float(strayed.max())}
+        error = (points - carried).norm(dim=-1) * (REFERENCE_SIZE - 1) / 2
+        rows[name] = {"mean": float(error.mean()), "worst": float(error.max())}
     return rows

@@ -1,4 +1,4 @@
-"""How long detector, flow and training take."""
+"""Time that detector, flow and training take."""
 
 from __future__ import annotations
 
@@ -12,14 +12,16 @@ import torch
 from accelerate import Accelerator
 from safetensors.torch import save_file
 
-from anamodiff import config
-from anamodiff.lofnet import LatentClips, LOFNet, TrainOptions, build_lofnet
-from anamodiff.lofnet.shards import CachedClip
-from anamodiff.lofnet.trainer import Trainer
+from anamodiff.cli import compose as config
+from anamodiff.lofnet.model import LOFNet, build_lofnet
+from anamodiff.lofnet.training.dataset import LatentClips
+from anamodiff.lofnet.training.options import TrainOptions
+from anamodiff.lofnet.training.shards import CachedClip
+from anamodiff.lofnet.training.trainer import Trainer
 
 BATCH = 16
 CLIPS = 4
-FRAMES = 10  # a clip's, which go through the flow together
+FRAMES = 10  # of a clip, which go through the flow together
 
 
 def mgif_network() -> LOFNet:
@@ -53,7 +55,7 @@ def training(lofnet: LOFNet, latent_size: int, *, steps: int = 3) -> float:
 
 
 def _random_clips(folder: Path, lofnet: LOFNet, latent_size: int) -> LatentClips:
-    """Noise in the cache's format: what is in the pictures does not change the time."""
+    """Noise in the cache's format: the pictures' content does not change the time."""
     channels = lofnet.dense_motion.config["num_channels"]
     shard, rows = folder / "noise.safetensors", CLIPS * FRAMES
     frames = torch.randint(256, (rows, 3, lofnet.frame_size, lofnet.frame_size))
@@ -63,7 +65,7 @@ def _random_clips(folder: Path, lofnet: LOFNet, latent_size: int) -> LatentClips
 
 
 def _best(work: Callable[[], object], repeats: int) -> float:
-    """Seconds that the quickest of several runs takes, the first one not counted.
+    """Seconds of the fastest of several runs after a first one.
 
     On one thread it is processor time, which other work on the machine disturbs least.
     """

@@ -1,4 +1,4 @@
-"""Figures as plain text."""
+"""Tables of figures as plain text."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ Rows = Mapping[str, Mapping[str, float]]
 
 
 def table(title: str, rows: Rows, *, mean: bool = True, digits: int = 3) -> str:
-    """Lay rows of named figures out in columns, with their means below."""
+    """Rows of named figures in columns, with their means below."""
     columns = list(next(iter(rows.values())))
     wide = max(len(name) for name in (*rows, title, "mean"))
     lines = [" ".join([f"{title:{wide}}", *(f"{column:>10}" for column in columns)])]

@@ -1,41 +1,41 @@
-"""Foreground IoU of the warped clip with the truth, for each way to adapt the points."""
+"""Foreground IoU of the warped clip with the ground truth, for each way to adapt the points."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from typing import get_args
 
 import torch
 
-from anamodiff.evaluation import foreground_iou
-from anamodiff.lofnet import KeyPoints, adapt_points, smooth_points
-from anamodiff.lofnet.adapt import SCALES
-from anamodiff.pipeline import MotionTransfer
-from anamodiff.warp import warp
-from measure.pairs import Pair
+from anamodiff.evaluation.metrics import foreground_iou
+from anamodiff.options import AdaptationOptions, ScaleRule
+from anamodiff.pipeline import AnaMoDiff
+from measure import Pairs
 
 SMOOTH = 0.7  # frames
 BASE = "hull"
 
 
 @torch.no_grad()
-def overlaps(mover: MotionTransfer, pairs: Iterable[Pair]) -> dict[str, dict[str, float]]:
-    """IoU with the truth: source held still, points as they are, and every adaptation."""
+def overlaps(method: AnaMoDiff, pairs: Pairs) -> dict[str, dict[str, float]]:
+    """IoU with the truth, by pair: of the decoded source, and of the warp by every adaptation.
+
+    The columns are ``still``, ``raw`` (the driving points as they are), and every scale rule,
+    without and with smoothing (``~``).
+    """
     rows = {}
-    for pair in pairs:
-        still = pair.source[:1]
-        latent = mover.backbone.encode(still)
-        source, driving = mover.lofnet.points(still), mover.lofnet.points(pair.driving)
-        decoded = mover.backbone.decode(latent).expand(len(pair.truth), -1, -1, -1)
-        row = {"still": foreground_iou(decoded, pair.truth)}
-        for name, points in _followed(source, driving).items():
-            flow = mover.lofnet.flow(latent, points, source).flow
-            row[name] = foreground_iou(mover.backbone.decode(warp(latent, flow)), pair.truth)
-        rows[pair.name] = row
+    for pair, (source, driving, truth) in pairs.items():
+        still = source[:1]
+        decoded = method.backbone.decode(method.backbone.encode(still))
+        row = {"still": foreground_iou(decoded.expand(len(truth), -1, -1, -1), truth)}
+        for name, adaptation in _adaptations().items():
+            warped = method.warp(still, driving, adaptation=adaptation).warped
+            row[name] = foreground_iou(method.backbone.decode(warped), truth)
+        rows[pair] = row
     return rows
 
 
 def against_base(rows: dict[str, dict[str, float]]) -> dict[str, dict[str, float]]:
-    """Means over pairs, and each way's gain over `BASE` with its standard error."""
+    """Means over pairs, and each column's gain over `BASE` with its standard error."""
     summary = {}
     for name in next(iter(rows.values())):
         values = torch.tensor([row[name] for row in rows.values()])
@@ -46,11 +46,9 @@ def against_base(rows: dict[str, dict[str, float]]) -> dict[str, dict[str, float
     return summary
 
 
-def _followed(source: KeyPoints, driving: KeyPoints) -> dict[str, KeyPoints]:
-    """The points that the flow follows, for each way to come by them."""
-    smooth = smooth_points(driving, SMOOTH)
-    ways = {"raw": driving}
-    for scale in SCALES:
-        ways[scale] = adapt_points(driving, driving[0], source, scale=scale)
-        ways[f"{scale}~"] = adapt_points(smooth, smooth[0], source, scale=scale)
-    return ways
+def _adaptations() -> dict[str, AdaptationOptions | None]:
+    found: dict[str, AdaptationOptions | None] = {"raw": None}
+    for scale in get_args(ScaleRule):
+        found[scale] = AdaptationOptions(scale=scale)
+        found[f"{scale}~"] = AdaptationOptions(scale=scale, smooth=SMOOTH)
+    return found

@@ -1,4 +1,4 @@
-"""Training state on disk: written atomically, resumed after a kill."""
+"""Training state on disk, written atomically."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import torch
 
 
 def save_state(path: Path, **state) -> None:
-    """Write tensors, numbers and state dicts so that a kill leaves the old file or the new one."""
+    """Write tensors, numbers and state dicts: a kill leaves the old file or the new one."""
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_suffix(".tmp")
     torch.save(state, temporary)
@@ -17,7 +17,7 @@ def save_state(path: Path, **state) -> None:
 
 
 def load_state(path: Path) -> dict | None:
-    """Read what `save_state` wrote, or None where nothing was written yet."""
+    """Read what `save_state` wrote; None where there is no file."""
     return torch.load(path, map_location="cpu", weights_only=True) if path.is_file() else None
 
 

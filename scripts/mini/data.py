@@ -13,7 +13,7 @@ import numpy as np
 
 @dataclass(frozen=True)
 class Frames:
-    """Frames of many clips, n h w 3 uint8 (memory-mapped), with one caption and species a clip."""
+    """Frames of many clips, n h w 3 uint8 (memory-mapped), with a caption and species for each."""
 
     pixels: np.ndarray
     captions: list[str]
@@ -44,7 +44,7 @@ def load_clips(manifest: Path, cache: Path, size: int) -> Frames:
 
 
 def _decode(rows: list[dict], folder: Path, pixels: Path, table: Path, size: int) -> None:
-    from anamodiff.video import read_clip
+    from anamodiff.video.clip import read_clip
 
     clips, entries, start = [], [], 0
     for row in rows:
@@ -74,7 +74,7 @@ def draw_creature(seed: int, size: int, frames: int = 1) -> tuple[np.ndarray, st
 
 
 def random_crop(frame: np.ndarray, size: int, rng: np.random.Generator) -> np.ndarray:
-    """A size x size cut around a random point of the character (white ground teaches little)."""
+    """A size x size crop around a random point of the character; white ground teaches little."""
     height, width = frame.shape[:2]
     ground = frame[0, 0].astype(np.int16)
     y, x = rng.integers(0, height), rng.integers(0, width)
@@ -88,7 +88,7 @@ def random_crop(frame: np.ndarray, size: int, rng: np.random.Generator) -> np.nd
 
 
 def recolour(frame: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Another palette for the autoencoder: channels permuted, hue and brightness shifted."""
+    """Colour augmentation of half of the frames: channels permuted, each made darker."""
     if rng.random() < 0.5:
         return frame
     frame = frame[..., rng.permutation(3)]

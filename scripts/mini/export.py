@@ -1,4 +1,4 @@
-"""Half-precision weights in the diffusers layout, and a look at them."""
+"""Half-precision weights in the diffusers layout, and samples of them."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from .checkpoint import load_state, save_state
 
 
 def export(folder: Path, target: Path, config: dict) -> None:
-    """Write the averaged weights of all parts, and the sizes of the files."""
+    """Write the averaged weights of all parts, and print their size."""
     autoencoder = vae.load_vae(folder, config["vae"], config["size"])
     autoencoder.half().save_pretrained(target / "vae", safe_serialization=True)
     own = dict(config["unet"])
@@ -26,12 +26,12 @@ def export(folder: Path, target: Path, config: dict) -> None:
 
 
 def start_from(source: Path, folder: Path, config: dict) -> None:
-    """Begin with the weights of an exported backbone, in a folder without states.
+    """Start from the weights of an exported backbone, in a folder without states.
 
-    With `start.latents: keep` its latents stay, and the decoder, UNet and text encoder can be
-    trained on; with `anchor` the whole autoencoder can, held near them by `vae.anchor`.
+    With `start.latents: keep` its latents stay, and decoder, UNet and text encoder can be trained
+    further; with `anchor` the whole autoencoder can, with `vae.anchor` as a penalty.
     """
-    from anamodiff.backbone import Backbone
+    from anamodiff.backbone.model import Backbone
 
     if any(folder.glob("*.pt")):
         raise SystemExit(f"expected a folder without states, got {folder}: name another")
@@ -55,9 +55,9 @@ def start_from(source: Path, folder: Path, config: dict) -> None:
 @torch.no_grad()
 def sheet(target: Path, options: dict, manifest: str | None) -> None:
     """Write `samples.png` beside the weights and print PSNR of held-out frames."""
-    from anamodiff.backbone import Backbone
-    from anamodiff.pictures import contact_sheet, save_picture
-    from anamodiff.video import read_clip
+    from anamodiff.backbone.model import Backbone
+    from anamodiff.video.clip import read_clip
+    from anamodiff.visual.sheets import contact_sheet, save_picture
 
     backbone = Backbone.load(target, device="cpu")
     size = backbone.image_size
@@ -74,7 +74,7 @@ def sheet(target: Path, options: dict, manifest: str | None) -> None:
 
 
 def _sample(backbone, prompt: str, options: dict) -> torch.Tensor:
-    """Pictures of one prompt by plain DDIM with guidance."""
+    """Pictures of one prompt, sampled by DDIM with guidance."""
     from anamodiff.diffusion import ddim_step, to_epsilon
 
     schedule, count = backbone.schedule, options["pictures"]

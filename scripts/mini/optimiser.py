@@ -1,17 +1,17 @@
-"""What both networks of the embedded backbone are trained with."""
+"""The optimiser of both networks of the embedded backbone."""
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
 
-from anamodiff.muon import MuonAdamW
+from anamodiff.lofnet.training.muon import MuonAdamW
 
 ENDS = ("conv_in", "conv_out", "quant_conv", "embedding")
 
 
 def new_optimiser(modules: list[nn.Module], lr: float) -> MuonAdamW:
-    """An optimiser of all that is trained in `modules`."""
+    """An optimiser of the trainable parameters of `modules`."""
     named = [(n, p) for module in modules for n, p in module.named_parameters() if p.requires_grad]
     return MuonAdamW([{"params": named}], lr=lr, ends=ENDS, weight_decay=0.01)
 

@@ -18,9 +18,9 @@ panda zebra giraffe rhino turtle horse cat elephant rabbit cow dog pig camel cro
 
 
 def build_tokenizer(captions: Iterable[str], length: int, vocabulary: int = 1400):
-    """A CLIP tokenizer (byte-level BPE) whose merges make single tokens of the captions' words.
+    """A CLIP tokenizer (byte-level BPE) with a single token for each word of the captions.
 
-    Every string tokenizes: unknown words fall apart into pieces and, at last, bytes.
+    Every string tokenizes: unknown words are split into pieces and, if need be, bytes.
     """
     from transformers import CLIPTokenizer
 
@@ -31,7 +31,7 @@ def build_tokenizer(captions: Iterable[str], length: int, vocabulary: int = 1400
 
 
 def build_text_encoder(tokenizer, *, width: int, layers: int, heads: int):
-    """A fresh CLIP text encoder for that tokenizer."""
+    """A CLIP text encoder for that tokenizer, with random weights."""
     from transformers import CLIPTextConfig, CLIPTextModel
 
     config = CLIPTextConfig(
@@ -50,7 +50,7 @@ def build_text_encoder(tokenizer, *, width: int, layers: int, heads: int):
 
 
 def vary(caption: str, rng: np.random.Generator) -> str:
-    """The caption as people type it: whole, without colour, bare, or nothing (for guidance)."""
+    """A random variant of a caption: whole, without colour or article, or empty (for guidance)."""
     draw = rng.random()
     if draw < 0.1:
         return ""

@@ -26,7 +26,7 @@ SCHEDULER = {
 
 
 def build_unet(channels: list[int], heads: list[int], layers: int, width: int, size: int):
-    """A fresh UNet: attention at every level but the first."""
+    """A UNet with random weights, and attention at every level but the first."""
     from diffusers import UNet2DConditionModel
 
     inner = len(channels) - 1
@@ -51,7 +51,7 @@ def cache_latents(
 ) -> None:  # fmt: skip
     """Latents (fp16) and captions of every `stride`-th clip frame and of drawn creatures.
 
-    Written in parts, so that a kill costs one part. Another encoder makes another folder.
+    Written in parts: a kill loses one. Latents of another encoder need another folder.
     """
     from .vae import to_tensor
 
@@ -105,9 +105,9 @@ def unet_loss(
 ) -> Tensor:
     """Noise-prediction error, weighted (min(SNR, 5) + 1) / SNR.
 
-    At high noise that is the error of the velocity: there shapes are decided, and the plain error
-    of the noise would hardly see them. At low noise it is the clean latents' error, times six.
-    Timesteps are spread evenly over the batch, which lowers the variance of the gradient.
+    At high noise that is the error of the velocity: there shapes are decided, which hardly change
+    the plain error of the noise. At low noise it is the clean latents' error, times six.
+    Timesteps are stratified over the batch, which lowers the variance of the gradient.
     """
     spread = torch.arange(len(clean)) + torch.rand(len(clean), generator=generator)
     t = (1000 * spread / len(clean)).long().clamp(max=999)
@@ -135,7 +135,7 @@ class Average:
         torch._foreach_lerp_(self.values, now, 1 - decay)
 
     @torch.no_grad()
-    def put(self) -> None:
+    def apply(self) -> None:
         """Write the averages into the modules."""
         parameters = [p for m in self.modules for p in m.parameters()]
         for parameter, value in zip(parameters, self.values, strict=True):
@@ -143,7 +143,7 @@ class Average:
 
 
 def _tokenizer(folder: Path, captions: list[str], length: int):
-    """The tokenizer that this training began with: other captions would change its tokens."""
+    """The tokenizer of `folder`, built once: other captions would change its tokens."""
     from transformers import CLIPTokenizer
 
     if not folder.is_dir():
@@ -156,7 +156,7 @@ def train_unet(
     width: int, text_layers: int, length: int, size: int, steps: int, batch: int, lr: float,
     seed: int, compiled: bool = False, precision: str = "fp32", save_every: int = 250,
 ) -> tuple:  # fmt: skip
-    """Train or go on training; returns (tokenizer, text encoder, UNet) with averaged weights."""
+    """Train, or resume; returns tokenizer, text encoder and UNet with averaged weights."""
     latents, captions, weights = load_latents(latents_folder)
     torch.manual_seed(seed)
     tokenizer = _tokenizer(folder / "tokenizer", captions, length)
@@ -196,7 +196,7 @@ def train_unet(
             mean, seconds = np.mean(losses), time.time() - began
             print(f"unet {step + 1}/{steps} loss {mean:.4f} {seconds:.0f} s", flush=True)
             losses.clear()
-    average.put()
+    average.apply()
     return tokenizer, text, unet
 
 

@@ -1,10 +1,9 @@
 """The autoencoder: pixels f c h w in [-1, 1] to latents of 4 channels at a quarter of the size.
 
-Three choices serve what comes after. The fresh network already is a thumbnail: colours pass
-straight through it (`start_as_thumbnail`), for otherwise shapes are learnt in grey and hues only
-long after. Crops around the character make a step worth four. And half of each batch is decoded
-from *moved* latents and compared with the moved picture, so that warped latents keep their colours
-and edges.
+Three choices serve the later stages. The initial weights pass a thumbnail through
+(`start_as_thumbnail`): otherwise shapes are learnt in grey, and hues long after. Crops around the
+character make a step worth four. And half of each batch is decoded from *moved* latents and
+compared with the moved picture, so that warped latents keep their colours and edges.
 """
 
 from __future__ import annotations
@@ -21,10 +20,11 @@ from torch import Tensor
 from .checkpoint import cosine, load_state, save_state
 from .data import Frames, draw_creature, random_crop, recolour
 from .optimiser import descend, new_optimiser
+from .thumbnail import start_as_thumbnail
 
 
 def build_vae(channels: list[int], latent_channels: int, layers: int, size: int):
-    """A fresh `AutoencoderKL` without attention (convolutional: crops and frames alike)."""
+    """An `AutoencoderKL` without attention, which takes crops and whole frames alike."""
     from diffusers import AutoencoderKL
 
     vae = AutoencoderKL(
@@ -42,56 +42,6 @@ def build_vae(channels: list[int], latent_channels: int, layers: int, size: int)
     return vae
 
 
-@torch.no_grad()
-def start_as_thumbnail(vae) -> None:
-    """Set fresh weights so that latents 0-2 are the averaged colours, and decode to them.
-
-    Each value travels as a pair (x, -x) in the first channels of the residual stream: a pair has
-    mean zero under the group norms, and silu(x) - silu(-x) = x takes it through the last activation
-    unbent. Residual branches start at zero.
-    """
-    for name, module in vae.named_modules():
-        if name.endswith(("conv2",)):
-            torch.nn.init.zeros_(module.weight)
-            torch.nn.init.zeros_(module.bias)
-        elif name.endswith("conv_shortcut"):
-            _pass_on(module, 1.0)
-        elif name.endswith("downsamplers.0.conv"):
-            _pass_on(module, torch.tensor([[1.0, 1, 0], [1, 1, 0], [0, 0, 0]]) / 4)
-        elif name.endswith("upsamplers.0.conv"):
-            _pass_on(module, 1.0)
-    colours = range(3)
-    for conv in (vae.encoder.conv_in, vae.decoder.conv_in):
-        for k in colours:
-            for sign in (0, 1):
-                conv.weight[2 * k + sign] = 0
-                conv.weight[2 * k + sign, k, 1, 1] = 1 - 2 * sign
-                conv.bias[2 * k + sign] = 0
-    for conv in (vae.encoder.conv_out, vae.decoder.conv_out):
-        for k in colours:
-            conv.weight[k] = 0
-            conv.weight[k, 2 * k : 2 * k + 2, 1, 1] = torch.tensor([1.0, -1.0])
-            conv.bias[k] = 0
-    latents = vae.config.latent_channels
-    vae.encoder.conv_out.bias[latents:] = -5  # little noise at the start
-    vae.encoder.conv_out.weight[latents:] *= 0.1
-    for conv in (vae.quant_conv, vae.post_quant_conv):
-        conv.weight.copy_(torch.eye(len(conv.weight))[:, :, None, None])
-        conv.bias.zero_()
-
-
-def _pass_on(conv: torch.nn.Conv2d, kernel: float | Tensor) -> None:
-    """Let the first six channels through, by a 3x3 kernel or the centre alone."""
-    centre = conv.kernel_size[0] // 2
-    for k in range(6):
-        conv.weight[k] = 0
-        conv.bias[k] = 0
-        if isinstance(kernel, float):
-            conv.weight[k, k, centre, centre] = kernel
-        else:
-            conv.weight[k, k] = kernel
-
-
 def to_tensor(frames: list[np.ndarray]) -> Tensor:
     """uint8 h w 3 frames to b c h w in [-1, 1]."""
     return torch.from_numpy(np.stack(frames)).permute(0, 3, 1, 2).float() / 127.5 - 1
@@ -106,7 +56,7 @@ def sample_batch(
     count: int,
     creatures: float = 0.5,
 ) -> Tensor:
-    """A share of creatures, the rest clips: cut around the character, mirrored, recoloured."""
+    """Frames of drawn creatures, a share, and of clips: cropped, mirrored, recoloured."""
     batch = []
     for _ in range(count):
         if clips is None or rng.random() < creatures:
@@ -120,7 +70,7 @@ def sample_batch(
 
 
 def random_move(count: int, generator: torch.Generator) -> Tensor:
-    """Mild affine maps (turn, zoom, shift) as b 2 3."""
+    """Small random affine maps (rotation, zoom, shear, shift) as b 2 3."""
     u = torch.rand(count, 5, generator=generator) * 2 - 1
     angle, zoom = 0.35 * u[:, 0], 1 + 0.2 * u[:, 1]
     cos, sin = zoom * angle.cos(), zoom * angle.sin()
@@ -130,7 +80,7 @@ def random_move(count: int, generator: torch.Generator) -> Tensor:
 
 
 def move(x: Tensor, theta: Tensor) -> Tensor:
-    """`x` b c h w sampled at the places that `theta` b 2 3 names, borders prolonged."""
+    """`x` b c h w resampled by the affine maps `theta` b 2 3, with border padding."""
     grid = F.affine_grid(theta, list(x.shape), align_corners=False)
     return F.grid_sample(x, grid, padding_mode="border", align_corners=False)
 
@@ -141,9 +91,9 @@ def vae_loss(
 ) -> tuple[Tensor, Tensor]:  # fmt: skip
     """Loss and plain squared error; the first `moved` share is decoded from moved latents.
 
-    `square` weighs the squared error against the absolute one: more of it lifts PSNR, which edges
-    decide, less of it keeps flat colours true. `anchor` weighs the squared distance to the latents
-    of the autoencoder `former`, for which a UNet was trained.
+    `square` is the squared error's weight beside the absolute one's: more of it raises PSNR, which
+    depends on edges, less of it keeps flat colours true. `anchor` weighs the squared distance to
+    the latents of the autoencoder `former`, for which a UNet was trained.
     """
     with torch.set_grad_enabled(vae.encoder.conv_in.weight.requires_grad):
         posterior = vae.encode(x).latent_dist
@@ -172,14 +122,14 @@ def psnr(vae, frames: Tensor) -> Tensor:
 
 
 def load_vae(folder: Path, options: dict, size: int):
-    """The autoencoder as far as it is trained."""
+    """The autoencoder with the weights of the last state."""
     vae = build_vae(options["channels"], options["latent_channels"], options["layers"], size)
     vae.load_state_dict(load_state(folder / "vae.pt")["vae"])
     return vae.eval()
 
 
 def grow(state: dict[str, Tensor], options: dict, size: int):
-    """An autoencoder with trained weights, and perhaps more layers, which change nothing yet."""
+    """An autoencoder with trained weights; additional layers start as identities."""
     vae = build_vae(options["channels"], options["latent_channels"], options["layers"], size)
     _, unexpected = vae.load_state_dict(state, strict=False)
     if unexpected:
@@ -191,8 +141,8 @@ def grow(state: dict[str, Tensor], options: dict, size: int):
 def normalise_latents(autoencoder, mean: torch.Tensor, std: torch.Tensor) -> None:
     """Fold a shift and a scale per channel into the two 1x1 convolutions around the latents.
 
-    Afterwards latents have mean 0 and deviation 1 over the training frames, which diffusion wants,
-    and the scaling factor is 1.
+    Afterwards latents have mean 0 and deviation 1 over the training frames, as diffusion expects,
+    with a scaling factor of 1.
     """
     count = len(mean)
     quant, post = autoencoder.quant_conv, autoencoder.post_quant_conv
@@ -218,12 +168,12 @@ def settle(folder: Path, clips: Frames | None, options: dict, size: int, count: 
 
 
 def held_out(size: int, count: int = 24) -> Tensor:
-    """Creatures of seeds that training never draws."""
+    """Creatures of seeds that training does not use."""
     return to_tensor([draw_creature(-(i + 1) % 2**31 + 2**31, size)[0][0] for i in range(count)])
 
 
 def _former(folder: Path):
-    """The autoencoder that stage `start` began with, or None where there was no such stage."""
+    """The autoencoder that stage `start` started from; None without that stage."""
     if not (folder / "former").is_dir():
         return None
     from diffusers import AutoencoderKL
@@ -253,10 +203,10 @@ def train_vae(
     save_every: int = 200,
     stop_at: int | None = None,
 ) -> None:
-    """Train or go on training; `decoder_only` keeps the latents as they are.
+    """Train, or resume; `decoder_only` keeps the latents as they are.
 
-    `anchor` holds the latents near those of the weights that stage `start` began with. `stop_at`
-    ends early, at a step where a state is saved, as a kill would.
+    `anchor` penalises the distance to the latents of the weights that stage `start` started from.
+    `stop_at` ends early, at a step where a state is saved, as a kill would.
     """
     torch.manual_seed(seed)
     vae = build_vae(channels, latent_channels, layers, size)
@@ -269,7 +219,7 @@ def train_vae(
     start, settled = 0, False
     if state is not None:
         if state["decoder_only"] and not decoder_only:
-            return  # the decoder's own training has begun: this stage is over
+            return  # the decoder's own training has begun, so this stage is done
         vae.load_state_dict(state["vae"])
         settled = state.get("settled", False)
         if state["decoder_only"] == decoder_only and state["optimiser"]:
@@ -280,7 +230,7 @@ def train_vae(
     for step in range(start, min(steps, stop_at or steps)):
         rng = np.random.default_rng([seed, step])
         generator = torch.Generator().manual_seed(seed * 1_000_003 + step)
-        whole = step % 4 == 3  # a quarter of the steps sees whole frames, at the same cost
+        whole = step % 4 == 3  # a quarter of the steps takes whole frames, at the same cost
         count = max(2, batch * crop**2 // size**2) if whole else batch
         x = sample_batch(
             clips, rng, size=size, crop=None if whole else crop, count=count, creatures=creatures

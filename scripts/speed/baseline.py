@@ -1,8 +1,7 @@
-"""The same UNet as it would run without this package's care: the slow side of the comparison.
+"""The slow side of the comparison: the same UNet, computed as in Tune-A-Video as published.
 
-The answers are the same. What differs is how they are computed, as in Tune-A-Video as published:
-attention weights are whole matrices in memory, every frame gets its own copy of the keys that it
-looks at and of the prompt, tokens are copied into each order that an attention wants, and pictures
+The outputs are the same. Attention weights are whole matrices in memory, every frame gets its own
+copy of its keys and of the prompt, tokens are copied into the layout of each attention, and frames
 are not in channels-last memory.
 """
 
@@ -17,8 +16,8 @@ from einops import rearrange, repeat
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from anamodiff.unet3d import UNet3D
 from anamodiff.unet3d.blocks import VideoTransformerBlock
+from anamodiff.unet3d.model import UNet3D
 
 # What Tune-A-Video trains, by the ends of the names.
 PUBLISHED = ("attn1.to_q.weight", "attn2.to_q.weight")
@@ -69,7 +68,7 @@ def attend(attn: Attention, query: Tensor, key: Tensor, value: Tensor) -> Tensor
 
 
 def first_and_previous(tokens: Tensor, frames: int) -> Tensor:
-    """For every frame the tokens of the first one and of the one before it: (b f) 2n d."""
+    """The tokens of the first frame and of the previous one, for every frame: (b f) 2n d."""
     tokens = rearrange(tokens, "(b f) n d -> b f n d", f=frames)
     former = (torch.arange(frames) - 1).clamp(min=0)
     both = torch.cat([tokens[:, [0] * frames], tokens[:, former]], dim=2)
@@ -77,7 +76,7 @@ def first_and_previous(tokens: Tensor, frames: int) -> Tensor:
 
 
 def slow_down(unet: UNet3D) -> UNet3D:
-    """Let `unet` compute as the baseline does."""
+    """Turn `unet` into the baseline, in place."""
     for parent in list(unet.modules()):
         for name, child in list(parent.named_children()):
             if isinstance(child, VideoTransformerBlock):
@@ -88,10 +87,11 @@ def slow_down(unet: UNet3D) -> UNet3D:
 
 
 def train_as_published(unet: UNet3D, *, checkpointing: bool) -> list[nn.Parameter]:
-    """Train what Tune-A-Video trains, if wanted with its re-entrant kind of checkpointing.
+    """Train what Tune-A-Video trains, optionally with its re-entrant checkpointing.
 
-    That kind leaves all without gradients whose input has none. Published, the middle block is not
-    checkpointed, so that gradients begin there: nothing on the way down learns.
+    A block that is checkpointed so gives no gradients where its input has none. In the published
+    code gradients begin at the middle block, which is not checkpointed: the down blocks do not
+    learn.
     """
     unet.requires_grad_(False)
     chosen = [p for name, p in unet.named_parameters() if name.endswith(PUBLISHED)]

@@ -1,4 +1,4 @@
-"""Forward pass and training step on one thread, against the baseline."""
+"""Forward pass and training step on one thread, compared with the baseline."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ from costs.models import Architecture
 from diffusers import UNet2DConditionModel
 from torch import Tensor, nn
 
-from anamodiff.unet3d import UNet3D, add_lora, inflate, trainable_parameters
+from anamodiff.unet3d.lora import add_lora, trainable_parameters
+from anamodiff.unet3d.model import UNet3D, inflate
 from speed.baseline import slow_down, train_as_published
 from speed.timing import best_of
 
@@ -28,17 +29,17 @@ BARS = {"forward": 3.0, "training step": 2.0}
 
 
 def forward(size: Architecture, repeats: int = 5) -> dict[str, float]:
-    """Seconds of a forward pass of one clip, by who makes it.
+    """Seconds of a forward pass of one clip, of the baseline and of ours.
 
     Raises:
-        AssertionError: baseline and ours differ in their answers.
+        AssertionError: the outputs of baseline and ours differ.
     """
     ours, baseline = make_unet(size), slow_down(make_unet(size))
     given = make_input(size)
     with torch.no_grad():
-        answers = [unet(*given).sample for unet in (ours, baseline)]
-    worst = (answers[0] - answers[1]).abs().max().item()
-    assert worst < 1e-4 * answers[0].abs().max().item(), f"answers differ by {worst:g}"
+        outputs = [unet(*given).sample for unet in (ours, baseline)]
+    worst = (outputs[0] - outputs[1]).abs().max().item()
+    assert worst < 1e-4 * outputs[0].abs().max().item(), f"outputs differ by {worst:g}"
     half = make_unet(size).to(torch.bfloat16)
 
     def run(unet: UNet3D, *, autocast: bool = False) -> Callable[[], Tensor]:
@@ -58,10 +59,10 @@ def forward(size: Architecture, repeats: int = 5) -> dict[str, float]:
 
 
 def training(size: Architecture, repeats: int = 2) -> dict[str, float]:
-    """Seconds of an iteration on one clip, Adam's step included, by who makes it.
+    """Seconds of an iteration on one clip, Adam's step included, of the baseline and of ours.
 
-    Each trains what it trains by default: ours LoRA on all attention and the temporal attention,
-    the baseline queries and the temporal attention.
+    Each trains its default weights: ours LoRA on all attention and the temporal attention, the
+    baseline the queries and the temporal attention.
     """
     ours = make_unet(size).train()
     add_lora(ours)
@@ -74,7 +75,7 @@ def training(size: Architecture, repeats: int = 2) -> dict[str, float]:
 
 
 def make_unet(size: Architecture) -> UNet3D:
-    """Random weights, always the same; temporal attention that does something."""
+    """A UNet with random weights, always the same, and a temporal attention that is not zero."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         unet = inflate(UNet2DConditionModel(**size.unet).eval())
@@ -85,7 +86,7 @@ def make_unet(size: Architecture) -> UNet3D:
 
 
 def make_input(size: Architecture) -> tuple[Tensor, Tensor, Tensor]:
-    """Latents, timestep and prompt of one clip."""
+    """Latents, timestep and prompt embedding of one clip."""
     side, generator = size.unet["sample_size"], torch.Generator().manual_seed(0)
     latents = torch.randn(1, 4, size.frames, side, side, generator=generator)
     text = torch.randn(1, size.tokens, size.unet["cross_attention_dim"], generator=generator)

@@ -1,4 +1,4 @@
-"""Every stage of a transfer on one device, with random weights, which time like real ones."""
+"""Every stage of a transfer on one device; random weights take the same time as trained ones."""
 
 from __future__ import annotations
 
@@ -15,29 +15,26 @@ from diffusers import AutoencoderKL, UNet2DConditionModel
 from torch import Tensor, nn
 from transformers import CLIPTextConfig, CLIPTextModel
 
-from anamodiff.backbone import Backbone
-from anamodiff.inversion import GenerationOptions, ddim_invert
-from anamodiff.letterbox import fit
-from anamodiff.lofnet import LOFNet
-from anamodiff.memory import PRESETS as VRAM
-from anamodiff.memory import Memory
-from anamodiff.pipeline import MotionTransfer
-from anamodiff.presets import PRESETS
-from anamodiff.scene import Scene
-from anamodiff.tuning import TuningOptions
-from anamodiff.video import Clip
+from anamodiff.backbone.memory import VRAM_PRESETS, Memory
+from anamodiff.backbone.model import Backbone
+from anamodiff.inversion.ddim import ddim_invert
+from anamodiff.lofnet.animate import WarpedIntermediate
+from anamodiff.lofnet.model import LOFNet
+from anamodiff.options import PRESETS, GenerationOptions, TuningOptions
+from anamodiff.run.motion_transfer import MotionTransfer
 from speed.timing import matmul_peak, once
 
 #: Figures of a run: by stage, then by name.
 Figures = dict[str, dict[str, float]]
+PROMPT = "a turtle"
 
 
 class RandomBackbone(Backbone):
-    """A backbone without a tokenizer: prompts become noise after as much work."""
+    """A backbone without a tokenizer: any prompt is embedded as the same tokens."""
 
     def embed(self, prompts: Sequence[str]) -> Tensor:
         length = self.text_encoder.config.max_position_embeddings
-        with torch.no_grad(), self.at_work(self.text_encoder) as encoder:
+        with torch.no_grad(), self.on_device(self.text_encoder) as encoder:
             tokens = torch.zeros(len(prompts), length, dtype=torch.long, device=self.device)
             return encoder(tokens).last_hidden_state.float()
 
@@ -45,7 +42,7 @@ class RandomBackbone(Backbone):
 def make_mover(
     size: Architecture, lofnet: LOFNet, device: torch.device, memory: Memory | None = None
 ) -> MotionTransfer:
-    """The models, with weights drawn from seed 0."""
+    """The models, with random weights of seed 0."""
     torch.manual_seed(0)
     memory = memory or Memory()
     text = CLIPTextConfig(**{"max_position_embeddings": size.tokens, **size.text})
@@ -61,13 +58,11 @@ def make_mover(
     return MotionTransfer(backbone, lofnet, memory=memory)
 
 
-def make_clips(size: Architecture) -> tuple[Clip, Clip]:
-    """Two clips of noise."""
-    side = size.vae["sample_size"]
-    box = fit(side, side, side)
-    frames = torch.rand(2, size.frames, 3, side, side, generator=torch.Generator().manual_seed(0))
-    indices, white = tuple(range(size.frames)), (1.0, 1.0, 1.0)
-    return tuple(Clip(own * 2 - 1, 8.0, None, indices, size.frames, box, white) for own in frames)
+def make_frames(size: Architecture) -> tuple[Tensor, Tensor]:
+    """Frames f 3 H W of noise in [-1, 1], of a source and a driving clip."""
+    side, generator = size.vae["sample_size"], torch.Generator().manual_seed(0)
+    source, driving = torch.rand(2, size.frames, 3, side, side, generator=generator) * 2 - 1
+    return source, driving
 
 
 def measure_preset(
@@ -76,45 +71,41 @@ def measure_preset(
     """Seconds, operations and peak memory of each stage under a preset.
 
     Args:
-        iterations: of tuning that really run; the seconds are scaled to the preset's own, those of
-            what is done once before with them.
+        iterations: of tuning that are run; the stage's seconds are scaled to the preset's number.
     """
-    mover = mover.with_preset(preset)
-    tuning = mover.tuning_options(None)
-    # Where it would look for a plateau it looks, but noise does not tell when it would be reached.
-    tuning = replace(tuning, iterations_min=tuning.iterations)
-    generation = mover.backbone.options(GenerationOptions, None, "generation")
+    method, options = mover.method, mover.resolve(preset=preset)
+    # The plateau's probes take their time, but noise does not tell when it would be reached.
+    tuning = replace(options.tuning, iterations_min=options.tuning.iterations)
+    generation = options.generation
     run = replace(tuning, iterations=min(iterations or tuning.iterations, tuning.iterations))
     costs = _operations(size, tuning, generation)
     figures: Figures = {}
     made: dict[str, Any] = {}
 
     def stage(name: str, work: Callable[[], Any], share: float = 1.0) -> None:
-        with _peak(mover.backbone.device) as peak:
-            seconds = once(lambda: made.update({name: work()}), mover.backbone.device)
+        with _peak(method.backbone.device) as peak:
+            seconds = once(lambda: made.update({name: work()}), method.backbone.device)
         figures[name] = {"seconds": seconds / share, "operations": costs[name], **peak}
 
-    clips = make_clips(size)
-    stage("encode and warp", lambda: mover.warp(*clips))
-    scene: Scene = made["encode and warp"]
+    frames = make_frames(size)
+    stage("encode and warp", lambda: method.warp(*frames, adaptation=options.adaptation))
+    warped: WarpedIntermediate = made["encode and warp"]
     share = run.iterations / tuning.iterations
-    stage("tuning", lambda: mover.fit(scene, "a turtle", run, seed=0), share)
+    stage("tuning", lambda: method.fit(warped, PROMPT, run, seed=0), share)
     unet, _ = made["tuning"]
-    stage(
-        "invert and sample", lambda: mover.sample(unet, scene, "a turtle", generation, seed=0)
-    )  # fmt: skip
+    stage("invert and sample", lambda: method.sample(unet, warped, PROMPT, generation, seed=0))
     latents = made["invert and sample"]
-    stage("decode", lambda: (mover.develop(latents, scene, generation),
-                             mover.backbone.decode(scene.warped)))  # fmt: skip
+    stage("decode", lambda: (method.decode_result(latents, warped, generation),
+                             method.backbone.decode(warped.warped)))  # fmt: skip
     return figures
 
 
 def measure_memory(
     size: Architecture, lofnet: LOFNet, device: torch.device, *, iterations: int = 2
 ) -> Figures:
-    """Peaks of tuning and generation for each `--vram`; tuning takes a few iterations."""
+    """Peak memory of tuning and generation for each `--vram`, from a few tuning iterations."""
     figures = {}
-    for vram, memory in VRAM.items():
+    for vram, memory in VRAM_PRESETS.items():
         mover = make_mover(size, lofnet, device, memory)
         made = measure_preset(mover, size, "paper", iterations=iterations)
         figures[f"--vram {vram}"] = {
@@ -129,12 +120,12 @@ def measure_graph(mover: MotionTransfer, *, steps: int = 50) -> dict[str, float]
     """Seconds of inverting one frame, its kernels launched one by one and as one CUDA graph.
 
     Raises:
-        AssertionError: if the answers differ.
+        AssertionError: if the results differ.
     """
-    unet, device = mover.inflate().eval(), mover.backbone.device
+    unet, device = mover.method.inflate(TuningOptions()).eval(), mover.backbone.device
     channels, side = unet.config["in_channels"], unet.config["sample_size"]
     latents = torch.randn(1, channels, 1, side, side).to(device)
-    text = mover.backbone.embed(["a turtle"])
+    text = mover.backbone.embed([PROMPT])
     made: dict[str, Tensor] = {}
 
     def seconds(name: str, cuda_graph: bool) -> float:
@@ -157,7 +148,7 @@ def measure_all(
     """Everything: the peak of matrix products, each preset's stages, each `--vram`'s memory."""
     peak = matmul_peak(device, size.dtype)
     mover = make_mover(size, lofnet, device)
-    measure_preset(mover, size, "fast", iterations=2)  # kernels are chosen, memory is taken
+    measure_preset(mover, size, "fast", iterations=2)  # warms up kernels and memory
     presets = {name: measure_preset(mover, size, name, iterations=iterations) for name in PRESETS}
     figures = {"matmul_peak": peak, "presets": presets, "inversion": {}, "vram": {}}
     if device.type == "cuda":
@@ -170,7 +161,7 @@ def measure_all(
 def _operations(
     size: Architecture, tuning: TuningOptions, generation: GenerationOptions
 ) -> Mapping[str, float]:
-    """Counted operations of each stage; LOFNet's are left out."""
+    """Counted operations of each stage, without LOFNet's."""
     lora = {"rank": tuning.rank, "layers": tuning.lora, "blocks": tuning.lora_blocks}
     clip = flops.training(size, levels=tuning.checkpoint_levels, **lora)
     taken = generation.steps - SCHEDULE.start(generation.steps, generation.denoise_from)
@@ -185,7 +176,7 @@ def _operations(
 
 @contextmanager
 def _peak(device: torch.device) -> Iterator[dict[str, float]]:
-    """Most memory of the device's tensors, in GiB, afterwards; nothing on a CPU."""
+    """Peak memory of the device's tensors as `gib`, filled in at the end; empty on a CPU."""
     found: dict[str, float] = {}
     on_cuda = device.type == "cuda"
     if on_cuda:

@@ -1,4 +1,4 @@
-"""Seconds that something takes."""
+"""Timing of functions."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ import torch
 
 
 def best_of(works: Mapping[str, Callable[[], object]], repeats: int) -> dict[str, float]:
-    """Seconds of the quickest of several runs of each, in turn, the first one of each not counted.
+    """Seconds of the fastest of several runs of each function after a first one.
 
-    On one thread it is processor time, which other work on the machine disturbs least. In turn, so
-    that what disturbs still, disturbs all of them.
+    On one thread it is processor time, which other work on the machine disturbs least. They run in
+    turn, so that other work disturbs all of them.
     """
     clock = time.process_time if torch.get_num_threads() == 1 else time.perf_counter
     for work in works.values():
@@ -27,7 +27,7 @@ def best_of(works: Mapping[str, Callable[[], object]], repeats: int) -> dict[str
 
 
 def once(work: Callable[[], object], device: torch.device) -> float:
-    """Seconds on the wall clock of one run, until the device is done."""
+    """Wall-clock seconds of one run, until the device is done."""
     _wait(device)
     started = time.perf_counter()
     work()
@@ -36,15 +36,15 @@ def once(work: Callable[[], object], device: torch.device) -> float:
 
 
 def matmul_peak(device: torch.device, dtype: torch.dtype, *, seconds: float = 1.0) -> float:
-    """Operations a second of large matrix products, the quickest of those made in some seconds."""
+    """Operations a second of large matrix products, the fastest of those run in some seconds."""
     side = 8192 if device.type == "cuda" else 1024
     left, right = (torch.randn(side, side, device=device, dtype=dtype) for _ in range(2))
-    quickest, spent = float("inf"), 0.0
+    fastest, spent = float("inf"), 0.0
     once(lambda: left @ right, device)
     while spent < seconds:
         taken = once(lambda: left @ right, device)
-        quickest, spent = min(quickest, taken), spent + taken
-    return 2 * side**3 / quickest
+        fastest, spent = min(fastest, taken), spent + taken
+    return 2 * side**3 / fastest
 
 
 def _wait(device: torch.device) -> None:

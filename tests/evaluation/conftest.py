@@ -11,7 +11,7 @@ def clip_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     import torch
     from transformers import CLIPConfig, CLIPModel, CLIPTokenizer
 
-    from anamodiff.evaluation.clip import CLIPImageProcessor
+    from anamodiff.evaluation.clip_model import CLIPImageProcessor
 
     folder = tmp_path_factory.mktemp("clip")
     words = ["2d illustration of a green turtle", "rhino"] * 9

@@ -1,4 +1,4 @@
-"""Figures of the paper: every method has its job, and the picture and the numbers are there."""
+"""Figures of the paper: a job for every method, the picture, and the numbers."""
 
 import json
 import logging
@@ -8,10 +8,10 @@ import cv2
 import pytest
 import torch
 
-from anamodiff import cli
+from anamodiff.cli import main as cli
 from anamodiff.evaluation.ablation import LABELS
 from anamodiff.evaluation.methods import METHODS
-from anamodiff.video import write_video
+from anamodiff.video.clip import write_video
 
 
 @pytest.fixture
@@ -29,7 +29,7 @@ def pairs(tmp_path: Path) -> Path:
 def test_a_figure_from_the_command_line(
     pairs: Path, tiny_backbone_folder: Path, tmp_path: Path, monkeypatch, capsys
 ) -> None:
-    monkeypatch.setattr(cli, "quiet_libraries", lambda: None)
+    monkeypatch.setattr("anamodiff.backbone.libraries.quiet_libraries", lambda: None)
     folder = tmp_path / "made here"
     words = ["ablation", "figure7", str(pairs), "--output", str(folder), "--frames", "4"]
     words += ["--backbone", str(tiny_backbone_folder), "--device", "cpu", "progress=false"]
@@ -50,5 +50,5 @@ def test_a_figure_from_the_command_line(
     assert capsys.readouterr().err.count("expected pairs") == 1
 
 
-def test_figures_name_methods_that_there_are() -> None:
+def test_figures_name_known_methods() -> None:
     assert set(LABELS) <= set(METHODS)

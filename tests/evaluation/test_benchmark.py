@@ -1,4 +1,4 @@
-"""The benchmark: what it measures, what it keeps, and what it says when something is wrong."""
+"""The benchmark: its measures, its files, resuming, and its errors."""
 
 import csv
 import json
@@ -12,13 +12,14 @@ from torch.testing import assert_close
 from anamodiff.errors import AnaMoDiffError
 from anamodiff.evaluation import benchmark as module
 from anamodiff.evaluation.benchmark import benchmark
-from anamodiff.evaluation.methods import METHODS, Question, choose_methods, train_as_published
+from anamodiff.evaluation.methods import METHODS, Task, choose_methods, train_as_published
 from anamodiff.evaluation.metrics import flicker, masked_psnr, masked_ssim
 from anamodiff.evaluation.pairs import drawn_pairs, find_pairs
 from anamodiff.evaluation.report import Table, tables
 from anamodiff.evaluation.statistics import bootstrap, difference
-from anamodiff.pipeline import MotionTransfer
-from anamodiff.video import read_clip, write_video
+from anamodiff.options import TuningOptions
+from anamodiff.run.motion_transfer import MotionTransfer
+from anamodiff.video.clip import read_clip, write_video
 
 FRAMES = 4
 SHORT = {"iterations": 2}
@@ -36,11 +37,11 @@ def square(left: int, grey: float = -0.8, frames: int = FRAMES) -> torch.Tensor:
 def pairs(tmp_path: Path) -> Path:
     """Two pairs of squares, written without loss of frames."""
     for number, shift in enumerate((4, 8)):
-        home = tmp_path / "pairs" / f"pair{number}"
+        folder = tmp_path / "pairs" / f"pair{number}"
         moving = torch.cat([square(20 + shift * f, frames=1) for f in range(FRAMES)])
         for kind, clip in {"source": square(20), "driving": moving, "truth": moving}.items():
-            write_video(home / f"{kind}.gif", clip, 8)
-    (home / "meta.json").write_text(json.dumps({"source_caption": "a grey square"}))
+            write_video(folder / f"{kind}.gif", clip, 8)
+    (folder / "meta.json").write_text(json.dumps({"source_caption": "a grey square"}))
     return tmp_path / "pairs"
 
 
@@ -48,14 +49,14 @@ def pairs(tmp_path: Path) -> Path:
 def run(tiny_backbone_folder: Path, tmp_path: Path):
     """`benchmark` on the tiny backbone into one folder."""
 
-    def answer(pairs: Path, methods: str = "still", **settings) -> Path:
+    def run_benchmark(pairs: Path, methods: str = "still", **settings) -> Path:
         settings = {"output": tmp_path / "results", "frames": FRAMES} | settings
         return benchmark(
             pairs, methods=methods, backbone=str(tiny_backbone_folder), device="cpu",
             progress=False, **settings,
         )  # fmt: skip
 
-    return answer
+    return run_benchmark
 
 
 def test_measures_have_known_values() -> None:
@@ -63,13 +64,13 @@ def test_measures_have_known_values() -> None:
     assert masked_psnr(brighter, square(20)) == pytest.approx(20, abs=1.5)  # a tenth of the range
     assert masked_ssim(square(20), square(20)) == 1
     assert masked_ssim(square(28), square(20)) < 0.6
-    assert flicker(square(28), square(20)) == 0, "held still as the truth is, wherever it stands"
+    assert flicker(square(28), square(20)) == 0, "it stands still like the truth, though elsewhere"
     blinking = square(20)
     blinking[1::2, :, 20:36, 20:36] += 0.2  # 25.5 of 255 levels
     assert flicker(blinking, square(20)) == pytest.approx(25.5, rel=0.3)
 
 
-def test_the_bootstrap_knows_what_it_does_not_know() -> None:
+def test_bootstrap_intervals() -> None:
     assert bootstrap([2.0] * 9).low == bootstrap([2.0] * 9).high == 2
     wide = bootstrap([0.0, 1.0] * 20)
     assert wide.mean == 0.5 and 0.3 < wide.low < 0.42 and 0.58 < wide.high < 0.7
@@ -118,7 +119,7 @@ def test_results_are_written_and_kept(run, pairs: Path) -> None:
     assert (folder / "plots" / "foreground_iou.png").is_file()
 
 
-def test_what_is_done_is_not_done_again_unless_settings_differ(run, pairs: Path) -> None:
+def test_results_are_kept_unless_settings_differ(run, pairs: Path) -> None:
     folder = run(pairs)
     row = folder / "pairs" / "pair0" / "still.json"
     first = row.stat().st_mtime_ns
@@ -154,7 +155,7 @@ def test_one_bad_pair_does_not_stop_the_others(run, pairs: Path, caplog) -> None
         "pair1"
     ]
     (pairs / "pair1" / "truth.gif").write_bytes(b"")
-    with pytest.raises(AnaMoDiffError, match="at least one answer"):
+    with pytest.raises(AnaMoDiffError, match="at least one result"):
         run(pairs, output=folder.parent / "none")
 
 
@@ -171,7 +172,7 @@ def test_bad_input_is_named(tmp_path: Path) -> None:
             choose_methods(words)
 
 
-def test_drawn_pairs_are_fifty_questions(tmp_path: Path) -> None:
+def test_there_are_fifty_drawn_pairs(tmp_path: Path) -> None:
     found = list(drawn_pairs(tmp_path))
     assert len({pair.name for pair in found}) == 50
     assert len({pair.traits["motion"] for pair in found}) == 5
@@ -185,25 +186,50 @@ def test_drawn_pairs_are_fifty_questions(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["anamodiff", "no-warped", "one-frame", "tune-a-video"])
-def test_methods_answer_on_the_backbones_canvas(
+def test_results_are_on_the_backbones_canvas(
     name: str, pairs: Path, tiny_backbone_folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     mover = MotionTransfer.load(str(tiny_backbone_folder), device="cpu")
     own = {"tuning": SHORT, "generation": BRIEF}
-    monkeypatch.setattr(type(mover.backbone), "settings", property(lambda self: own))
+    monkeypatch.setattr(type(mover.backbone), "recommended", property(lambda self: own))
     pair = find_pairs(pairs, pairs)[0]
     source, driving, _ = pair.read(FRAMES, 64)
-    answers = [
-        METHODS[name].answer(mover, Question(pair, source, driving, seed)) for seed in (0, 0, 1)
-    ]
-    assert answers[0].shape == driving.frames.shape
-    assert answers[0].isfinite().all() and answers[0].abs().max() <= 1
-    assert_close(answers[0], answers[1])
-    assert not torch.equal(answers[0], answers[2])
+    results = [METHODS[name].run(mover, Task(pair, source, driving, seed)) for seed in (0, 0, 1)]
+    assert results[0].shape == driving.frames.shape
+    assert results[0].isfinite().all() and results[0].abs().max() <= 1
+    assert_close(results[0], results[1])
+    assert not torch.equal(results[0], results[2])
+
+
+def test_the_benchmark_measures_a_users_transfer(
+    pairs: Path, tiny_backbone_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    options = module.BenchmarkOptions(
+        backbone=str(tiny_backbone_folder), frames=FRAMES, seed=3, device="cpu", clip_model="none"
+    )
+    models = options.load()
+    own = {"tuning": SHORT, "generation": BRIEF}
+    monkeypatch.setattr(type(models.mover.backbone), "recommended", property(lambda self: own))
+    written: dict[str, torch.Tensor] = {}
+    monkeypatch.setattr(
+        module, "write_video", lambda path, frames, fps: written.update({path.name: frames})
+    )
+    pair = find_pairs(pairs, pairs)[0]
+    module.run_job(
+        models, module.Job(pair, "anamodiff", METHODS["anamodiff"], tmp_path), options, {}
+    )
+    user = MotionTransfer.load(str(tiny_backbone_folder), device="cpu").transfer(
+        pair.source, pair.driving, prompt=pair.prompt, frames=FRAMES, seed=3,
+        output=tmp_path / "run", progress=False,
+    )  # fmt: skip
+    assert torch.equal(written["anamodiff.mp4"], user.canvas)
+    assert not torch.equal(user.canvas, torch.ones_like(user.canvas))
 
 
 def test_tune_a_video_trains_what_it_published(tiny_backbone_folder: Path) -> None:
-    unet = MotionTransfer.load(str(tiny_backbone_folder), device="cpu").inflate()
+    unet = MotionTransfer.load(str(tiny_backbone_folder), device="cpu").method.inflate(
+        TuningOptions()
+    )
     train_as_published(unet)
     trained = {name for name, p in unet.named_parameters() if p.requires_grad}
     others = {name for name in trained if "_temp." not in name}
@@ -212,7 +238,7 @@ def test_tune_a_video_trains_what_it_published(tiny_backbone_folder: Path) -> No
 
 
 @pytest.mark.slow
-def test_processes_find_the_same(run, pairs: Path, tmp_path: Path) -> None:
+def test_worker_processes_give_the_same_results(run, pairs: Path, tmp_path: Path) -> None:
     alone = run(pairs, "still,warp-only", threads=1)
     beside = run(pairs, "still,warp-only", workers=2, output=tmp_path / "beside")
     rows = [json.loads((folder / "results.json").read_text())["rows"] for folder in (alone, beside)]
@@ -221,4 +247,4 @@ def test_processes_find_the_same(run, pairs: Path, tmp_path: Path) -> None:
     ]
     for one, other in zip(*rows, strict=True):
         assert one["measures"] == pytest.approx(other["measures"], abs=1e-4)
-    assert module.Settings().threads == 0
+    assert module.BenchmarkOptions().threads == 0

@@ -1,10 +1,10 @@
-"""Measures: best for equal clips, worse with motion or colour, in known amounts."""
+"""Measures: best for equal clips, and by known amounts worse with motion or colour."""
 
 import pytest
 import torch
 
 from anamodiff.errors import AnaMoDiffError
-from anamodiff.evaluation import colour_distance, foreground_iou, truth_distance
+from anamodiff.evaluation.metrics import colour_distance, foreground_iou, truth_distance
 
 
 def square(left: int, colour: tuple[float, float, float] = (0.8, -0.8, -0.8)) -> torch.Tensor:
@@ -24,7 +24,7 @@ def test_iou_of_a_shift_by_half_the_square_is_a_third():
     assert foreground_iou(square(28), square(20)) == pytest.approx(1 / 3, abs=0.05)
 
 
-def test_colour_ignores_motion_and_sees_hue():
+def test_colour_distance_ignores_motion_and_tells_hues():
     assert colour_distance(square(28), square(20)) == 0
     grey = (0.0, 0.0, 0.0)
     dark = (-0.2, -0.2, -0.2)

@@ -7,8 +7,8 @@ import torch
 from torch import Tensor
 
 from anamodiff.errors import AnaMoDiffError
-from anamodiff.foreground import foreground_mask
-from anamodiff.inversion import match_histograms
+from anamodiff.inversion.colours import match_histograms
+from anamodiff.video.foreground import foreground_mask
 
 GREEN, YELLOW = (-0.6, 0.3, -0.5), (0.8, 0.7, -0.6)
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from lofnet_samples import FakeBackbone, disc_clip
 
-from anamodiff.video import write_video
+from anamodiff.video.clip import write_video
 
 
 @pytest.fixture

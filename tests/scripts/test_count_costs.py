@@ -14,10 +14,13 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "scripts"))
 from costs import flops, memory  # noqa: E402
 from costs.models import META, SCHEDULE, SD_V1_4, SMALL, Architecture, flash_attention  # noqa: E402
 
-from anamodiff.inversion import sample  # noqa: E402
-from anamodiff.memory import PRESETS  # noqa: E402
-from anamodiff.tuning import TuningOptions, disentangled_loss, tune  # noqa: E402
-from anamodiff.unet3d import attention, trainable_parameters  # noqa: E402
+from anamodiff.backbone.memory import VRAM_PRESETS  # noqa: E402
+from anamodiff.inversion.sampling import sample
+from anamodiff.options import TuningOptions
+from anamodiff.tuning.loop import tune
+from anamodiff.tuning.loss import disentangled_loss
+from anamodiff.unet3d import attention
+from anamodiff.unet3d.lora import trainable_parameters
 
 TINY = Architecture(
     unet=SMALL.unet,
@@ -50,7 +53,7 @@ def test_attention_is_counted_both_ways():
     assert flops.count(lambda: attend(query, key, key).sum().backward()) == (2 + 5) * product
 
 
-def test_live_tensors_come_and_go():
+def test_live_tensors_are_counted_until_they_are_freed():
     kept = torch.empty(1000, device=META)
     with memory.LiveTensors([kept]) as live:
         first = torch.empty(500, device=META)
@@ -61,7 +64,7 @@ def test_live_tensors_come_and_go():
         assert live.now == 4 * 1500, "a view holds its storage"
         del view
         assert live.now == 4 * 1000
-        torch.empty(10)  # real tensors are none of its business
+        torch.empty(10)  # tensors of other devices do not count
     assert live.peak == 4 * 2000
 
 
@@ -101,15 +104,15 @@ def test_memory_follows_the_settings():
     # In bf16 the UNet, in fp32 Adam's two moments and the copy that it moves.
     weights = 2 * sum(p.numel() for p in unet.parameters()) + 12 * trained
     assert peaks[0] > weights
-    tuning, generation = memory.of_preset(TINY, PRESETS[8])
+    tuning, generation = memory.preset_peaks(TINY, VRAM_PRESETS[8])
     assert tuning == memory.tuning_peak(TINY, levels="all")
-    kept = memory.of_preset(TINY, PRESETS[24])
+    kept = memory.preset_peaks(TINY, VRAM_PRESETS[24])
     assert kept[0] == memory.idle(TINY) + peaks[2]
     assert kept[1] >= memory.idle(TINY) + generation
 
 
 def sampling_peak(frames: int, **windows: int) -> int:
-    """Live bytes while two guided steps go over a clip."""
+    """Live bytes while a clip is sampled in two guided steps."""
     unet, text = TINY.make_unet(), TINY.embedding()
     with (
         flash_attention(),
@@ -123,17 +126,17 @@ def sampling_peak(frames: int, **windows: int) -> int:
 
 
 def test_long_clips_are_sampled_in_the_memory_of_a_window():
-    """And of what it remembers: keys and values of a few frames."""
+    """And of the keys and values of a few frames of the past."""
     window = sampling_peak(10)
     long = sampling_peak(64, window=10)
     assert long < 1.35 * window
     assert sampling_peak(64) > 3 * window
     longer = sampling_peak(164, window=10)
-    assert longer - long < 5 * TINY.latents(100).nbytes, "only latents are there for every frame"
+    assert longer - long < 5 * TINY.latents(100).nbytes, "every frame takes only its latents"
 
 
 def tuning_peak(frames: int) -> int:
-    """Live bytes while an iteration sees two clips."""
+    """Live bytes of an iteration on two clips."""
 
     def loss(*clips: object, **options: object) -> SimpleNamespace:
         disentangled_loss(*clips, **options)
@@ -165,10 +168,10 @@ def test_the_architecture_is_stable_diffusion_s():
     assert size(SD_V1_4.make_text_encoder()) == 123_060_480
 
 
-def test_the_forward_pass_of_stable_diffusion_is_the_reference_s_less_what_we_spare():
+def test_the_forward_pass_of_stable_diffusion_is_the_reference_s_less_what_we_save():
     levels = [(4096, 320, 5), (1024, 640, 5), (256, 1280, 5), (64, 1280, 1)]
-    # Tune-A-Video: frames 0 and 1 see the first frame's keys twice; nine frames more project 77
-    # tokens of width 768 to keys and values.
+    # In Tune-A-Video frames 0 and 1 attend to the first frame's keys twice, and nine more frames
+    # project 77 tokens of width 768 to keys and values.
     keys = sum(2 * 4 * places**2 * width * blocks for places, width, blocks in levels)
     prompts = 9 * sum(2 * 2 * 77 * 768 * width * blocks for _, width, blocks in levels)
     assert flops.forward(SD_V1_4) + keys + prompts == pytest.approx(9.77e12, rel=1e-3)
@@ -192,7 +195,7 @@ def test_presets_keep_within_their_bars():
 
     for vram, bars in BARS.items():
         for layers in ("attention", "all"):
-            peaks = memory.of_preset(SD_V1_4, PRESETS[vram], layers=layers)
+            peaks = memory.preset_peaks(SD_V1_4, VRAM_PRESETS[vram], layers=layers)
             assert all(peak <= bar * memory.GIB for peak, bar in zip(peaks, bars, strict=True))
 
 
@@ -206,7 +209,7 @@ def test_the_report_has_a_line_for_each_figure(monkeypatch, capsys):
     monkeypatch.setattr(count_costs, "SD_V1_4", TINY)
     monkeypatch.setattr(count_costs, "FLOPS", count_costs.FLOPS[:2])
     monkeypatch.setattr(count_costs, "LIVE", {"all": 5})
-    monkeypatch.setattr(count_costs, "PRESETS", {8: PRESETS[8]})
+    monkeypatch.setattr(count_costs, "VRAM_PRESETS", {8: VRAM_PRESETS[8]})
     monkeypatch.setattr(count_costs, "LAYERS", ("attention",))
     assert count_costs.main([]) == 0
     lines = capsys.readouterr().out.splitlines()

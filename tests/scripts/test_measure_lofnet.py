@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from anamodiff import creatures
-from anamodiff.letterbox import from_pixels
-from anamodiff.video import write_video
+from anamodiff.video.clip import write_video
+from anamodiff.video.letterbox import from_pixels
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "scripts"))
 
@@ -38,8 +38,8 @@ def figures(line: str) -> list[float]:
 
 
 def test_quality_and_noise_are_tables(bench, tiny_backbone_folder, capsys):
-    parts = ("--only", "reconstruction", "--only", "points", "--only", "noise")
-    assert report(bench, *parts, "--backbone", tiny_backbone_folder, "--noises", 50) == 0
+    words = ("--only", "reconstruction", "--only", "points", "--only", "noise", "--frames", 4)
+    assert report(bench, *words, "--backbone", tiny_backbone_folder, "--noises", 50) == 0
     lines = capsys.readouterr().out.splitlines()
     titles = [line for line in lines if line.startswith("==")]
     assert titles == ["== reconstruction", "== points", "== noise"]
@@ -53,15 +53,16 @@ def test_quality_and_noise_are_tables(bench, tiny_backbone_folder, capsys):
 
 
 def test_every_way_to_adapt_is_compared_with_the_truth(bench, tiny_backbone_folder):
-    from measure.pairs import drawn_pairs, folder_pairs
     from measure.transfer import against_base, overlaps
+    from measure_lofnet import read_pairs
 
-    from anamodiff.pipeline import MotionTransfer
+    from anamodiff.evaluation.pairs import folder_pairs
+    from anamodiff.run.motion_transfer import MotionTransfer
 
-    mover = MotionTransfer.load(tiny_backbone_folder, device="cpu")
-    pairs = [*folder_pairs(bench, 64), *drawn_pairs(1, 64)]
-    rows = overlaps(mover, pairs)
-    assert list(rows) == [pair.name for pair in pairs]
+    method = MotionTransfer.load(tiny_backbone_folder, device="cpu").method
+    pairs = read_pairs(folder_pairs(bench), 4, 64)
+    rows = overlaps(method, pairs)
+    assert list(rows) == ["one", "two"]
     ways = ("still", "raw", "hull", "hull~", "none", "axes", "parts")
     assert all(0 <= row[way] <= 1 for row in rows.values() for way in ways)
     summary = against_base(rows)
@@ -70,19 +71,20 @@ def test_every_way_to_adapt_is_compared_with_the_truth(bench, tiny_backbone_fold
     assert summary["none"]["gain"] == pytest.approx(mean, abs=1e-6)
 
 
-def test_drawn_pairs_are_of_unlike_species_and_always_the_same():
-    from measure.pairs import drawn_pairs
-
-    first, second = ([pair for pair in drawn_pairs(3, 16)] for _ in range(2))
-    assert [pair.name for pair in first] == [pair.name for pair in second]
-    assert torch.equal(first[2].driving, second[2].driving)
-    assert all(pair.name.split("-")[0] != pair.name.split("-")[1] for pair in first)
+def test_drawn_pairs_are_measured_too(bench, tiny_backbone_folder, capsys):
+    words = ("--only", "transfer", "--backbone", tiny_backbone_folder, "--frames", 4)
+    assert report(bench, *words, "--creatures", 2) == 0
+    lines = capsys.readouterr().out.splitlines()
+    first = next(n for n, line in enumerate(lines) if line.startswith("drawn pair"))
+    assert [line.split()[0] for line in lines[first + 1 : first + 4]] == [
+        "turtle-rhino-walk", "giraffe-elephant-jump", "mean",
+    ]  # fmt: skip
 
 
 def test_speed_is_measured(tiny_backbone_folder):
     from measure.speed import inference, training
 
-    from anamodiff.lofnet import LOFNet
+    from anamodiff.lofnet.model import LOFNet
 
     lofnet = LOFNet.load(tiny_backbone_folder / "lofnet")
     before = lofnet.detector.kp.weight.clone()

@@ -1,4 +1,4 @@
-"""The speed script: its baseline computes the same, and every stage is really run."""
+"""The speed script: its baseline computes the same, and every stage is run."""
 
 import json
 import sys
@@ -16,8 +16,9 @@ from costs.models import SMALL, Architecture  # noqa: E402
 from speed import cpu, stages, timing  # noqa: E402
 from speed.baseline import MaterialisedBlock, slow_down, train_as_published  # noqa: E402
 
-from anamodiff.lofnet import build_lofnet, mini_config  # noqa: E402
-from anamodiff.presets import PRESETS  # noqa: E402
+from anamodiff.lofnet.model import build_lofnet, mini_config
+from anamodiff.options import PRESETS  # noqa: E402
+from anamodiff.pipeline import AnaMoDiff
 
 CPU = torch.device("cpu")
 TINY = replace(SMALL, frames=2)
@@ -28,7 +29,7 @@ def clip_of(frames: int) -> Architecture:
 
 
 @pytest.mark.parametrize("frames", [1, 2, 4])
-def test_the_baseline_answers_as_ours_does(frames):
+def test_the_baseline_computes_the_same(frames):
     size = clip_of(frames)
     given = cpu.make_input(size)
     with torch.no_grad():
@@ -56,9 +57,9 @@ def test_the_baseline_has_the_published_gradients(checkpointing, share):
     assert len(reached) == share * len(trained) > 0
 
 
-def test_a_baseline_with_another_answer_is_caught(monkeypatch):
+def test_a_baseline_with_other_outputs_is_caught(monkeypatch):
     monkeypatch.setattr(cpu, "slow_down", lambda unet: unet.apply(_shift))
-    with pytest.raises(AssertionError, match="answers differ"):
+    with pytest.raises(AssertionError, match="outputs differ"):
         cpu.forward(clip_of(3), repeats=1)
 
 
@@ -67,7 +68,7 @@ def _shift(module):
         module.bias.data += 0.1
 
 
-def test_the_quickest_run_counts_and_the_first_does_not(monkeypatch):
+def test_the_fastest_run_counts_and_the_first_does_not(monkeypatch):
     runs, now = iter([1, 50, 5, 40, 9, 30]), [0]
     monkeypatch.setattr(timing.time, "process_time", lambda: now[0])
     monkeypatch.setattr(timing.time, "perf_counter", lambda: now[0])
@@ -86,29 +87,29 @@ def test_cpu_part_prints_ratios_and_writes_all(monkeypatch, capsys, tmp_path):
     figures = json.loads(file.read_text())
     assert all(seconds > 0 for part in figures.values() for seconds in part.values())
     ratio = figures["forward"]["baseline"] / figures["forward"]["ours"]
-    said = capsys.readouterr().out
-    assert f"{ratio:.2f} times as fast as the baseline" in said
-    assert ("MISSES the bar of 3" in said) == (ratio < 3)
+    printed = capsys.readouterr().out
+    assert f"{ratio:.2f} times as fast as the baseline" in printed
+    assert ("MISSES the bar of 3" in printed) == (ratio < 3)
 
 
 def test_every_stage_of_every_preset_is_run_and_scaled(monkeypatch, capsys):
-    asked = []
-    fit = stages.MotionTransfer.fit
+    runs = []
+    fit = AnaMoDiff.fit
 
-    def spy(self, scene, prompt, options, **settings):
-        asked.append((options.iterations, options.rank))
-        return fit(self, scene, prompt, options, **settings)
+    def spy(self, warped, prompt, options, **settings):
+        runs.append((options.iterations, options.rank))
+        return fit(self, warped, prompt, options, **settings)
 
-    monkeypatch.setattr(stages.MotionTransfer, "fit", spy)
+    monkeypatch.setattr(AnaMoDiff, "fit", spy)
     words = ["gpu", "--small", "--device", "cpu", "--iterations", "1"]
     monkeypatch.setattr(stages, "matmul_peak", lambda *_: 1e12)
     monkeypatch.setitem(PRESETS, "paper", {"generation": {"steps": 3}})
     monkeypatch.setitem(PRESETS, "fast", {"tuning": {"rank": 3}, "generation": {"steps": 2}})
     monkeypatch.setattr(measure_speed, "SMALL", TINY)
     assert measure_speed.main(words) == 0
-    assert asked == [(2, 3), (1, 16), (1, 3)]  # the first one warms up
-    said = capsys.readouterr().out
-    assert all(said.count(f"  {stage}") == len(PRESETS) for stage in
+    assert runs == [(2, 3), (1, 16), (1, 3)]  # the first one warms up
+    printed = capsys.readouterr().out
+    assert all(printed.count(f"  {stage}") == len(PRESETS) for stage in
                ("encode and warp", "tuning", "invert and sample", "decode"))  # fmt: skip
 
 

@@ -1,4 +1,4 @@
-"""The report on seams, on a tiny network and with figures known beforehand."""
+"""The report on seams: known figures of small clips, and all rows with a tiny network."""
 
 import sys
 from pathlib import Path
@@ -11,7 +11,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "scripts"))
 import measure_windows as script  # noqa: E402
 
 from anamodiff.diffusion import Schedule  # noqa: E402
-from anamodiff.inversion import GenerationOptions  # noqa: E402
+from anamodiff.options import GenerationOptions
 
 
 def blinking(levels: list[float]) -> torch.Tensor:
@@ -38,7 +38,7 @@ def test_seams_are_those_of_the_first_and_the_last_step_taken() -> None:
     options = GenerationOptions(steps=10, denoise_from=500, window=10, overlap=3)
     seams = script.seams_of(17, options, Schedule.from_config({}))
     assert seams["first"].nonzero().flatten().tolist() == [9]
-    # Five steps from 500 on, so the last is turn 4: runs of seven end four frames earlier.
+    # Five steps from 500 on, so the last is turn 4: windows of seven end four frames earlier.
     assert seams["last"].nonzero().flatten().tolist() == [5, 12]
 
 

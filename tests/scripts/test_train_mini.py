@@ -1,4 +1,4 @@
-"""Training of the embedded backbone: every stage, a kill, and the folder that comes out."""
+"""Training of the embedded backbone: every stage, resuming, and the exported folder."""
 
 import sys
 from pathlib import Path
@@ -25,7 +25,7 @@ def vae_weights(folder: Path, *steps: int) -> dict:
     return load_state(folder / "vae.pt")["vae"]
 
 
-def test_a_killed_stage_goes_on_as_if_nothing_had_been(tmp_path):
+def test_a_killed_stage_resumes_to_the_same_weights(tmp_path):
     whole = vae_weights(tmp_path / "whole", 4)
     parts = vae_weights(tmp_path / "parts", 2, 4)
     for name, tensor in whole.items():
@@ -41,7 +41,7 @@ def test_a_fresh_autoencoder_is_a_thumbnail():
     with torch.no_grad():
         latents = vae.encode(x).latent_dist.mode()
         y = vae.decode(latents).sample
-    # Group norms set the scale, so it is the pattern that must come back.
+    # Group norms set the scale, so only the pattern must be reconstructed.
     assert torch.corrcoef(torch.stack([x.flatten(), y.flatten()]))[0, 1] > 0.98
 
 
@@ -62,10 +62,10 @@ def test_normalising_latents_leaves_pictures_as_they_are():
 
 
 @pytest.mark.slow
-def test_all_stages_end_in_a_backbone_that_loads(tmp_path):
+def test_all_stages_give_a_backbone_that_loads(tmp_path):
     from train_mini import run, settings
 
-    from anamodiff.backbone import Backbone
+    from anamodiff.backbone.model import Backbone
 
     config = settings(
         [
@@ -133,5 +133,5 @@ def test_captions_are_varied_but_keep_the_animal():
     from mini.text import vary
 
     rng = np.random.default_rng(0)
-    seen = {vary("an orange turtle", rng) for _ in range(300)}
-    assert seen == {"", "an orange turtle", "a turtle", "orange turtle"}
+    found = {vary("an orange turtle", rng) for _ in range(300)}
+    assert found == {"", "an orange turtle", "a turtle", "orange turtle"}

@@ -4,8 +4,7 @@ import pytest
 import torch
 
 from anamodiff.diffusion import Schedule
-from anamodiff.tuning import disentangled_loss
-from anamodiff.tuning.loss import NoisyClip
+from anamodiff.tuning.loss import NoisyClip, disentangled_loss
 
 SCHEDULE = Schedule.from_config({})
 EMBEDDING = torch.zeros(1, 2, 4)
@@ -116,24 +115,24 @@ def test_without_the_warped_clip_only_the_source_counts():
     assert loss.total == loss.source
 
 
-def test_of_a_long_clip_frame_0_and_a_run_are_seen():
+def test_of_a_long_clip_frame_0_and_a_random_run_are_taken():
     latents = torch.arange(12.0).reshape(12, 1, 1, 1)
     generator = torch.Generator().manual_seed(0)
     firsts = set()
     for _ in range(100):
-        seen = NoisyClip(latents, 850, 1000, 2.0).seen(4, generator)
-        assert (seen.first, seen.stop, seen.weight) == (850, 1000, 2.0)
-        first, *run = seen.latents.flatten().tolist()
+        window = NoisyClip(latents, 850, 1000, 2.0).random_window(4, generator)
+        assert (window.first, window.stop, window.weight) == (850, 1000, 2.0)
+        first, *run = window.latents.flatten().tolist()
         assert first == 0
         assert run == [run[0], run[0] + 1, run[0] + 2]
         firsts.add(run[0])
     assert firsts == set(range(1, 10)), "every run there is"
 
 
-def test_a_short_clip_is_seen_whole_and_draws_nothing():
+def test_a_short_clip_is_taken_whole_without_randomness():
     generator = torch.Generator().manual_seed(0)
     before = generator.get_state()
     for frames in (1, 4):
         own = clip(frames)
-        assert own.seen(4, generator) is own
+        assert own.random_window(4, generator) is own
     assert torch.equal(generator.get_state(), before)

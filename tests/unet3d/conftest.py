@@ -12,7 +12,7 @@ from diffusers import UNet2DConditionModel
 from safetensors import safe_open
 
 from anamodiff.diffusion import Schedule
-from anamodiff.unet3d import UNet3D, inflate
+from anamodiff.unet3d.model import UNet3D, inflate
 
 
 @dataclass(frozen=True)

@@ -5,9 +5,10 @@ import torch
 from einops import rearrange
 
 from anamodiff.errors import AnaMoDiffError
-from anamodiff.unet3d import add_lora, inflate, trainable_parameters
 from anamodiff.unet3d.attention import sparse_causal_attention, temporal_attention
 from anamodiff.unet3d.blocks import VideoResnetBlock, clip_group_norm
+from anamodiff.unet3d.lora import add_lora, trainable_parameters
+from anamodiff.unet3d.model import inflate
 
 MODES = ["pooled", "per_frame"]
 

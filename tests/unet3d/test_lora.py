@@ -13,17 +13,15 @@ from safetensors.torch import load_file, save_file
 from transformers import CLIPTextModel, CLIPTokenizer
 
 from anamodiff.errors import AnaMoDiffError
-from anamodiff.unet3d import (
+from anamodiff.unet3d.lora import (
     add_lora,
-    inflate,
-    load_weights,
+    lora_layers,
     merge_lora,
-    save_weights,
     trainable_parameters,
     unmerge_lora,
 )
-from anamodiff.unet3d.lora import lora_layers
-from anamodiff.unet3d.weights import LORA_FILE, TEMPORAL_FILE, load_lora
+from anamodiff.unet3d.model import inflate
+from anamodiff.unet3d.weights import LORA_FILE, TEMPORAL_FILE, load_lora, load_weights, save_weights
 
 
 @torch.no_grad()

@@ -1,0 +1,5 @@
+"""Stable Diffusion: folders, files, the hub, memory. With `unet3d`, all that knows diffusers."""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

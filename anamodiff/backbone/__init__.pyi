@@ -1,0 +1,10 @@
+from .memory import Memory, choose_memory
+from .model import Backbone, choose_device, choose_precision
+
+__all__ = [
+    "Backbone",
+    "Memory",
+    "choose_device",
+    "choose_memory",
+    "choose_precision",
+]

@@ -1,0 +1,211 @@
+"""What each command does with its composed values.
+
+The parts of the package that do it, and with them torch, are imported inside the actions.
+"""
+
+from __future__ import annotations
+
+import os
+import shlex
+import time
+from collections.abc import Sequence
+from contextlib import suppress
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from anamodiff.cli.compose import launching, multirun, override, plain
+from anamodiff.errors import AnaMoDiffError
+from anamodiff.fields import dotted
+
+if TYPE_CHECKING:
+    from omegaconf import DictConfig
+
+    from anamodiff.run.result import Result
+
+
+def is_first() -> bool:
+    """Whether this is the only process, or the first of those of `accelerate launch`."""
+    return os.environ.get("RANK", "0") == "0"
+
+
+def produce(stage: str, values: dict[str, Any], started: float) -> None:
+    """`transfer`, `demo` and `generate`: says where the video is and how long each stage took."""
+    api = import_module("anamodiff.run.api")
+    ready = time.perf_counter()
+    result: Result = getattr(api, stage)(**values)
+    took = {"start": ready - started, **result.timings}
+    stages = ", ".join(f"{name} {seconds:.1f}" for name, seconds in took.items())
+    comparison = result.run / "comparison.mp4"
+    print(f"video: {result.video}")
+    if comparison.is_file():
+        print(f"comparison: {comparison}")
+    print(f"run folder: {result.run}")
+    print(f"took {time.perf_counter() - started:.1f} s: {stages}")
+
+
+def tune(values: dict[str, Any], started: float) -> None:
+    from anamodiff.run.api import tune
+
+    run = tune(**values)
+    following = f"generate --run {shlex.quote(str(run))}"
+    _report([f"run folder: {run}"], started, following)
+
+
+def inspect(values: dict[str, Any], started: float) -> None:
+    from anamodiff.run.inspect import inspect
+
+    found = inspect(**values)
+    _report([f"sheet: {found.sheet}", *found.lines], started)
+
+
+def evaluate(values: dict[str, Any], started: float) -> None:
+    from anamodiff.evaluation.scores import evaluate
+
+    found = evaluate(**values)
+    file = [] if found.output is None else [f"figures: {found.output}"]
+    _report([*found.lines, *file], started)
+
+
+def benchmark(values: dict[str, Any], started: float) -> None:
+    from anamodiff.evaluation.benchmark import benchmark
+
+    folder = benchmark(**values)
+    page, figures = folder / "index.html", folder / "results.json"
+    _report([_table(folder), f"page: {page}", f"figures: {figures}"], started)
+
+
+def ablation(values: dict[str, Any], started: float) -> None:
+    from anamodiff.evaluation.ablation import ablation
+
+    figure, launcher = values.pop("figure"), values.pop("launcher")
+    shared = {key: value for key, value in values.items() if key not in ("method", "output")}
+
+    def sweep(folder: Path, methods: Sequence[str]) -> None:
+        settings = shared | {"output": str(folder)}
+        overrides = [override(key, value) for key, value in settings.items()]
+        multirun(
+            "benchmark", overrides, "methods", methods, task=_run_methods, launcher=launcher,
+            folder=folder / "hydra",
+        )  # fmt: skip
+
+    made = ablation(figure["name"], methods=figure["methods"], sweep=sweep, **values)
+    page = made.folder / "index.html"
+    _report([_table(made.folder), f"figure: {made.picture}", f"page: {page}"], started)
+
+
+def _run_methods(composed: DictConfig) -> None:
+    """One job of an ablation, in whatever process Hydra's launcher starts."""
+    from anamodiff.evaluation.benchmark import run_all
+
+    with suppress(AnaMoDiffError):  # the ablation tries again at the end, and reports what fails
+        run_all(**plain(composed))
+
+
+def transfer_many(values: dict[str, Any], started: float) -> None:
+    from anamodiff.run.many import transfer_many
+
+    launcher, jobs, launch = (values[key] for key in ("launcher", "jobs", "launch"))
+    own = ("list", "launcher", "jobs", "launch", "job")
+    settings = {key: value for key, value in values.items() if key not in own}
+    file = os.path.abspath(values["list"])
+    if launcher == "basic" and (jobs > 1 or launch):
+        raise AnaMoDiffError(
+            "expected a launcher that runs jobs side by side, got none: add launcher=joblib (or "
+            "submitit_slurm, ray, ...), or leave out --jobs"
+        )
+
+    def sweep(folder: Path, rows: int) -> None:
+        count, output = min(jobs, rows), folder.absolute()
+        shared = settings | {"list": file, "output": str(output), "jobs": count}
+        overrides = [override(key, value) for key, value in dotted(shared).items()]
+        # joblib's own default starts a process for each core, whatever there is to do.
+        words = [f"n_jobs={count}"] if launcher == "joblib" else []
+        overrides += map(launching, [*words, *shlex.split(launch or "")])
+        multirun(
+            "transfer_many", overrides, "job", range(count), task=_transfer_share,
+            launcher=launcher, folder=output / "hydra",
+        )  # fmt: skip
+
+    summary = transfer_many(file, sweep=None if launcher == "basic" else sweep, **settings)
+    _report([summary.table, f"summary: {summary.folder / 'summary.csv'}"], started)
+    if undone := len(summary.undone):
+        raise AnaMoDiffError(
+            f"{undone} of {len(summary.outcomes)} rows are not done: the table says why; correct "
+            "that, and the same command tries them again"
+        )
+
+
+def _transfer_share(composed: DictConfig) -> None:
+    """One job of `transfer-many`, in whatever process Hydra's launcher starts."""
+    from anamodiff.run.many import transfer_share
+
+    values = plain(composed)
+    for key in ("launcher", "launch"):
+        values.pop(key)
+    transfer_share(values.pop("list"), **values)
+
+
+def survey(values: dict[str, Any], started: float) -> None:
+    from anamodiff.evaluation.survey.page import write_survey
+
+    written = write_survey(**values.pop("show"), **values)
+    lines = [
+        f"page: {written.page / 'index.html'}",
+        f"key: {written.key} (says which method made each clip: keep it, do not hand it out)",
+        f"hand out the whole folder {written.page}: each person opens index.html in a browser,",
+        "ranks the results for motion and for shape, and sends back the file that it saves",
+    ]
+    _report(lines, started, f"survey-results ANSWERS --key {shlex.quote(str(written.key))}")
+
+
+def survey_results(values: dict[str, Any], started: float) -> None:
+    from anamodiff.evaluation.survey.ranking import survey_results
+
+    found = survey_results(**values)
+    file = [] if values["output"] is None else [f"figures: {values['output']}"]
+    _report([*found.lines, *file], started)
+
+
+def train_lofnet(values: dict[str, Any], started: float) -> None:
+    from anamodiff.backbone.model import Backbone
+    from anamodiff.lofnet.training.train import train_lofnet
+
+    load = {key: values.pop(key) for key in ("device", "precision")}
+    backbone = Backbone.load(values.pop("backbone"), **load)
+    network, training, start = (values.pop(key) for key in ("network", "training", "lofnet"))
+    folder = train_lofnet(
+        values.pop("data"), backbone=backbone, config=network, **values, **training,
+        detector_config=start.pop("config"), **start,
+    )  # fmt: skip
+    if "WORLD_SIZE" in os.environ:
+        from accelerate import PartialState
+
+        PartialState().destroy_process_group()
+    if is_first():
+        following = f"transfer --lofnet {shlex.quote(str(folder))} ..."
+        _report([f"LOFNet: {folder}"], started, following)
+
+
+def fetch(values: dict[str, Any], started: float) -> None:
+    from anamodiff.run.fetch import fetch
+
+    print("\n".join(fetch(source=values.pop("from"), **values)))
+
+
+def doctor(values: dict[str, Any], started: float) -> None:
+    from anamodiff.run.doctor import doctor
+
+    print("\n".join(doctor(**values)))
+
+
+def _report(lines: Sequence[str], started: float, following: str | None = None) -> None:
+    """Print what came of a command, how long it took, and the command that may follow."""
+    print("\n".join([*lines, f"took {time.perf_counter() - started:.1f} s"]))
+    if following is not None:
+        print(f"next: anamodiff {following}")
+
+
+def _table(folder: Path) -> str:
+    """The table of methods that a benchmark wrote."""
+    return (folder / "table.md").read_text(encoding="utf-8").rstrip("\n")

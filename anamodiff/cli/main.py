@@ -1,0 +1,228 @@
+"""The command line: `anamodiff demo | transfer | tune | generate | inspect | evaluate | ...`.
+
+Flags become Hydra overrides of `configs/<command>.yaml`, and the composed values the arguments of
+what the command calls. Hydra and torch are imported once the arguments are read.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import os
+import shlex
+import sys
+import time
+import traceback
+import warnings
+from collections.abc import Mapping, Sequence
+from typing import Any, NoReturn
+
+from anamodiff import __version__
+from anamodiff.cli.actions import is_first
+from anamodiff.cli.commands import COMMANDS, Command
+from anamodiff.cli.compose import compose, literal, override, plain
+from anamodiff.cli.settings import ALIASES, SEVERAL, help_of, is_positional, kind_of, shown
+from anamodiff.errors import AnaMoDiffError
+from anamodiff.fields import suggestion, typed
+
+WRONG_INPUT, UNEXPECTED, STOPPED = 2, 1, 130  # exit codes
+
+
+class Parser(argparse.ArgumentParser):
+    """argparse whose complaints are one line, printed by `main` like every other mistake."""
+
+    def error(self, message: str) -> NoReturn:
+        raise AnaMoDiffError(f"{message}; see {self.prog} --help")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs one command line and returns the exit code.
+
+    0 when done, 2 for a mistake in the input, 1 for the unexpected, 130 when interrupted.
+    """
+    words = list(sys.argv[1:] if argv is None else argv)
+    debug = "--debug" in words
+    try:
+        return run(words, debug)
+    except KeyboardInterrupt:
+        print("anamodiff: stopped", file=sys.stderr)
+        return STOPPED
+    except Exception as error:
+        if debug:
+            traceback.print_exc()
+        code, line = _explained(error, debug)
+        print(f"anamodiff{_which_process()}: {line}", file=sys.stderr)
+        return code
+
+
+def _which_process() -> str:
+    """Tells the lines of the other processes from the first one's."""
+    return "" if is_first() else f" (process {os.environ['RANK']})"
+
+
+def _explained(error: Exception, debug: bool) -> tuple[int, str]:
+    """Exit code and line for what went wrong."""
+    line = " ".join(str(error).split())
+    if isinstance(error, OSError) and error.filename:
+        line = f"{error.strerror}: {error.filename}"
+    if isinstance(error, (AnaMoDiffError, OSError)):
+        return WRONG_INPUT, f"error: {line}"
+    hint = "" if debug else "; run again with --debug to see where"
+    return UNEXPECTED, f"unexpected error: {type(error).__name__}: {line}{hint}"
+
+
+def run(words: Sequence[str], debug: bool = False) -> int:
+    """Reads the arguments, composes the command's settings and carries the command out."""
+    started = time.perf_counter()
+    parser = build_parser()
+    found, rest = parser.parse_known_args(words)
+    flags = vars(found)
+    name = flags.pop("command")
+    flags.pop("debug")
+    if name is None:
+        parser.print_help(sys.stderr)
+        return WRONG_INPUT
+    values = values_of(name, flags, rest)
+    _set_up_logging(debug)
+    if not debug and "device" in COMMANDS[name].flags:
+        _quiet_libraries()
+    try:
+        COMMANDS[name].act(values, started)
+    except KeyboardInterrupt as stop:
+        print(f"anamodiff: {_how_to_go_on(values, stop)}", file=sys.stderr)
+        return STOPPED
+    return 0
+
+
+def values_of(name: str, flags: Mapping[str, Any], rest: Sequence[str]) -> dict[str, Any]:
+    """The values of a command from its flags, by key, and the words that followed them."""
+    given, rest = _gather(name, flags, rest)
+    if name == "generate" and "run" not in given and (folder := _folder(given.get("output"))):
+        given.update(run=folder, output=None)
+    overrides = [override(key, typed(kind_of(key), value)) for key, value in given.items()]
+    for word in rest:
+        if word.startswith("-") and word != "--":
+            raise AnaMoDiffError(_unknown_flag(word, name))
+        overrides += [literal(word)] if word != "--" else []
+    return plain(compose(name.replace("-", "_"), overrides))
+
+
+def build_parser() -> Parser:
+    """The parser of all commands. Hydra overrides are what it leaves over."""
+    debug = Parser(add_help=False)
+    debug.add_argument(
+        "--debug", action="store_true", default=argparse.SUPPRESS, help="show whole tracebacks"
+    )
+    parser = Parser(
+        prog="anamodiff",
+        description="Transfers the motion of one character onto another.",
+        epilog="anamodiff COMMAND --help says what each command takes.",
+        parents=[debug],
+        allow_abbrev=False,
+    )
+    parser.set_defaults(debug=False)
+    parser.add_argument("--version", action="version", version=f"anamodiff {__version__}")
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND", title="commands")
+    for name, command in COMMANDS.items():
+        one = commands.add_parser(
+            name,
+            help=command.help,
+            description=f"{command.help[0].upper()}{command.help[1:]}.",
+            epilog=_further(name, command.example),
+            usage=_usage(name, command),
+            parents=[debug],
+            allow_abbrev=False,
+        )
+        for key in command.flags:
+            _add_flag(one, key, command.texts.get(key))
+    return parser
+
+
+def _usage(name: str, command: Command) -> str:
+    words = [shown(key) for key in command.flags if is_positional(key)]
+    words = [f"{word} ..." if word.lower() in SEVERAL else word for word in words]
+    settings = ["[SETTING=VALUE ...]"] if command.example else []
+    return " ".join(["anamodiff", name, *words, "[flags]", *settings])
+
+
+def _further(name: str, example: str) -> str | None:
+    """The end of a command's help, where it has settings without flags."""
+    if not example:
+        return None
+    return (
+        f"Further settings follow as SETTING=VALUE, such as {example}. "
+        f"configs/{name.replace('-', '_')}.yaml lists them, docs/settings.md explains them."
+    )
+
+
+def _add_flag(parser: Parser, key: str, text: str | None) -> None:
+    """A flag whose value arrives as text under `key`, and not at all where it is not given."""
+    metavar, text = help_of(key, text)
+    if is_positional(key):  # optional for argparse: what is missing is said in our own words
+        many = "*" if key in SEVERAL else "?"
+        parser.add_argument(
+            key, metavar=shown(key), help=text, nargs=many, default=argparse.SUPPRESS
+        )
+        return
+    kind: dict[str, Any] = {"metavar": metavar} if metavar else {"action": "store_true"}
+    names = (shown(key), *ALIASES.get(key, ()))
+    parser.add_argument(*names, dest=key, help=text, default=argparse.SUPPRESS, **kind)
+
+
+def _gather(
+    name: str, flags: Mapping[str, Any], rest: Sequence[str]
+) -> tuple[dict[str, Any], list[str]]:
+    """Moves the files of a command that takes several to their key, wherever they stood.
+
+    What has a `=` is SETTING=VALUE, unless there is a file of that name.
+    """
+    given, words = dict(flags), list(rest)
+    for key in set(COMMANDS[name].flags) & set(SEVERAL):
+        words = [*given.pop(key, []), *words]
+        files = [w for w in words if w[:1] != "-" and ("=" not in w or os.path.exists(w))]
+        words = [word for word in words if word not in files]
+        given |= {key: files} if files else {}
+    return given, words
+
+
+def _unknown_flag(word: str, name: str) -> str:
+    flag = word.partition("=")[0]
+    near = suggestion(flag, map(shown, COMMANDS[name].flags), cutoff=0.65)
+    return f"{name} has no flag {flag}; {near or f'see anamodiff {name} --help'}"
+
+
+def _folder(output: str | None) -> str | None:
+    """The run folder that `--output` names, if it names one rather than a video file."""
+    from anamodiff.run.folder import is_video
+
+    return None if output is None or is_video(output) else output
+
+
+def _how_to_go_on(values: Mapping[str, Any], stop: KeyboardInterrupt) -> str:
+    """The line after Ctrl-C. The stages leave their run folder on the exception, as `run`."""
+    if "jobs" in values:  # transfer-many always resumes
+        return "stopped; the same command goes on from there"
+    if "resume" not in values:
+        return "stopped"
+    folder = getattr(stop, "run", None) or _folder(values["output"])
+    # Without --output, --resume looks for the newest run with the same settings.
+    where = f" --output {shlex.quote(str(folder))}" if folder else ""
+    return f"stopped; the same command with --resume{where} goes on from there"
+
+
+def _quiet_libraries() -> None:
+    """No warnings and loading bars of the libraries, unless Python was asked for warnings."""
+    from anamodiff.backbone.libraries import quiet_libraries
+
+    if not sys.warnoptions:
+        warnings.simplefilter("ignore")
+    quiet_libraries()
+
+
+def _set_up_logging(debug: bool) -> None:
+    """Our own messages go to stderr; the libraries' chatter only with --debug."""
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(logging.Formatter("%(message)s"))
+    log = logging.getLogger("anamodiff")
+    log.handlers[:] = [handler]
+    log.setLevel(logging.DEBUG if debug else logging.INFO if is_first() else logging.ERROR)

@@ -1,0 +1,1 @@
+"""The survey: a page on which people rank results, and the statistics of their answers."""

@@ -1,0 +1,110 @@
+"""Sampling: all frames of a window are denoised together (paper, section 3.5)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import get_args
+
+import torch
+from torch import Tensor
+
+from anamodiff.diffusion import (
+    Schedule,
+    ddim_step,
+    extrapolated_clean,
+    noise_in,
+    to_clean,
+    to_epsilon,
+)
+from anamodiff.errors import AnaMoDiffError
+from anamodiff.inversion.windows import OVERLAP, split_frames
+from anamodiff.options import Solver
+from anamodiff.unet3d.kv_cache import KeyValueCache
+from anamodiff.unet3d.model import UNet3D
+
+Progress = Callable[[int, None], None]
+
+
+@torch.no_grad()
+def sample(
+    unet: UNet3D,
+    noise: Tensor,
+    *,
+    embedding: Tensor,
+    negative: Tensor | None = None,
+    guidance: float = 1.0,
+    schedule: Schedule,
+    steps: int = 50,
+    start: int | None = None,
+    solver: Solver = "ddim",
+    window: int | None = None,
+    overlap: int = OVERLAP,
+    progress: Progress | None = None,
+) -> Tensor:
+    """Denoise clips with classifier-free guidance.
+
+    Args:
+        unet: tuned.
+        noise: noise, or latents noised to the level of step `start`, b c f h w.
+        embedding: prompt embedding, b n d.
+        negative: embedding of the negative prompt, b n d; needed unless `guidance` is one.
+        guidance: guidance scale; one is none, and halves the work.
+        schedule: the backbone's.
+        steps: number of steps of the whole schedule.
+        start: first index into `schedule.timesteps(steps)`; later stays closer to the input.
+        solver: "ddim" is the paper's; "dpm", of second order, needs fewer steps.
+        window: most frames of a window, which bounds memory; None for all. In every step a window
+            attends to the cached keys and values of frame 0 and of the last frames of the window
+            before it. Windows end at other frames in the next step, so that no seams build up.
+        overlap: number of these last frames; at least 1 and below `window`.
+        progress: called with the number of steps done and None after each.
+
+    Returns:
+        Latents, b c f h w, float32.
+
+    Raises:
+        AnaMoDiffError: `negative` is missing, or `solver`, `start` or `overlap` out of range.
+    """
+    if guidance != 1.0 and negative is None:
+        raise AnaMoDiffError(
+            f"expected a negative embedding for guidance {guidance}, got none: embed the empty "
+            "prompt, or set guidance to 1"
+        )
+    if solver not in get_args(Solver):
+        raise AnaMoDiffError(f"expected a solver among {get_args(Solver)}, got {solver!r}")
+    if not 0 <= (start or 0) < steps:
+        raise AnaMoDiffError(f"expected a start between 0 and {steps - 1}, got {start}")
+    prompts = embedding if guidance == 1.0 else torch.cat([negative, embedding])
+    prompts, current = prompts.to(unet.dtype), noise.float()
+    frames = noise.shape[2]
+    cache = KeyValueCache(overlap if window is not None and frames > window else 0)
+    timesteps = schedule.timesteps(steps).tolist()[start or 0 :]
+    earlier = None
+    for done, t in enumerate(timesteps, start=1):
+        cache.clear_frames()
+        runs = split_frames(frames, window, overlap, step=done - 1)
+        parts = [_guided(unet, current[:, :, run], t, prompts, guidance, cache) for run in runs]
+        output = torch.cat(parts, dim=2)
+        epsilon = to_epsilon(schedule, output, current, t)
+        previous = t - schedule.stride(steps)
+        if solver == "dpm":
+            clean = to_clean(schedule, epsilon, current, t)
+            aim = extrapolated_clean(schedule, clean, t, previous, earlier)
+            earlier, epsilon = (clean, t), noise_in(schedule, current, aim, t)
+        current = ddim_step(schedule, current, epsilon, t, previous)
+        if progress is not None:
+            progress(done, None)
+    return current
+
+
+def _guided(
+    unet: UNet3D, current: Tensor, t: int, prompts: Tensor, guidance: float, cache: KeyValueCache
+) -> Tensor:
+    """Prediction b c f h w, float32, guided if there are two prompts per clip."""
+    both = len(prompts) == 2 * len(current)
+    latents = torch.cat([current, current]) if both else current
+    output = unet(latents.to(unet.dtype), t, prompts, cache=cache).sample.float()
+    if not both:
+        return output
+    without, with_prompt = output.chunk(2)
+    return without + guidance * (with_prompt - without)

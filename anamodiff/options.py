@@ -1,0 +1,328 @@
+"""The options of a transfer: each field declares type, range, default, help text and flag.
+
+The command line, the checks of configurations and of a notebook's arguments, and docs/settings.md
+all derive from these fields. LOFNet's own options are declared in the same way in
+`anamodiff.lofnet.options` and `anamodiff.lofnet.training.options`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal
+
+from anamodiff.errors import AnaMoDiffError
+from anamodiff.fields import TEXT, Kind, Options, setting, settings_of, whole
+
+ScaleRule = Literal["hull", "none", "axes", "parts"]
+LoraLayers = Literal["attention", "all"]
+LoraBlocks = Literal["all", "mid_up"]
+GroupNormMode = Literal["pooled", "per_frame"]
+CheckpointLevels = Literal["none", "top", "all"]
+Solver = Literal["ddim", "dpm"]
+NoiseWarp = Literal["nearest", "preserve", "paper", "bilinear"]
+Vram = Literal[8, 12, 16, 24, "auto"]
+Precision = Literal["auto", "fp32", "fp16", "bf16"]
+Preset = Literal["paper", "fast"]
+StartFrame = str | int
+
+FRAMES = 10  # of a result; the paper's
+
+#: Settings by preset and stage. What is not named takes the fields' own defaults, which are the
+#: paper's. A backbone's folder may have its own (`presets` in its `anamodiff.json`).
+PRESETS: dict[str, dict[str, dict[str, Any]]] = {
+    "paper": {},
+    "fast": {"tuning": {"iterations": 150}, "generation": {"steps": 20, "solver": "dpm"}},
+}
+
+START = Kind(
+    '"first", "auto" or a frame number from 0',
+    lambda value: value in ("first", "auto") or whole(0).accepts(value),
+)
+PROMPT = Kind('a few words, such as "a turtle", for what the source shows', TEXT.accepts)
+
+
+@dataclass(frozen=True, kw_only=True)
+class AdaptationOptions(Options):
+    """Key-point adaptation (paper, section 3.3)."""
+
+    section: ClassVar[str] = "adaptation"
+
+    scale: ScaleRule = setting(
+        "hull",
+        "how the motion is scaled to the source's size: by the areas of the key points' hulls "
+        "(hull, the paper's), not at all (none), along x and y separately (axes), or each point by "
+        "the size of its surroundings (parts)",
+    )
+    smooth: float = setting(
+        0.0,
+        "smoothing of the driving points over time: standard deviation of a Gaussian, in frames; "
+        "0 is none",
+        low=0, high=10,
+    )  # fmt: skip
+
+
+@dataclass(frozen=True, kw_only=True)
+class TuningOptions(Options):
+    """Disentangled tuning (paper, sections 3.4 and 4)."""
+
+    section: ClassVar[str] = "tuning"
+
+    iterations: int = setting(250, "tuning iterations", low=1, flag="--iterations")
+    plateau: float = setting(
+        0.0,
+        "stop early once ten iterations lower the loss, on fixed noise, by less than this share; "
+        "0 never stops",
+        low=0, below=1,
+    )  # fmt: skip
+    iterations_min: int = setting(40, "iterations before tuning.plateau may stop", low=1)
+    lr: float = setting(5e-4, "learning rate of Adam", above=0)
+    rank: int = setting(16, "rank of the LoRA; the paper names none", low=1)
+    lora: LoraLayers = setting(
+        "attention",
+        "layers with LoRA: the attention layers (the paper's), or all, convolutions and "
+        "feed-forward layers too",
+    )
+    lora_blocks: LoraBlocks = setting(
+        "all",
+        "blocks of the UNet with LoRA: all, or mid_up, which leaves the down blocks as they are "
+        "and saves a fifth of the time",
+    )
+    noise_min: int = setting(
+        850, "lowest timestep at which the warped clip is learnt; 900 suits letters", low=0,
+        high=999, flag="--noise-min", metavar="T",
+    )  # fmt: skip
+    noise_max: int = setting(
+        1000, "the warped clip is learnt at timesteps below this one", low=1, high=1000
+    )
+    source_noise_min: int = setting(
+        0, "lowest timestep at which the source is learnt", low=0, high=999
+    )
+    source_noise_max: int = setting(
+        1000, "the source is learnt at timesteps below this one", low=1, high=1000
+    )
+    warped_weight: float = setting(
+        1.0, "weight of the warped clip's loss; 0 tunes on the source alone", low=0
+    )
+    group_norm: GroupNormMode = setting(
+        "pooled",
+        "statistics of the UNet's group norms: over all frames of a clip (pooled, as in "
+        "Tune-A-Video), or over each frame",
+    )
+    checkpoint_levels: CheckpointLevels = setting(
+        "none",
+        "gradient checkpointing, which saves memory and takes longer: of no level of the UNet, of "
+        "the top (finest) one, or of all",
+    )
+    clips_at_once: int = setting(
+        2, "2 tunes on source and warped clip together, 1 on one after the other, to save memory",
+        low=1, high=2,
+    )  # fmt: skip
+    window: int = setting(
+        10,
+        "frames of a clip in an iteration; of a longer clip, frame 0 and a random run of others",
+        low=2,
+    )  # fmt: skip
+    checkpoint_every: int = setting(
+        25, "iterations between checkpoints, from which a stopped run goes on", low=1
+    )
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for low, high in (("source_noise_min", "source_noise_max"), ("noise_min", "noise_max")):
+            first, stop = getattr(self, low), getattr(self, high)
+            if first >= stop:
+                raise AnaMoDiffError(
+                    f"tuning.{low}: expected less than tuning.{high}, got {first} and {stop}; "
+                    f"lower the one or raise the other"
+                )
+
+
+@dataclass(frozen=True, kw_only=True)
+class GenerationOptions(Options):
+    """Inversion and sampling (paper, section 3.5)."""
+
+    section: ClassVar[str] = "generation"
+
+    steps: int = setting(50, "steps of inversion and of sampling", low=1, high=1000, flag="--steps")
+    solver: Solver = setting("ddim", "sampler; dpm is DPM-Solver++ (2M), for 20 steps or fewer")
+    guidance: float = setting(
+        7.5, "classifier-free guidance scale; 1 is no guidance", low=0, flag="--guidance",
+        metavar="X",
+    )  # fmt: skip
+    negative_prompt: str = setting(
+        "", "what guidance leads away from", kind=Kind("text", lambda value: isinstance(value, str))
+    )
+    noise_warp: NoiseWarp = setting(
+        "nearest",
+        "how the inverted noise is warped: nearest cell; bilinear, which loses variance; preserve, "
+        "which adds as much fresh noise as is lost; paper, which adds one amount everywhere",
+    )
+    noise_weight: float = setting(
+        0.7, "weight of the fresh noise that noise_warp=paper adds", low=0, high=1
+    )
+    match_colours: bool = setting(
+        True, "match the histogram of the result's foreground to the source's"
+    )
+    denoise_from: int = setting(
+        1000,
+        "timestep at which sampling starts: 1000 is noise alone; below, the warped clip noised to "
+        "that level",
+        low=1, high=1000,
+    )  # fmt: skip
+    window: int = setting(
+        10, "frames that are denoised together; longer clips take several windows", low=2
+    )
+    overlap: int = setting(5, "frames that a window shares with the one before it", low=1)
+    cuda_graph: bool = setting(
+        False, "replay the inversion as a CUDA graph; no effect on other devices"
+    )
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_windows(self.window, self.overlap)
+
+
+def check_windows(window: int, overlap: int) -> None:
+    """Refuse windows that bring nothing new, or share nothing."""
+    if not 1 <= overlap < window:
+        raise AnaMoDiffError(
+            "generation.overlap: expected at least 1 frame and less than generation.window, got "
+            f"overlap {overlap} and window {window}; make generation.overlap smaller"
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class MemoryOptions(Options):
+    """Graphics memory.
+
+    It changes no result but for rounding, and has no effect on a CPU.
+    """
+
+    section: ClassVar[str] = "memory"
+
+    vram: Vram | None = setting(
+        None,
+        "graphics memory to make do with, in GiB; auto is what is free on a CUDA device (default: "
+        "auto)",
+        flag="--vram",
+    )  # fmt: skip
+    offload: bool | None = setting(
+        None, "keep idle models in main memory (default: with --vram 8 and 12)"
+    )
+    frames_at_once: int | None = setting(
+        None,
+        "frames that the autoencoder takes at once (default: 1 with --vram 8, 2 with 12, else 4)",
+        low=1,
+    )  # fmt: skip
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunOptions(Options):
+    """A transfer: clips, prompt, models, machine."""
+
+    source: str | None = setting(
+        None, "clip or picture of the character that is to move", flag="--source", metavar="FILE"
+    )
+    driving: str | None = setting(
+        None, "clip of the motion that it is to perform", flag="--driving", metavar="FILE"
+    )
+    prompt: str | None = setting(
+        None, 'what the source shows, in a few words such as "a turtle"', kind=PROMPT.or_null(),
+        flag="--prompt", metavar="TEXT",
+    )  # fmt: skip
+    output: str | None = setting(
+        None,
+        "run folder, or FILE.mp4, .gif or .webm for the video (default: a new folder in outputs/)",
+        flag="--output", metavar="PATH",
+    )  # fmt: skip
+    backbone: str = setting(
+        "auto",
+        "mini (embedded), a diffusers folder, one .safetensors or .ckpt file, a hub id, or auto",
+        flag="--backbone", metavar="NAME",
+    )  # fmt: skip
+    lofnet: str | None = setting(
+        None, "folder of LOFNet weights (default: those beside the backbone)", flag="--lofnet",
+        metavar="FOLDER",
+    )  # fmt: skip
+    frames: int = setting(
+        FRAMES, "frames of the result, sampled evenly from the driving clip", low=2,
+        flag="--frames",
+    )  # fmt: skip
+    seed: int | None = setting(
+        0, "the same seed gives the same result on the same machine",
+        low=0, flag="--seed",
+    )  # fmt: skip
+    start_frame: StartFrame = setting(
+        "first",
+        "source frame that is moved: first, its number from 0, or auto, the one whose pose is "
+        "nearest to the driving clip's first",
+        kind=START, flag="--start-frame",
+    )  # fmt: skip
+    preset: Preset | None = setting(
+        None,
+        "settings of all stages: the paper's, or fast ones (default: what the backbone recommends)",
+        flag="--preset",
+    )  # fmt: skip
+    device: str = setting(
+        "auto", "cpu, cuda, cuda:1, mps, or auto, a GPU where there is one", flag="--device",
+        metavar="NAME",
+    )  # fmt: skip
+    precision: Precision = setting(
+        "auto", "number format of the backbone; auto is 16 bits on a CUDA device, else fp32",
+        flag="--precision",
+    )  # fmt: skip
+    resume: bool = setting(
+        False, "go on with a run that was stopped: --output, or the newest with these settings",
+        flag="--resume",
+    )  # fmt: skip
+    progress: bool = setting(True, "show progress bars")
+
+
+#: The options of a transfer's stages, by section.
+STAGES: dict[str, type[Options]] = {
+    kind.section: kind for kind in (AdaptationOptions, TuningOptions, GenerationOptions)
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class TransferOptions:
+    """The options of all stages of a transfer, resolved before any work begins."""
+
+    adaptation: AdaptationOptions
+    tuning: TuningOptions
+    generation: GenerationOptions
+
+
+def resolve(
+    *,
+    adaptation: AdaptationOptions | Mapping[str, Any] | None = None,
+    tuning: TuningOptions | Mapping[str, Any] | None = None,
+    generation: GenerationOptions | Mapping[str, Any] | None = None,
+    memory: Mapping[str, Any] | None = None,
+    preset: str | None = None,
+    recommended: Mapping[str, Any] | None = None,
+) -> TransferOptions:
+    """The options of all stages: what is given, else what saves memory, else the preset's.
+
+    Args:
+        adaptation, tuning, generation: options, or mappings of some; None entries are not given.
+        memory: tuning's settings that graphics memory asks for.
+        preset: a name in `PRESETS`; None takes what the backbone recommends.
+        recommended: the backbone's `anamodiff.json`: by section, and by preset under ``presets``.
+            What nobody names is the paper's.
+
+    Raises:
+        AnaMoDiffError: an unknown preset or setting, or a value out of range.
+    """
+    settings_of(RunOptions)["preset"].check(preset, "--preset")
+    advice = recommended or {}
+    if preset is not None:
+        advice = advice.get("presets", {}).get(preset, PRESETS[preset])
+    given = {"adaptation": adaptation, "tuning": tuning, "generation": generation}
+    found: dict[str, Any] = {}
+    for section, kind in STAGES.items():
+        own, saved = given[section], memory if section == "tuning" else None
+        whole_options = isinstance(own, kind)
+        found[section] = own if whole_options else kind.build(own, saved, advice.get(section))
+    return TransferOptions(**found)

@@ -1,0 +1,172 @@
+"""What notebooks and the command line call: `transfer`, its two halves, and the demo."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from anamodiff.options import (
+    FRAMES,
+    AdaptationOptions,
+    GenerationOptions,
+    MemoryOptions,
+    StartFrame,
+    TuningOptions,
+)
+from anamodiff.pipeline import Progress
+from anamodiff.run.folder import OUTPUTS, RunFolder
+from anamodiff.run.motion_transfer import MotionTransfer
+from anamodiff.run.result import Result
+from anamodiff.video.clip import Clip, write_video
+from anamodiff.video.letterbox import from_pixels
+
+DEMO_PAIR = 470  # a green turtle and a grey rhino, both plain enough to tell at a glance
+
+
+def transfer(
+    source: str | Path | Clip,
+    driving: str | Path | Clip,
+    *,
+    prompt: str,
+    output: str | Path | None = None,
+    backbone: str | Path = "auto",
+    lofnet: str | Path | None = None,
+    frames: int = FRAMES,
+    seed: int = 0,
+    start_frame: StartFrame = "first",
+    device: str = "auto",
+    precision: str = "auto",
+    memory: MemoryOptions | Mapping[str, Any] | None = None,
+    preset: str | None = None,
+    resume: bool = False,
+    adaptation: AdaptationOptions | Mapping[str, Any] | None = None,
+    tuning: TuningOptions | Mapping[str, Any] | None = None,
+    generation: GenerationOptions | Mapping[str, Any] | None = None,
+    progress: bool | Progress = True,
+) -> Result:
+    """Move the character of `source` as the character of `driving` moves.
+
+    Args:
+        source: clip or picture of the character: a video file, strip, folder of frames, or a clip
+            that `read_clip` read.
+        driving: clip of the motion, of at least two frames.
+        prompt: a few words for what the source shows, such as "a turtle".
+        output: the run folder, or a file .mp4, .gif or .webm for the video.
+        backbone: `auto`, `mini`, a diffusers folder, one file of Stable Diffusion 1.x, or a hub id.
+        lofnet: folder of LOFNet weights; None takes those beside the backbone.
+        frames: length of the result.
+        seed: fixes all that is random.
+        start_frame: the source frame that is moved: `first`, its number from 0, or `auto`, the
+            one whose pose is nearest to the driving clip's first.
+        device: `auto`, or a torch device.
+        precision: `auto`, `fp32`, `fp16` or `bf16`.
+        memory: `{"vram": 8}` makes do with 8 GiB of graphics memory (also 12, 16, 24, `auto`);
+            `offload` and `frames_at_once` may be set apart.
+        preset: `paper`, its literal schedule, or `fast`; None takes what suits the backbone.
+        resume: go on with an interrupted run of the same settings.
+        adaptation: options, or a mapping of some of them; None entries take the backbone's.
+        tuning, generation: likewise.
+        progress: show progress bars, or a function that is called with a stage's name, the steps
+            done, the steps in all and, in tuning, the loss.
+
+    Raises:
+        AnaMoDiffError: an input cannot be used; the message says what to do.
+    """
+    mover = MotionTransfer.load(
+        backbone, lofnet, device=device, precision=precision, memory=memory, preset=preset
+    )
+    return mover.transfer(
+        source, driving, prompt=prompt, output=output, frames=frames, seed=seed,
+        start_frame=start_frame, resume=resume, adaptation=adaptation, tuning=tuning,
+        generation=generation, progress=progress,
+    )  # fmt: skip
+
+
+def tune(
+    source: str | Path | Clip,
+    driving: str | Path | Clip,
+    *,
+    prompt: str,
+    output: str | Path | None = None,
+    backbone: str | Path = "auto",
+    lofnet: str | Path | None = None,
+    frames: int = FRAMES,
+    seed: int = 0,
+    start_frame: StartFrame = "first",
+    device: str = "auto",
+    precision: str = "auto",
+    memory: MemoryOptions | Mapping[str, Any] | None = None,
+    preset: str | None = None,
+    resume: bool = False,
+    adaptation: AdaptationOptions | Mapping[str, Any] | None = None,
+    tuning: TuningOptions | Mapping[str, Any] | None = None,
+    progress: bool | Progress = True,
+) -> Path:
+    """The first half of `transfer`, with its arguments; returns the run folder."""
+    mover = MotionTransfer.load(
+        backbone, lofnet, device=device, precision=precision, memory=memory, preset=preset
+    )
+    return mover.tune(
+        source, driving, prompt=prompt, output=output, frames=frames, seed=seed,
+        start_frame=start_frame, resume=resume, adaptation=adaptation, tuning=tuning,
+        progress=progress,
+    )  # fmt: skip
+
+
+def generate(
+    run: str | Path,
+    *,
+    output: str | Path | None = None,
+    seed: int | None = None,
+    device: str = "auto",
+    precision: str = "auto",
+    memory: MemoryOptions | Mapping[str, Any] | None = None,
+    preset: str | None = None,
+    generation: GenerationOptions | Mapping[str, Any] | None = None,
+    progress: bool | Progress = True,
+) -> Result:
+    """The second half of `transfer`, on a run folder that `tune` wrote; `preset` None: as tuned."""
+    settings = RunFolder.load(run).settings
+    mover = MotionTransfer.load(
+        settings["backbone"], settings["lofnet"], device=device, precision=precision,
+        memory=memory, preset=preset or settings.get("preset"),
+    )  # fmt: skip
+    return mover.generate(run, output=output, seed=seed, generation=generation, progress=progress)
+
+
+def demo(
+    *,
+    output: str | Path | None = None,
+    backbone: str | Path = "auto",
+    lofnet: str | Path | None = None,
+    frames: int = FRAMES,
+    seed: int = 0,
+    start_frame: StartFrame = "first",
+    device: str = "auto",
+    precision: str = "auto",
+    memory: MemoryOptions | Mapping[str, Any] | None = None,
+    preset: str | None = None,
+    resume: bool = False,
+    adaptation: AdaptationOptions | Mapping[str, Any] | None = None,
+    tuning: TuningOptions | Mapping[str, Any] | None = None,
+    generation: GenerationOptions | Mapping[str, Any] | None = None,
+    progress: bool | Progress = True,
+) -> Result:
+    """Draw a turtle that stands and a rhino that jumps, and move the one like the other."""
+    from anamodiff import creatures
+
+    pair = creatures.draw_pair(
+        DEMO_PAIR, source_species="turtle", driving_species="rhino", motion="jump"
+    )
+    folder = OUTPUTS / "demo"
+    clips = {folder / "turtle.gif": pair.source, folder / "rhino.gif": pair.driving}
+    for path, drawn in clips.items():
+        write_video(path, from_pixels(drawn.frames), drawn.fps)
+    source, driving = clips
+    return transfer(
+        source, driving, prompt=pair.source_caption, output=output, backbone=backbone,
+        lofnet=lofnet, frames=frames, seed=seed, start_frame=start_frame, device=device,
+        precision=precision, memory=memory, preset=preset, resume=resume, adaptation=adaptation,
+        tuning=tuning, generation=generation, progress=progress,
+    )  # fmt: skip

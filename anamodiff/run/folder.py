@@ -1,0 +1,169 @@
+"""The run folder: everything one transfer leaves behind, and with what it was made."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from anamodiff import __version__
+from anamodiff.errors import AnaMoDiffError
+from anamodiff.fields import settings_of
+from anamodiff.options import TuningOptions
+from anamodiff.run.machine import peak_memory_mb
+
+CONFIG, RECORD = "config.yaml", "run.json"
+VIDEO_SUFFIXES = (".mp4", ".gif", ".webm")
+OUTPUTS = Path("outputs")
+PACKAGES = ("torch", "diffusers", "transformers", "peft", "numpy", "opencv-python", "scikit-image")
+# What may differ between a run and its resumption.
+FREE = ("output", "resume", "progress", "generation", "preset")
+FREE_OF_TUNING = {"checkpoint_levels", "clips_at_once"}  # as there is memory
+
+
+class RunFolder:
+    """Paths of one run, its settings (`config.yaml`) and its record (`run.json`)."""
+
+    def __init__(self, path: str | Path) -> None:
+        self.path = Path(path)
+
+    @classmethod
+    def open(
+        cls, output: str | Path | None, name: str, settings: dict[str, Any], *, resume: bool
+    ) -> RunFolder:
+        """A new run folder or, to resume, the old one.
+
+        `output` names the folder, or a video file, whose run folder then goes under `outputs/`.
+
+        Raises:
+            AnaMoDiffError: the folder holds something else, or no run to resume is found.
+        """
+        if output is not None and not is_video(output):
+            run = cls(output)
+            run._check_free(settings, resume)
+        elif resume:
+            run = cls._find(name, settings)
+        else:
+            run = cls(unused(OUTPUTS / name))
+        run.path.mkdir(parents=True, exist_ok=True)
+        write_text(run.path / CONFIG, yaml.safe_dump(settings, sort_keys=False))
+        return run
+
+    @classmethod
+    def load(cls, path: str | Path) -> RunFolder:
+        """An existing run folder.
+
+        Raises:
+            AnaMoDiffError: it is none.
+        """
+        run = cls(path)
+        if not (run.path / CONFIG).is_file():
+            raise AnaMoDiffError(
+                f"expected a run folder with {CONFIG}, got {run.path}: "
+                "name the folder that tune or transfer printed"
+            )
+        return run
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        return yaml.safe_load((self.path / CONFIG).read_text(encoding="utf-8"))
+
+    @property
+    def record(self) -> dict[str, Any]:
+        path = self.path / RECORD
+        return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+
+    @contextmanager
+    def named_on_stop(self) -> Iterator[None]:
+        """Leave the folder on a KeyboardInterrupt, as `run`: the message says how to go on."""
+        try:
+            yield
+        except KeyboardInterrupt as stop:
+            stop.run = self.path  # pyright: ignore[reportAttributeAccessIssue]
+            raise
+
+    def note(self, **facts: Any) -> None:
+        """Add facts to `run.json`; dictionaries are merged, and empty ones left out."""
+        record = {"anamodiff": __version__, "versions": versions(), **self.record}
+        for key, value in facts.items():
+            old = record.get(key)
+            if value != {}:
+                record[key] = {**old, **value} if isinstance(old, dict) else value
+        record["peak_memory_mb"] = peak_memory_mb()
+        write_text(self.path / RECORD, json.dumps(record, indent=2) + "\n")
+
+    def _check_free(self, settings: dict[str, Any], resume: bool) -> None:
+        if resume:
+            if self.path.is_dir() and not _same(RunFolder.load(self.path).settings, settings):
+                raise AnaMoDiffError(
+                    f"expected the settings in {self.path / CONFIG} to resume, got others: "
+                    "repeat the first command, or name a new --output"
+                )
+        elif self.path.is_file() or (self.path.is_dir() and any(self.path.iterdir())):
+            raise AnaMoDiffError(
+                f"expected a new or empty folder for --output, got {self.path}: name another, "
+                "or add --resume to go on with the run there"
+            )
+
+    @classmethod
+    def _find(cls, name: str, settings: dict[str, Any]) -> RunFolder:
+        """The newest run under `outputs/` with these settings."""
+        folders = sorted(OUTPUTS.glob(f"{name}*/{CONFIG}"), key=os.path.getmtime, reverse=True)
+        for config in folders:
+            run = cls(config.parent)
+            if _same(run.settings, settings):
+                return run
+        raise AnaMoDiffError(
+            f"expected an interrupted run with these settings under {OUTPUTS}/, found none: "
+            "name it with --output, or leave out --resume"
+        )
+
+
+def is_video(output: str | Path | None) -> bool:
+    """Whether `output` names a video file rather than a run folder."""
+    return output is not None and Path(output).suffix.lower() in VIDEO_SUFFIXES
+
+
+def _same(old: dict[str, Any], new: dict[str, Any]) -> bool:
+    return _fixed(old) == _fixed(new)
+
+
+def _fixed(settings: dict[str, Any]) -> dict[str, Any]:
+    """What must stay for a run to go on; a setting that is gone since it began does not count."""
+    fixed = {key: value for key, value in settings.items() if key not in FREE}
+    names = settings_of(TuningOptions).keys() - FREE_OF_TUNING
+    tuning = {key: value for key, value in fixed.get("tuning", {}).items() if key in names}
+    return fixed | {"tuning": tuning}
+
+
+def unused(path: Path, suffix: str = "") -> Path:
+    """`path`, or the first of path-2, path-3, … that does not exist, each with the suffix."""
+    candidate, number = path.with_name(path.name + suffix), 2
+    while candidate.exists():
+        candidate, number = path.with_name(f"{path.name}-{number}{suffix}"), number + 1
+    return candidate
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write atomically."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    temporary.write_text(text, encoding="utf-8", newline="\n")
+    os.replace(temporary, path)
+
+
+def versions() -> dict[str, str]:
+    """Versions of Python and of the packages that decide the result."""
+    found = {"python": platform.python_version()}
+    for package in PACKAGES:
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            continue
+    return found

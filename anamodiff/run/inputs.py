@@ -1,0 +1,46 @@
+"""What a transfer is given, checked before any work begins: clips and the prompt."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from anamodiff.errors import AnaMoDiffError
+from anamodiff.options import PROMPT
+from anamodiff.video.clip import Clip, read_clip
+
+#: A file or folder, or a clip that `read_clip` has read with the backbone's size.
+GivenClip = str | Path | Clip
+
+
+def check_prompt(prompt: str) -> None:
+    """Refuse a prompt that says nothing."""
+    if not PROMPT.accepts(prompt):
+        raise AnaMoDiffError(f"expected a prompt of {PROMPT.words}, got {prompt!r}")
+
+
+def clip_name(clip: GivenClip) -> str:
+    """What a run's settings call a clip."""
+    if isinstance(clip, Clip):
+        return str(clip.path or "clip")
+    return str(clip)
+
+
+def read_pair(source: GivenClip, driving: GivenClip, frames: int, size: int) -> tuple[Clip, Clip]:
+    """Source and driving clip on square canvases of `size` pixels."""
+    return (
+        fitted_clip(source, frames, size, 1, "source"),
+        fitted_clip(driving, frames, size, 2, "driving clip"),
+    )
+
+
+def fitted_clip(clip: GivenClip, frames: int, size: int, minimum: int, role: str) -> Clip:
+    """A clip on a square canvas of `size` pixels: read, or as it was read before."""
+    if not isinstance(clip, Clip):
+        return read_clip(clip, frames=frames, size=size, minimum=minimum, role=role)
+    height, width = clip.frames.shape[-2:]
+    if clip.box is None or (height, width) != (size, size) or len(clip.frames) < minimum:
+        raise AnaMoDiffError(
+            f"expected a {role} of at least {minimum} frames on a canvas of {size}x{size} pixels, "
+            f"got {len(clip.frames)} of {width}x{height}: read it with read_clip(..., size={size})"
+        )
+    return clip

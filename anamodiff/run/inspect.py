@@ -1,0 +1,179 @@
+"""What LOFNet makes of a clip, as one contact sheet (`anamodiff inspect`)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from anamodiff.errors import AnaMoDiffError
+from anamodiff.lofnet.animate import WarpedIntermediate
+from anamodiff.lofnet.training.losses import latent_error
+from anamodiff.options import FRAMES, AdaptationOptions, RunOptions, StartFrame
+from anamodiff.run.folder import OUTPUTS, unused
+from anamodiff.run.motion_transfer import MotionTransfer
+from anamodiff.video.clip import read_clip
+from anamodiff.visual.flow import (
+    colour_wheel,
+    draw_key_points,
+    flow_picture,
+    flow_strength,
+    grid_picture,
+    mask_picture,
+)
+from anamodiff.visual.sheets import SHEET_CELL, contact_sheet, enlarge, save_picture
+from anamodiff.warp import foldover, identity_grid
+
+SUFFIXES = (".png", ".jpg", ".jpeg", ".webp")
+#: Frames of a longer clip are thinned to so many on the sheet.
+COLUMNS = 12
+
+
+@dataclass(frozen=True)
+class Inspection:
+    """What `inspect` found.
+
+    Attributes:
+        sheet: the picture file.
+        foldover: share of folded cells in each frame's flow.
+        strength: how far the flow moves things (99th percentile), in pixels of the backbone's
+            frame.
+        error: mean squared latent error relative to the identity flow's; None where a clip of
+            another character drives, for which the truth is not known.
+        warped: points, flows, masks and warped latents.
+    """
+
+    sheet: Path
+    foldover: tuple[float, ...]
+    strength: float
+    error: float | None
+    warped: WarpedIntermediate
+
+    @property
+    def lines(self) -> list[str]:
+        """The figures in words."""
+        mean = sum(self.foldover) / len(self.foldover)
+        lines = [
+            f"folded over: {mean:.2%} of the flow's cells, {max(self.foldover):.2%} in the worst "
+            "frame",
+            f"moves things up to {self.strength:.1f} pixels (99th percentile)",
+        ]
+        if self.error is not None:
+            lines.append(f"latent error: {self.error:.3f} of the identity flow's")
+        return lines
+
+
+def inspect(
+    clip: str | Path,
+    driving: str | Path | None = None,
+    *,
+    output: str | Path | None = None,
+    backbone: str | Path = "auto",
+    lofnet: str | Path | None = None,
+    frames: int = FRAMES,
+    start_frame: StartFrame = "first",
+    device: str = "auto",
+    precision: str = "auto",
+    adaptation: AdaptationOptions | Mapping[str, Any] | None = None,
+) -> Inspection:
+    """Draw what LOFNet makes of a clip: points, flow, warped grid, masks, warped picture.
+
+    Args:
+        clip: the character; without `driving`, at least two frames, for it then drives itself.
+        driving: clip of the motion, adapted to the character as in a transfer.
+        output: picture file (.png, .jpg, .webp); a new one under `outputs/` by default.
+
+    The other arguments are `transfer`'s.
+
+    Raises:
+        AnaMoDiffError: an input cannot be used; the message says what to do.
+    """
+    sheet = _sheet_path(output, clip, driving)
+    RunOptions.check(frames=frames, start_frame=start_frame)
+    mover = MotionTransfer.load(backbone, lofnet, device=device, precision=precision)
+    options = mover.resolve(adaptation=adaptation).adaptation
+    size, alone = mover.backbone.image_size, driving is None
+    source = read_clip(clip, frames=frames, size=size, minimum=2 if alone else 1)
+    driver = source
+    if driving is not None:
+        driver = read_clip(driving, frames=frames, size=size, minimum=2, role="driving clip")
+    made = mover.method.warp(
+        source.frames, driver.frames, start_frame=start_frame,
+        adaptation=None if alone else options,
+    )  # fmt: skip
+    rows = sheet_rows(made, mover.backbone.decode(made.warped).cpu())
+    save_picture(sheet, contact_sheet(rows, columns=COLUMNS + 1))
+    return Inspection(
+        sheet=sheet,
+        foldover=tuple(foldover(made.flow).tolist()),
+        strength=flow_strength(made.flow, size),
+        error=_relative_error(made) if alone else None,
+        warped=made,
+    )
+
+
+def sheet_rows(made: WarpedIntermediate, warped: Tensor) -> list[tuple[str, Tensor]]:
+    """Rows of the contact sheet; first in each what it begins with or how to read it.
+
+    `warped` is the decoded `W_I`, f 3 H W in [-1, 1].
+    """
+    own, adapted, mask = made.source_points, made.adapted_points, made.mask
+    assert own is not None and adapted is not None and mask is not None  # not from a run folder
+    cell = SHEET_CELL[1]
+    count = len(made.driving)
+    chosen = [i * count // min(COLUMNS, count) for i in range(min(COLUMNS, count))]
+    start = enlarge(made.source[made.start : made.start + 1], cell)
+    plain = torch.ones_like(start)
+    flow, mask = made.flow[chosen], mask[chosen]
+    still = identity_grid(*flow.shape[1:3])[None]
+    pixels = flow_strength(flow, made.driving.shape[-1])
+    places = torch.tensor(chosen)
+    drivers, adapted = made.driving_points[places], adapted[places]
+    key = draw_key_points(plain, own.value)
+    shown = enlarge(made.driving[chosen], cell)
+    moved = enlarge(warped[chosen], cell)
+    parts = {
+        f"source frame {made.start} and driving clip, with key points and Jacobians": (
+            draw_key_points(start, own.value, own.jacobian),
+            draw_key_points(shown, drivers.value, drivers.jacobian),
+        ),
+        f"flow: hue is direction, full colour is {pixels:.0f} pixels or more": (
+            colour_wheel(cell),
+            flow_picture(flow),
+        ),
+        "grid, warped": (grid_picture(still, cell), grid_picture(flow, cell)),
+        "masks: whose motion is followed where (grey: the ground's)": (key, mask_picture(mask)),
+        "warped": (start, moved),
+        "warped, with the points that the flow follows": (
+            draw_key_points(start, own.value, own.jacobian),
+            draw_key_points(moved, adapted.value, adapted.jacobian),
+        ),
+    }
+    return [
+        (name, torch.cat([first, enlarge(rest, cell)])) for name, (first, rest) in parts.items()
+    ]
+
+
+def _relative_error(made: WarpedIntermediate) -> float:
+    """Latent error of a clip that drove itself, over that of leaving the start frame as it is."""
+    latents = made.latents
+    still = latent_error(latents[made.start : made.start + 1], latents).mean()
+    return float(latent_error(made.warped, latents).mean() / still.clamp_min(1e-9))
+
+
+def _sheet_path(output: str | Path | None, clip: str | Path, driving: str | Path | None) -> Path:
+    """Where the sheet goes; refuses what is no picture file before anything is computed."""
+    if output is None:
+        names = [Path(name).stem for name in (clip, driving) if name is not None]
+        return unused(OUTPUTS / f"{'-'.join(names)}-flow", ".png")
+    path = Path(output).expanduser()
+    if path.suffix.lower() not in SUFFIXES or path.is_dir():
+        raise AnaMoDiffError(
+            f"expected a picture file ({', '.join(SUFFIXES)}) for --output, got {path}: "
+            "name one such as sheet.png"
+        )
+    return path

@@ -1,0 +1,80 @@
+"""The warped intermediate on disk: what tuning hands to generation in a run folder."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from anamodiff.errors import AnaMoDiffError
+from anamodiff.lofnet.animate import WarpedIntermediate
+from anamodiff.lofnet.keypoints import KeyPoints
+from anamodiff.video.letterbox import Letterbox
+
+FILE = "scene.safetensors"
+# Tensors that every run folder has, then those that only newer ones have.
+_ALWAYS = ("source", "driving", "latents", "warped", "flow")
+
+
+@dataclass(frozen=True)
+class ClipPair:
+    """A warped intermediate with the rate and the letterbox that its videos are written with."""
+
+    warped: WarpedIntermediate
+    fps: float
+    box: Letterbox
+
+    def save(self, folder: Path) -> None:
+        """Write `scene.safetensors` into a run folder."""
+        warped, box = self.warped, self.box
+        tensors = {name: getattr(warped, name) for name in _ALWAYS}
+        tensors["points"] = warped.driving_points.value
+        tensors["numbers"] = torch.tensor(
+            [warped.start, self.fps, box.top, box.left, box.height, box.width, *box.original],
+            dtype=torch.float64,
+        )
+        optional = {
+            "mask": warped.mask,
+            "driving_jacobian": warped.driving_points.jacobian,
+            **_points("source", warped.source_points),
+            **_points("adapted", warped.adapted_points),
+        }
+        tensors |= {name: tensor for name, tensor in optional.items() if tensor is not None}
+        save_file({k: v.detach().contiguous().cpu() for k, v in tensors.items()}, folder / FILE)
+
+    @classmethod
+    def load(cls, folder: Path) -> ClipPair:
+        """Read what `save` wrote, also in run folders of before 0.2, which hold less.
+
+        Raises:
+            AnaMoDiffError: the folder is not tuned yet.
+        """
+        path = folder / FILE
+        if not path.is_file():
+            raise AnaMoDiffError(f"expected a tuned run, got no {path}: run anamodiff tune first")
+        tensors = load_file(path)
+        start, fps, *box = tensors["numbers"].tolist()
+        top, left, height, width, *original = map(int, box)
+        warped = WarpedIntermediate(
+            **{name: tensors[name] for name in _ALWAYS},
+            driving_points=KeyPoints(tensors["points"], tensors.get("driving_jacobian")),
+            start=int(start),
+            source_points=_key_points(tensors, "source"),
+            adapted_points=_key_points(tensors, "adapted"),
+            mask=tensors.get("mask"),
+        )
+        return cls(warped, fps, Letterbox(top, left, height, width, (original[0], original[1])))
+
+
+def _points(name: str, points: KeyPoints | None) -> dict[str, Tensor | None]:
+    if points is None:
+        return {}
+    return {f"{name}_points": points.value, f"{name}_jacobian": points.jacobian}
+
+
+def _key_points(tensors: dict[str, Tensor], name: str) -> KeyPoints | None:
+    value = tensors.get(f"{name}_points")
+    return None if value is None else KeyPoints(value, tensors.get(f"{name}_jacobian"))

@@ -1,0 +1,301 @@
+"""Transfers from clips to run folders: the method with files, resuming and timings."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from anamodiff.backbone.memory import Memory, choose_memory, peak_memory
+from anamodiff.backbone.model import MINI, PAPER, Backbone, choose_device, file_hash
+from anamodiff.errors import AnaMoDiffError
+from anamodiff.lofnet.animate import check_start
+from anamodiff.lofnet.model import LOFNet
+from anamodiff.options import (
+    FRAMES,
+    AdaptationOptions,
+    GenerationOptions,
+    MemoryOptions,
+    RunOptions,
+    StartFrame,
+    TransferOptions,
+    TuningOptions,
+    resolve,
+)
+from anamodiff.pipeline import AnaMoDiff, Progress
+from anamodiff.run.folder import RunFolder, is_video
+from anamodiff.run.inputs import GivenClip, check_prompt, clip_name, read_pair
+from anamodiff.run.intermediate import ClipPair
+from anamodiff.run.progress import ProgressBars, timed
+from anamodiff.run.result import Result, write_result
+from anamodiff.unet3d.model import UNet3D
+from anamodiff.unet3d.weights import load_weights, save_weights
+from anamodiff.video.clip import Clip
+
+logger = logging.getLogger(__name__)
+
+CHECKPOINT, WEIGHTS = "tuning.pt", "weights"
+
+
+@dataclass(frozen=True)
+class TunedRun:
+    """A run folder with tuned weights and, where they were tuned just now, those in memory."""
+
+    folder: RunFolder
+    pair: ClipPair | None = None
+    unet: UNet3D | None = None
+
+
+class MotionTransfer:
+    """Moves the character of one clip as the character of another moves.
+
+    Adds files, run folders, resuming and timings to the method itself (`method`). Keeps its models,
+    so that several transfers load them once.
+
+    Args:
+        backbone, lofnet: the models.
+        lofnet_folder: where the network was loaded from, for the record of a run.
+        memory: what a run does to save graphics memory.
+        preset: `paper`, `fast`, or None for what the backbone recommends.
+    """
+
+    def __init__(
+        self,
+        backbone: Backbone,
+        lofnet: LOFNet,
+        *,
+        lofnet_folder: Path | None = None,
+        memory: Memory | None = None,
+        preset: str | None = None,
+    ) -> None:
+        RunOptions.check(preset=preset)
+        self.method = AnaMoDiff(backbone, lofnet)
+        self.lofnet_folder = lofnet_folder
+        self.memory = memory or Memory()
+        self.preset = preset
+
+    @classmethod
+    def load(
+        cls,
+        backbone: str | Path = "auto",
+        lofnet: str | Path | None = None,
+        *,
+        device: str = "auto",
+        precision: str = "auto",
+        memory: MemoryOptions | Mapping[str, Any] | None = None,
+        preset: str | None = None,
+    ) -> MotionTransfer:
+        """Load a backbone and a LOFNet (None: the one beside the backbone).
+
+        Raises:
+            AnaMoDiffError: a model is missing, or a setting is unknown or out of range.
+        """
+        RunOptions.check(preset=preset)
+        own = memory if isinstance(memory, MemoryOptions) else MemoryOptions.build(memory)
+        place = choose_device(device)
+        if str(backbone) == "auto" and lofnet is None and place.type == "cuda":
+            backbone = MINI
+            logger.info("backbone: %s (%s wants a LOFNet of its own, --lofnet)", MINI, PAPER)
+        chosen = choose_memory(place, own)
+        loaded = Backbone.load(
+            backbone, device=device, precision=precision, offload=chosen.offload,
+            frames_at_once=chosen.frames_at_once,
+        )  # fmt: skip
+        folder = loaded.beside / "lofnet" if lofnet is None else Path(lofnet)
+        if lofnet is None and not folder.is_dir():
+            raise AnaMoDiffError(
+                f"expected LOFNet weights in {folder}, found none: train them with "
+                f"anamodiff train-lofnet --backbone {backbone} and name them with --lofnet"
+            )
+        return cls(loaded, LOFNet.load(folder), lofnet_folder=folder, memory=chosen, preset=preset)
+
+    @property
+    def backbone(self) -> Backbone:
+        """The Stable Diffusion model."""
+        return self.method.backbone
+
+    @property
+    def lofnet_hashes(self) -> dict[str, str]:
+        """SHA-256 of each of LOFNet's weight files, by its name; none where it has no folder."""
+        files = sorted(self.lofnet_folder.glob("*.safetensors")) if self.lofnet_folder else []
+        return {path.name: file_hash(path) for path in files}
+
+    def resolve(
+        self,
+        *,
+        adaptation: AdaptationOptions | Mapping[str, Any] | None = None,
+        tuning: TuningOptions | Mapping[str, Any] | None = None,
+        generation: GenerationOptions | Mapping[str, Any] | None = None,
+        preset: str | None = None,
+    ) -> TransferOptions:
+        """The options of all stages: what is given, else what memory, preset and backbone say."""
+        return resolve(
+            adaptation=adaptation, tuning=tuning, generation=generation,
+            memory=self.memory.tuning, preset=preset or self.preset,
+            recommended=self.backbone.recommended,
+        )  # fmt: skip
+
+    def transfer(
+        self,
+        source: GivenClip,
+        driving: GivenClip,
+        *,
+        prompt: str,
+        output: str | Path | None = None,
+        frames: int = FRAMES,
+        seed: int = 0,
+        start_frame: StartFrame = "first",
+        preset: str | None = None,
+        resume: bool = False,
+        adaptation: AdaptationOptions | Mapping[str, Any] | None = None,
+        tuning: TuningOptions | Mapping[str, Any] | None = None,
+        generation: GenerationOptions | Mapping[str, Any] | None = None,
+        progress: bool | Progress = True,
+    ) -> Result:
+        """Tune, then generate; the arguments are those of the function `anamodiff.transfer`."""
+        options = self.resolve(
+            adaptation=adaptation, tuning=tuning, generation=generation, preset=preset
+        )
+        tuned = self._tune(
+            source, driving, options, prompt=prompt, output=output, frames=frames, seed=seed,
+            start_frame=start_frame, preset=preset or self.preset, resume=resume,
+            progress=progress,
+        )  # fmt: skip
+        video = output if is_video(output) else None
+        return self._generate(tuned, options.generation, video, seed, progress)
+
+    def tune(
+        self,
+        source: GivenClip,
+        driving: GivenClip,
+        *,
+        prompt: str,
+        output: str | Path | None = None,
+        frames: int = FRAMES,
+        seed: int = 0,
+        start_frame: StartFrame = "first",
+        preset: str | None = None,
+        resume: bool = False,
+        adaptation: AdaptationOptions | Mapping[str, Any] | None = None,
+        tuning: TuningOptions | Mapping[str, Any] | None = None,
+        progress: bool | Progress = True,
+    ) -> Path:
+        """Sections 3.2 to 3.4: flow, warped clip, disentangled tuning; returns the run folder."""
+        options = self.resolve(adaptation=adaptation, tuning=tuning, preset=preset)
+        tuned = self._tune(
+            source, driving, options, prompt=prompt, output=output, frames=frames, seed=seed,
+            start_frame=start_frame, preset=preset or self.preset, resume=resume,
+            progress=progress,
+        )  # fmt: skip
+        return tuned.folder.path
+
+    def generate(
+        self,
+        run: str | Path,
+        *,
+        output: str | Path | None = None,
+        seed: int | None = None,
+        preset: str | None = None,
+        generation: GenerationOptions | Mapping[str, Any] | None = None,
+        progress: bool | Progress = True,
+    ) -> Result:
+        """Section 3.5 on a tuned run folder: invert, warp the noise, denoise, match colours."""
+        RunOptions.check(seed=seed)
+        options = self.resolve(generation=generation, preset=preset).generation
+        return self._generate(TunedRun(RunFolder.load(run)), options, output, seed, progress)
+
+    def _tune(
+        self, source: GivenClip, driving: GivenClip, options: TransferOptions, *,
+        prompt: str, output: str | Path | None, frames: int, seed: int, start_frame: StartFrame,
+        preset: str | None, resume: bool, progress: bool | Progress,
+    ) -> TunedRun:  # fmt: skip
+        check_prompt(prompt)
+        RunOptions.check(frames=frames, seed=seed, start_frame=start_frame)
+        clips = read_pair(source, driving, frames, self.backbone.image_size)
+        check_start(start_frame, len(clips[0].frames))
+        settings = {
+            "source": clip_name(source), "driving": clip_name(driving), "prompt": prompt,
+            "backbone": str(self.backbone.folder), "lofnet": str(self.lofnet_folder),
+            "frames": frames, "seed": seed, "preset": preset, "start_frame": start_frame,
+            "adaptation": asdict(options.adaptation), "tuning": asdict(options.tuning),
+        }  # fmt: skip
+        name = f"{Path(clip_name(source)).stem}-{Path(clip_name(driving)).stem}"
+        run = RunFolder.open(output, name, settings, resume=resume)
+        if (run.path / WEIGHTS).is_dir():  # resumed after tuning was done
+            return TunedRun(run)
+        with run.named_on_stop():
+            return self._tune_in(run, clips, options, prompt, seed, start_frame, progress)
+
+    def _tune_in(
+        self, run: RunFolder, clips: tuple[Clip, Clip], options: TransferOptions, prompt: str,
+        seed: int, start_frame: StartFrame, progress: bool | Progress,
+    ) -> TunedRun:  # fmt: skip
+        source, driving = clips
+        timings: dict[str, float] = {}
+        peaks: dict[str, int] = {}
+        device = self.backbone.device
+        with timed(timings, "warp"), peak_memory(peaks, "warp", device):
+            warped = self.method.warp(
+                source.frames, driving.frames, start_frame=start_frame,
+                adaptation=options.adaptation,
+            )  # fmt: skip
+            assert source.box is not None  # `read_pair` fits every clip on the canvas
+            pair = ClipPair(warped, driving.fps, source.box)
+            pair.save(run.path)
+        checkpoint = run.path / CHECKPOINT
+        with timed(timings, "tuning"), peak_memory(peaks, "tuning", device):
+            with ProgressBars(progress) as bars:
+                unet, losses = self.method.fit(
+                    warped, prompt, options.tuning, seed=seed, checkpoint=checkpoint,
+                    progress=bars,
+                )  # fmt: skip
+            save_weights(unet, run.path / WEIGHTS)
+        checkpoint.unlink(missing_ok=True)
+        run.note(
+            timings=timings, peak_memory_cuda_mb=peaks, seed=seed, hashes=self._hashes(run),
+            losses=losses,
+        )  # fmt: skip
+        return TunedRun(run, pair, unet)
+
+    def _generate(
+        self, tuned: TunedRun, options: GenerationOptions, output: str | Path | None,
+        seed: int | None, progress: bool | Progress,
+    ) -> Result:  # fmt: skip
+        folder, settings = tuned.folder, tuned.folder.settings
+        seed = int(settings["seed"]) if seed is None else seed
+        timings: dict[str, float] = {}
+        peaks: dict[str, int] = {}
+        device = self.backbone.device
+        with folder.named_on_stop(), ProgressBars(progress) as bars:
+            pair = tuned.pair or ClipPair.load(folder.path)
+            unet = tuned.unet or self._load_tuned(folder)
+            with timed(timings, "sampling"), peak_memory(peaks, "sampling", device):
+                latents = self.method.sample(
+                    unet, pair.warped, settings["prompt"], options, seed=seed, progress=bars
+                )
+            with timed(timings, "decoding"), peak_memory(peaks, "decoding", device):
+                canvas = self.method.decode_result(latents, pair.warped, options)
+                warped = self.backbone.decode(pair.warped.warped).cpu()
+            with timed(timings, "writing"):
+                clip, video = write_result(folder.path, pair, canvas, warped, output)
+        generation = {**asdict(options), "seed": seed}
+        folder.note(timings=timings, peak_memory_cuda_mb=peaks, generation=generation)
+        return Result(clip, canvas, pair.fps, video, folder.path, timings=folder.record["timings"])
+
+    def _load_tuned(self, folder: RunFolder) -> UNet3D:
+        """The tuned UNet of a run folder."""
+        unet = self.method.inflate(
+            TuningOptions(group_norm=folder.settings["tuning"]["group_norm"])
+        )
+        load_weights(unet, folder.path / WEIGHTS)
+        return unet
+
+    def _hashes(self, run: RunFolder) -> dict[str, Any]:
+        tuned = sorted((run.path / WEIGHTS).glob("*.safetensors"))
+        return {
+            "backbone": self.backbone.hashes,
+            "lofnet": self.lofnet_hashes,
+            "tuned": {path.name: file_hash(path) for path in tuned},
+        }

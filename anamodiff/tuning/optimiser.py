@@ -1,0 +1,104 @@
+"""Mixed-precision tuning: single-precision master weights, their optimiser and checkpoints."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from anamodiff.errors import AnaMoDiffError
+from anamodiff.unet3d.lora import trainable_parameters
+from anamodiff.unet3d.model import UNet3D
+
+
+class MasterWeights:
+    """Trained parameters of a UNet, their master copies in single precision, and the optimiser.
+
+    Small updates would vanish in half precision. There, the optimiser updates single-precision
+    copies of the trained parameters only, which are rounded back into the UNet: unlike with
+    autocast, every activation is in half precision, and tuning computes what sampling will. In
+    fp16, gradients are scaled so that they do not underflow. In single precision, parameters are
+    their own masters.
+    """
+
+    def __init__(self, unet: UNet3D, lr: float) -> None:
+        self.parameters = trainable_parameters(unet)
+        single = unet.dtype == torch.float32
+        self.masters = [(name, p if single else _single(p)) for name, p in self.parameters]
+        for _, parameter in self.parameters:  # in single precision after an earlier tuning
+            parameter.data = parameter.data.to(unet.dtype)
+        self.optimiser = _adam([master for _, master in self.masters], lr)
+        half = unet.dtype == torch.float16
+        self.scaler = torch.amp.GradScaler(unet.device.type, enabled=half)
+
+    def backward(self, loss: Tensor) -> None:
+        """Accumulate the gradients of a loss."""
+        self.scaler.scale(loss).backward()
+
+    def step(self) -> None:
+        """Update the weights with the accumulated gradients, and clear these."""
+        for (_, parameter), (_, master) in zip(self.parameters, self.masters, strict=True):
+            if master is not parameter and parameter.grad is not None:
+                master.grad, parameter.grad = parameter.grad.float(), None
+        self.scaler.step(self.optimiser)
+        self.scaler.update()
+        self.optimiser.zero_grad(set_to_none=True)
+        self._copy_to_unet()
+
+    def write_back(self) -> None:
+        """Give the UNet the weights in single precision, for saving."""
+        for (_, parameter), (_, master) in zip(self.parameters, self.masters, strict=True):
+            parameter.data = master.data
+
+    def save(self, path: Path, losses: list[float], probes: list[float]) -> None:
+        """Write a checkpoint, atomically."""
+        state = {
+            "weights": {name: master.detach() for name, master in self.masters},
+            "optimiser": self.optimiser.state_dict(),
+            "scaler": self.scaler.state_dict(),
+            "losses": losses,
+            "looks": probes,  # the name in older checkpoints
+        }
+        temporary = path.with_suffix(".tmp")
+        torch.save(state, temporary)
+        os.replace(temporary, path)
+
+    def resume(self, path: Path | None) -> tuple[list[float], list[float]]:
+        """Load a checkpoint; returns its losses and probes, empty if there is none.
+
+        Raises:
+            AnaMoDiffError: the checkpoint is of other weights.
+        """
+        if path is None or not path.is_file():
+            return [], []
+        state = torch.load(path, map_location="cpu", weights_only=True)
+        if set(state["weights"]) != {name for name, _ in self.masters}:
+            raise AnaMoDiffError(
+                f"expected a checkpoint of this run's weights, got another's in {path}: "
+                "name another output folder, or leave out --resume"
+            )
+        with torch.no_grad():
+            for name, master in self.masters:
+                master.copy_(state["weights"][name])
+        self._copy_to_unet()
+        self.optimiser.load_state_dict(state["optimiser"])
+        self.scaler.load_state_dict(state["scaler"])
+        return list(state["losses"]), list(state.get("looks", []))
+
+    @torch.no_grad()
+    def _copy_to_unet(self) -> None:
+        for (_, parameter), (_, master) in zip(self.parameters, self.masters, strict=True):
+            if master is not parameter:
+                parameter.copy_(master)
+
+
+def _single(parameter: nn.Parameter) -> nn.Parameter:
+    return nn.Parameter(parameter.detach().float())
+
+
+def _adam(parameters: list[nn.Parameter], lr: float) -> torch.optim.Adam:
+    # One fused kernel where there is one, else torch's choice.
+    fused = parameters[0].device.type in ("cpu", "cuda") or None
+    return torch.optim.Adam(parameters, lr=lr, fused=fused)

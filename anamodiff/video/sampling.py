@@ -1,0 +1,105 @@
+"""Frames of any file before some are chosen, and which are: even steps of playing time."""
+
+import logging
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from anamodiff.errors import AnaMoDiffError
+
+logger = logging.getLogger(__name__)
+
+#: Frames that `frames=None` reads at most; longer files are sampled evenly down to it.
+MAX_FRAMES = 600
+
+#: Rate, in frames a second, of what has none: a strip, a folder of frames, one picture.
+DEFAULT_FPS = 10.0
+
+#: A frame shown longer than this many median frames (a pause in a gif) counts as this many.
+LONGEST_PAUSE = 4
+
+
+class ClipError(AnaMoDiffError):
+    """A clip that cannot be read or written; the message is one line."""
+
+
+class Unreadable(Exception):
+    """Inside the readers: what the file's index promised is not in it."""
+
+
+@dataclass(frozen=True)
+class FrameSource:
+    """A file's frames before any is chosen.
+
+    `durations` are seconds, one for each frame. `pictures(indices)` yields the frames at
+    ascending, distinct indices as RGB bytes `h w 3`, decoding what lies between but keeping
+    nothing; it raises `Unreadable` where a frame is missing, and then `recount`, if there is
+    one, gives a slower source of the same file that trusts only what was decoded.
+    """
+
+    durations: tuple[float, ...]
+    pictures: Callable[[Sequence[int]], Iterator[np.ndarray]]
+    recount: Callable[[], "FrameSource"] | None = None
+
+
+def sample_indices(durations: Sequence[float], frames: int | None) -> tuple[int, ...]:
+    """Choose `frames` frames at even steps of playing time, the first frame first.
+
+    Each chosen frame stands for `1 / frames` of the clip, so a loop stays a loop: with steady
+    durations frame `i` is number `i * total // frames`. Where `frames` exceeds what there is,
+    frames repeat; as many as there are means each once; a single frame is never repeated.
+    `None` means all, up to `MAX_FRAMES`.
+    """
+    total = len(durations)
+    if frames is None:
+        frames = min(total, MAX_FRAMES)
+    if total == 1 or frames == total:
+        return tuple(range(total))
+    if _is_steady(durations):
+        return tuple(i * total // frames for i in range(frames))
+    ends = np.cumsum(without_pauses(durations))
+    # A container's clock rounds; a timestamp in a frame's last tenth belongs to the next frame.
+    timestamps = np.arange(frames) * (ends[-1] / frames) + 0.1 * float(np.median(durations))
+    chosen = np.searchsorted(ends, timestamps, side="right")
+    return tuple(int(index) for index in np.minimum(chosen, total - 1))
+
+
+def without_pauses(durations: Sequence[float]) -> np.ndarray:
+    """Durations in seconds with long pauses cut to `LONGEST_PAUSE` median frames.
+
+    Gifs often rest for seconds on their last frame; sampled by the clock, a transfer would
+    consist of that one pose.
+    """
+    durations = np.asarray(durations, dtype=np.float64)
+    return np.minimum(durations, LONGEST_PAUSE * np.median(durations))
+
+
+def sampled_fps(durations: Sequence[float], count: int) -> float:
+    """Rate, to six places, at which `count` sampled frames take as long as the clip does."""
+    if len(durations) == 1:
+        return DEFAULT_FPS
+    return round(count / float(without_pauses(durations).sum()), 6)
+
+
+def _is_steady(durations: Sequence[float]) -> bool:
+    """Whether no frame starts a fifth of a frame off an even beat.
+
+    So far a gif's clock of hundredths of a second moves frames at forty a second.
+    """
+    durations = np.asarray(durations, dtype=np.float64)
+    beat = durations.mean()
+    drift = np.cumsum(durations) - beat * np.arange(1, len(durations) + 1)
+    return bool(np.abs(drift).max() < 0.21 * beat)
+
+
+def warn_damaged(path: Path, readable: int, promised: int | None = None) -> None:
+    """Log that a file ends early or has holes, and what is used instead."""
+    of = f" of {promised}" if promised and promised > readable else ""
+    logger.warning(
+        "%s is damaged or cut short: using the %d%s frames that can be decoded",
+        path,
+        readable,
+        of,
+    )

@@ -1,0 +1,5 @@
+"""Pictures for people: contact sheets, comparisons, flows as colours."""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)
