@@ -7,7 +7,7 @@ alpha, cleaner than any timestep. It is an int, or a tensor of one integer per c
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -17,6 +17,8 @@ from torch import Tensor
 from anamodiff.errors import AnaMoDiffError
 
 PredictionType = Literal["epsilon", "v_prediction"]
+#: Called with the steps of a stage that are done and, in tuning, the loss.
+StepProgress = Callable[[int, float | None], None]
 
 
 @dataclass(frozen=True, eq=False)

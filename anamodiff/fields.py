@@ -10,7 +10,17 @@ from dataclasses import MISSING, dataclass
 from functools import cache
 from numbers import Integral, Real
 from types import NoneType, UnionType
-from typing import Any, ClassVar, Literal, Self, Union, get_args, get_origin, get_type_hints
+from typing import (
+    Any,
+    ClassVar,
+    Literal,
+    Self,
+    TypeVar,
+    Union,
+    get_args,
+    get_origin,
+    get_type_hints,
+)
 
 from anamodiff.errors import AnaMoDiffError
 
@@ -241,6 +251,22 @@ def settings_of(options: type[Options]) -> dict[str, Setting]:
             metavar="" if kind is SWITCH else choices or own["metavar"],
         )
     return found
+
+
+D = TypeVar("D")
+
+
+def construct(kind: type[D], given: Mapping[str, Any]) -> D:
+    """A dataclass from some of its fields by name.
+
+    Raises:
+        AnaMoDiffError: there is no such field; the nearest one is named.
+    """
+    known = [field.name for field in dataclasses.fields(kind)]  # type: ignore[arg-type]
+    for name in given:
+        if name not in known:
+            raise unknown(name, known)
+    return kind(**given)
 
 
 def unknown(key: str, known: Iterable[str], what: str = "setting") -> AnaMoDiffError:

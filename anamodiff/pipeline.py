@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from anamodiff.backbone.model import Backbone
-from anamodiff.diffusion import add_noise, noise_in
+from anamodiff.diffusion import StepProgress, add_noise, noise_in
 from anamodiff.inversion.colours import match_histograms
 from anamodiff.inversion.ddim import ddim_invert
 from anamodiff.inversion.sampling import sample
@@ -24,7 +24,6 @@ from anamodiff.warp import warp_noise
 
 #: Called with a stage's name, steps done, steps in all and, in tuning, the loss.
 Progress = Callable[[str, int, int, float | None], None]
-StageProgress = Callable[[int, float | None], None]
 
 
 class AnaMoDiff:
@@ -142,7 +141,7 @@ class AnaMoDiff:
         return unet.to(self.backbone.device)
 
 
-def _steps(progress: Progress | None, stage: str, total: int) -> StageProgress | None:
+def _steps(progress: Progress | None, stage: str, total: int) -> StepProgress | None:
     """A stage's own progress function."""
     if progress is None:
         return None

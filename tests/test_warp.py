@@ -160,7 +160,7 @@ def test_neighbours_agree_less_where_variance_is_preserved(
 def test_foldover_is_the_share_of_mirrored_cells() -> None:
     still = identity_grid(9, 9)
     mirrored, half = still * torch.tensor([-1.0, 1.0]), still.clone()
-    half[:, 4:, 0] = half[:, 4:, 0].flip(1)  # the right half is looked up backwards
+    half[:, 4:, 0] = half[:, 4:, 0].flip(1)  # the right half is sampled in reverse
     flat = torch.zeros_like(still)
     turned = 0.3 * still.flip(0, 1)  # both axes: turned, not mirrored
     shares = foldover(torch.stack([still, mirrored, half, flat, turned]))

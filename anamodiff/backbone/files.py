@@ -19,7 +19,7 @@ STEMS = {
     "unet": ("diffusion_pytorch_model", "diffusion_pytorch_model"),
     "text_encoder": ("model", "pytorch_model"),
 }
-WEIGHTS = tuple(STEMS)
+MODEL_PARTS = tuple(STEMS)
 TOKENIZER_FILES = (("tokenizer.json",), ("vocab.json", "merges.txt"))
 # Channels of a UNet's input, and what they are for.
 INPUTS = {
@@ -76,7 +76,7 @@ def backbone_files(names: Iterable[str], *, half: bool) -> list[str]:
     names = sorted(names)
     check_names(names)
     wanted = [name for name in names if name in ("model_index.json", "anamodiff.json")]
-    for part in WEIGHTS:
+    for part in MODEL_PARTS:
         wanted += [_needed(names, f"{part}/config.json")]
         wanted += [f"{part}/{file}" for file in weight_files(part, names, half=half).files]
     wanted += [name for name in names if name.startswith("lofnet/")]

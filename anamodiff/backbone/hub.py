@@ -20,7 +20,7 @@ SHORT_NAMES = {
     "tokenizer": "CompVis/stable-diffusion-v1-4",
 }
 SMALL = (".json", ".txt")
-PATIENCE = 10.0  # seconds for the hub to say what a repository has
+TIMEOUT = 10.0  # seconds for the hub to say what a repository has
 
 
 def is_id(name: str | Path) -> bool:
@@ -79,7 +79,7 @@ def download(
 
     try:
         # Asked once: a listing by pages tries again for minutes where there is no network.
-        info = HfApi().repo_info(repository, timeout=PATIENCE)
+        info = HfApi().repo_info(repository, timeout=TIMEOUT)
         siblings = getattr(info, "siblings", None) or []
         wanted = choose(sibling.rfilename for sibling in siblings)
         small = [name for name in wanted if name.endswith(SMALL)]

@@ -29,12 +29,12 @@ logger = logging.getLogger(__name__)
 #: Configurations of Stable Diffusion 1.x, for files that bring none.
 SD1 = Path(__file__).parent / "sd1"
 ENDINGS = (".safetensors", ".ckpt")
-UNET, TEXT = "model.diffusion_model.", "cond_stage_model."
+UNET, TEXT_ENCODER = "model.diffusion_model.", "cond_stage_model."
 # Of each part, a weight that every checkpoint of Stable Diffusion 1.x has.
 SIGNS = {
     "UNet": f"{UNET}input_blocks.0.0.weight",
     "autoencoder": "first_stage_model.decoder.conv_in.weight",
-    "text encoder": f"{TEXT}transformer.text_model.embeddings.position_embedding.weight",
+    "text encoder": f"{TEXT_ENCODER}transformer.text_model.embeddings.position_embedding.weight",
 }
 TOKENIZER_REPOSITORIES = (  # repositories of CLIP's tokenizer, and where in them it is
     (hub.SHORT_NAMES["sd14"], "tokenizer"),
@@ -146,7 +146,7 @@ def _check_shapes(file: Path, shapes: Mapping[str, tuple[int, ...]], unet: dict[
         raise files.wrong_model(
             file, "a diffusion transformer (Stable Diffusion 3, FLUX and others)"
         )
-    if any(n.startswith(f"{TEXT}model.") for n in shapes):
+    if any(n.startswith(f"{TEXT_ENCODER}model.") for n in shapes):
         raise files.wrong_model(
             file, "Stable Diffusion 2.x in one file", "its diffusers folder can be used"
         )

@@ -138,7 +138,12 @@ class Backbone:
     def recommended(self) -> dict[str, Any]:
         """What the folder recommends for itself (`anamodiff.json`), empty where it says nothing."""
         path = self.beside / "anamodiff.json"
-        return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+        if not path.is_file():
+            return {}
+        try:
+            return dict(json.loads(path.read_text(encoding="utf-8")))
+        except ValueError as error:
+            raise AnaMoDiffError(f"{path} is no JSON ({error}): correct or delete it") from error
 
     @cached_property
     def hashes(self) -> dict[str, str]:

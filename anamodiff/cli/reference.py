@@ -9,7 +9,7 @@ from inspect import cleandoc
 from anamodiff.cli.settings import FIGURE, FROM, OPTIONS, CommandOptions
 from anamodiff.fields import Options, Setting, settings_of
 
-HEAD = """# Settings
+INTRODUCTION = """# Settings
 
 Written by `python -m anamodiff.cli.reference`. The settings are declared in `anamodiff/options.py`,
 `anamodiff/lofnet/options.py`, `anamodiff/lofnet/training/options.py` and
@@ -25,12 +25,12 @@ The defaults of `adaptation`, `tuning` and `generation` are the paper's. A setti
 null or not given takes the preset's value, without a preset the one that the backbone recommends
 (`anamodiff.json` in its folder), and only then the default.
 """
-COLUMNS = ("setting", "flag", "value", "default", "what it does")
+TABLE_COLUMNS = ("setting", "flag", "value", "default", "what it does")
 
 
 def reference() -> str:
     """Every options class as a table in Markdown."""
-    return "\n".join([HEAD, *map(_section, OPTIONS)])
+    return "\n".join([INTRODUCTION, *map(_section, OPTIONS)])
 
 
 def _section(options: type[Options]) -> str:
@@ -38,7 +38,7 @@ def _section(options: type[Options]) -> str:
     settings = [*settings_of(options).values()]
     if options is CommandOptions:
         settings += [FIGURE, FROM]
-    rows = [COLUMNS, ["---"] * len(COLUMNS), *map(_cells, settings)]
+    rows = [TABLE_COLUMNS, ["---"] * len(TABLE_COLUMNS), *map(_cells, settings)]
     return "\n".join([f"## {title.rstrip('.')}", *notes, "", *map(_row, rows), ""])
 
 

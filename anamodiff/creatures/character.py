@@ -85,7 +85,7 @@ class Character:
         pattern: str | None = None,
         silhouette: bool | None = None,
     ) -> "Character":
-        """A character drawn by lot from `seed`; what is given stays as given.
+        """A random character of `seed`; what is given stays as given.
 
         Raises `AnaMoDiffError` for a species, colour, pattern or side that does not exist.
         """

@@ -50,7 +50,7 @@ def draw_pair(
     frames: int = 10,
     size: int = 128,
 ) -> Pair:
-    """A benchmark pair from one seed; what is given stays as given, `None` is drawn by lot.
+    """A benchmark pair from one seed; what is given stays as given, `None` is random.
 
     Both characters face the same way. Standing motions begin at phase 0; the source's cycle begins
     where its joints come nearest to the truth's first frame, or with `start` ``different`` where

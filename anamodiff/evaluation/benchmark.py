@@ -9,7 +9,7 @@ import os
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
@@ -30,8 +30,8 @@ from anamodiff.evaluation.methods import (
 from anamodiff.evaluation.pairs import BenchmarkPair, find_pairs
 from anamodiff.evaluation.report import write_report
 from anamodiff.evaluation.scores import Case, choose_embedder, measure
-from anamodiff.fields import Options, setting
-from anamodiff.options import FRAMES
+from anamodiff.fields import construct, settings_of
+from anamodiff.options import FRAMES, RunOptions
 from anamodiff.run.folder import OUTPUTS, unused, write_text
 from anamodiff.run.motion_transfer import MotionTransfer
 from anamodiff.video.clip import write_video
@@ -48,17 +48,25 @@ class Models:
 
 
 @dataclass(frozen=True, kw_only=True)
-class BenchmarkOptions(Options):
-    """What all runs of a benchmark share."""
+class BenchmarkOptions:
+    """What all runs of a benchmark share; most are settings of a transfer (`RunOptions`).
 
-    backbone: str = setting("auto", "as for a transfer")
-    lofnet: str | None = setting(None, "as for a transfer")
-    frames: int = setting(FRAMES, "frames of each result", low=2)
-    seed: int = setting(0, "of all runs", low=0)
-    device: str = setting("auto", "as for a transfer")
-    precision: str = setting("auto", "as for a transfer")
-    clip_model: str = setting("auto", "CLIP model: a folder, a hub id, none, or auto")
-    threads: int = setting(0, "of the CPU in each process; 0 leaves the choice to torch", low=0)
+    `clip_model` is for `choose_embedder`; `threads` are the CPU's in each process, 0 leaves the
+    choice to torch.
+    """
+
+    backbone: str = RunOptions.backbone
+    lofnet: str | None = None
+    frames: int = FRAMES
+    seed: int = 0
+    device: str = RunOptions.device
+    precision: str = RunOptions.precision
+    clip_model: str = "auto"
+    threads: int = 0
+
+    def __post_init__(self) -> None:
+        given = asdict(self)
+        RunOptions.check(**{name: given[name] for name in given if name in settings_of(RunOptions)})
 
     def load(self) -> Models:
         """The models, in this process."""
@@ -139,7 +147,7 @@ def run_all(
     given = {key: str(v) if isinstance(v, Path) else v for key, v in settings.items()}
     if workers > 1 and not given.get("threads"):
         given["threads"] = max(1, (os.cpu_count() or 1) // workers)
-    options = BenchmarkOptions.build(given)
+    options = construct(BenchmarkOptions, given)
     folder = Path(output)
     jobs = [
         Job(pair, name, how, folder / "pairs" / pair.name)

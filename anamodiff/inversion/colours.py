@@ -14,10 +14,15 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from anamodiff.errors import AnaMoDiffError
-from anamodiff.video.foreground import foreground_mask, ground_colour, to_lab, to_rgb
+from anamodiff.video.foreground import (
+    Array,
+    Mask,
+    foreground_mask,
+    ground_colour,
+    lab_to_rgb,
+    rgb_to_lab,
+)
 
-Array = NDArray[np.float32]
-Mask = NDArray[np.bool_]
 Ground = Literal["source", "keep"]
 
 JUST_VISIBLE = 2.0
@@ -57,7 +62,7 @@ def match_histograms(
     frames_mask = _mask_of(frames, frames_mask, "frames")
     reference_mask = _mask_of(reference, reference_mask, "reference")
     mask = frames_mask.cpu().numpy()
-    lab, reference_lab = to_lab(frames), to_lab(reference)
+    lab, reference_lab = rgb_to_lab(frames), rgb_to_lab(reference)
     # The mapping of smoothed colours is added to each pixel, so that it does not amplify grain.
     own, target = _smooth(lab)[mask], reference_lab[reference_mask.cpu().numpy()]
     if min(len(own), len(target)) < MIN_PIXELS:
@@ -66,7 +71,7 @@ def match_histograms(
     target = _limit_gain(own[weight >= np.median(weight)], target)
     moved = _match_channels(_match_moments(own, target), target)
     lab[mask] += weight[:, None] * (moved - own)
-    matched = to_rgb(lab).to(frames.device, frames.dtype)
+    matched = lab_to_rgb(lab).to(frames.device, frames.dtype)
     outside = frames if ground == "keep" else ground_colour(reference).to(frames).view(1, 3, 1, 1)
     return torch.where(frames_mask[:, None].to(frames.device), matched, outside)
 

@@ -7,11 +7,9 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from anamodiff.diffusion import Schedule, ddim_inverse_step, to_epsilon
+from anamodiff.diffusion import Schedule, StepProgress, ddim_inverse_step, to_epsilon
 from anamodiff.unet3d.kv_cache import KeyValueCache
 from anamodiff.unet3d.model import UNet3D
-
-Progress = Callable[[int, None], None]
 
 
 @torch.no_grad()
@@ -24,7 +22,7 @@ def ddim_invert(
     steps: int = 50,
     until: int | None = None,
     cuda_graph: bool = False,
-    progress: Progress | None = None,
+    progress: StepProgress | None = None,
 ) -> Tensor:
     """Invert clean latents to noise, by deterministic DDIM steps in reverse.
 

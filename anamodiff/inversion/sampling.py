@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import get_args
 
 import torch
@@ -10,6 +9,7 @@ from torch import Tensor
 
 from anamodiff.diffusion import (
     Schedule,
+    StepProgress,
     ddim_step,
     extrapolated_clean,
     noise_in,
@@ -21,8 +21,6 @@ from anamodiff.inversion.windows import OVERLAP, split_frames
 from anamodiff.options import Solver
 from anamodiff.unet3d.kv_cache import KeyValueCache
 from anamodiff.unet3d.model import UNet3D
-
-Progress = Callable[[int, None], None]
 
 
 @torch.no_grad()
@@ -39,7 +37,7 @@ def sample(
     solver: Solver = "ddim",
     window: int | None = None,
     overlap: int = OVERLAP,
-    progress: Progress | None = None,
+    progress: StepProgress | None = None,
 ) -> Tensor:
     """Denoise clips with classifier-free guidance.
 

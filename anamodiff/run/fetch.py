@@ -19,7 +19,7 @@ NO_HUB = (
     f"first-order-model publishes {FOMM} outside the hub (its README has the links), and no hub "
     "repository is known for it"
 )
-CURE = "give its folder by path"
+GIVE_FOLDER = "give its folder by path"
 # Parameters of Stable Diffusion 1.x, all three models; 4 bytes each in fp32, 2 in fp16.
 PARAMETERS = 1_066_235_307
 SIZES = {"clip": 606e6, "tokenizer": 2e6}  # bytes
@@ -86,7 +86,7 @@ def fetch(
     half = choose_precision(precision, choose_device(device)) != torch.float32
     choose = _choose(what, half)
     folder = hub.find_cached(repository, choose) or hub.download(
-        repository, choose, role="model", cure=CURE, check=files.check_folder
+        repository, choose, role="model", cure=GIVE_FOLDER, check=files.check_folder
     )
     place = f"{repository}: {folder} ({_gigabytes(_size(folder))})"
     return [place, *_use(what, repository, folder)]

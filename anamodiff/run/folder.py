@@ -20,7 +20,7 @@ from anamodiff.options import TuningOptions
 from anamodiff.run.machine import peak_memory_mb
 
 CONFIG, RECORD = "config.yaml", "run.json"
-VIDEO_SUFFIXES = (".mp4", ".gif", ".webm")
+OUTPUT_SUFFIXES = (".mp4", ".gif", ".webm")
 OUTPUTS = Path("outputs")
 PACKAGES = ("torch", "diffusers", "transformers", "peft", "numpy", "opencv-python", "scikit-image")
 # What may differ between a run and its resumption.
@@ -128,7 +128,7 @@ class RunFolder:
 
 def is_video(output: str | Path | None) -> bool:
     """Whether `output` names a video file rather than a run folder."""
-    return output is not None and Path(output).suffix.lower() in VIDEO_SUFFIXES
+    return output is not None and Path(output).suffix.lower() in OUTPUT_SUFFIXES
 
 
 def _same(old: dict[str, Any], new: dict[str, Any]) -> bool:

@@ -30,7 +30,7 @@ from anamodiff.warp import foldover, identity_grid
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".webp")
 #: Frames of a longer clip are thinned to so many on the sheet.
-COLUMNS = 12
+SHEET_COLUMNS = 12
 
 
 @dataclass(frozen=True)
@@ -106,7 +106,7 @@ def inspect(
         adaptation=None if alone else options,
     )  # fmt: skip
     rows = sheet_rows(made, mover.backbone.decode(made.warped).cpu())
-    save_picture(sheet, contact_sheet(rows, columns=COLUMNS + 1))
+    save_picture(sheet, contact_sheet(rows, columns=SHEET_COLUMNS + 1))
     return Inspection(
         sheet=sheet,
         foldover=tuple(foldover(made.flow).tolist()),
@@ -125,7 +125,7 @@ def sheet_rows(made: WarpedIntermediate, warped: Tensor) -> list[tuple[str, Tens
     assert own is not None and adapted is not None and mask is not None  # not from a run folder
     cell = SHEET_CELL[1]
     count = len(made.driving)
-    chosen = [i * count // min(COLUMNS, count) for i in range(min(COLUMNS, count))]
+    chosen = [i * count // min(SHEET_COLUMNS, count) for i in range(min(SHEET_COLUMNS, count))]
     start = enlarge(made.source[made.start : made.start + 1], cell)
     plain = torch.ones_like(start)
     flow, mask = made.flow[chosen], mask[chosen]

@@ -23,7 +23,8 @@ from tqdm import tqdm
 from tqdm.contrib.logging import logging_redirect_tqdm
 
 from anamodiff.errors import AnaMoDiffError
-from anamodiff.options import FRAMES, STAGES, StartFrame
+from anamodiff.fields import construct
+from anamodiff.options import FRAMES, STAGES, RunOptions, StartFrame
 from anamodiff.run.folder import OUTPUTS, is_video, write_text
 from anamodiff.run.rows import Row, read_list
 
@@ -34,7 +35,7 @@ logger = logging.getLogger(__name__)
 
 RECORDS = "rows"
 DONE, FAILED, OPEN = "done", "failed", "open"
-HEAD = ("row", "status", "seconds", "output", "reason")
+SUMMARY_COLUMNS = ("row", "status", "seconds", "output", "reason")
 
 #: Does so many rows into the folder, wherever it likes, by calls of `transfer_share`.
 Sweep = Callable[[Path, int], None]
@@ -69,8 +70,8 @@ class Summary:
     @property
     def table(self) -> str:
         """All outcomes in aligned columns, and their count."""
-        lines = [HEAD, *self._cells()]
-        widths = [max(len(line[i]) for line in lines) for i in range(len(HEAD))]
+        lines = [SUMMARY_COLUMNS, *self._cells()]
+        widths = [max(len(line[i]) for line in lines) for i in range(len(SUMMARY_COLUMNS))]
         rows = ("  ".join(c.ljust(w) for c, w in zip(line, widths, strict=True)) for line in lines)
         counts = ", ".join(
             f"{n} {status}"
@@ -82,7 +83,7 @@ class Summary:
     def write(self) -> None:
         """Write `summary.csv` and `summary.json`."""
         text = io.StringIO()
-        csv.writer(text, lineterminator="\n").writerows([HEAD, *self._cells()])
+        csv.writer(text, lineterminator="\n").writerows([SUMMARY_COLUMNS, *self._cells()])
         write_text(self.folder / "summary.csv", text.getvalue())
         rows = {"rows": [asdict(outcome) for outcome in self.outcomes]}
         write_text(self.folder / "summary.json", json.dumps(rows, indent=1) + "\n")
@@ -116,6 +117,11 @@ class ManyOptions:
     adaptation: Mapping[str, Any] | None = None
     tuning: Mapping[str, Any] | None = None
     generation: Mapping[str, Any] | None = None
+
+    def __post_init__(self) -> None:
+        RunOptions.check(
+            frames=self.frames, seed=self.seed, start_frame=self.start_frame, preset=self.preset
+        )
 
     def load(self, job: int, jobs: int) -> MotionTransfer:
         """The models, in this process; each job of a machine with several GPUs takes another."""
@@ -174,7 +180,7 @@ def transfer_many(
         AnaMoDiffError: the list is wrong, `output` holds something else, or the models cannot be
             loaded. A row's own mistakes are in the summary.
     """
-    rows, shared = read_list(file), ManyOptions(**settings)
+    rows, shared = read_list(file), construct(ManyOptions, settings)
     folder = Path(output) if output is not None else OUTPUTS / Path(file).stem
     _check_folder(folder)
     (folder / RECORDS).mkdir(parents=True, exist_ok=True)
@@ -205,7 +211,7 @@ def transfer_share(
         jobs: how many there are.
         file, output, progress, settings: as for `transfer_many`.
     """
-    folder, shared = Path(output), ManyOptions(**settings)
+    folder, shared = Path(output), construct(ManyOptions, settings)
     mover = cache(lambda: shared.load(job, jobs))  # once, and only if a row needs it
     name = "rows" if jobs == 1 else f"rows of job {job}"
     share = read_list(file)[job::jobs]

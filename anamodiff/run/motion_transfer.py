@@ -163,8 +163,8 @@ class MotionTransfer:
             start_frame=start_frame, preset=preset or self.preset, resume=resume,
             progress=progress,
         )  # fmt: skip
-        video = output if is_video(output) else None
-        return self._generate(tuned, options.generation, video, seed, progress)
+        output = output if is_video(output) else None
+        return self._generate(tuned, options.generation, output, None, progress)
 
     def tune(
         self,
@@ -212,7 +212,8 @@ class MotionTransfer:
         preset: str | None, resume: bool, progress: bool | Progress,
     ) -> TunedRun:  # fmt: skip
         check_prompt(prompt)
-        RunOptions.check(frames=frames, seed=seed, start_frame=start_frame)
+        given = RunOptions(frames=frames, seed=seed, start_frame=start_frame)
+        frames, seed, start_frame = given.frames, given.seed or 0, given.start_frame
         clips = read_pair(source, driving, frames, self.backbone.image_size)
         check_start(start_frame, len(clips[0].frames))
         settings = {
@@ -294,8 +295,5 @@ class MotionTransfer:
 
     def _hashes(self, run: RunFolder) -> dict[str, Any]:
         tuned = sorted((run.path / WEIGHTS).glob("*.safetensors"))
-        return {
-            "backbone": self.backbone.hashes,
-            "lofnet": self.lofnet_hashes,
-            "tuned": {path.name: file_hash(path) for path in tuned},
-        }
+        hashes = {"backbone": self.backbone.hashes, "lofnet": self.lofnet_hashes}
+        return hashes | {"tuned": {path.name: file_hash(path) for path in tuned}}

@@ -25,7 +25,7 @@ COLUMNS = {
     for key in (*REQUIRED, "output", "seed", "frames", "start_frame")
 } | {one.key: one for stage in STAGES.values() for one in settings_of(stage).values()}
 # What holds for a whole process, and so for all rows.
-COMMON = (
+FOR_ALL_ROWS = (
     "backbone", "lofnet", "device", "precision", "preset",
     *(one.key for one in settings_of(MemoryOptions).values()),
 )  # fmt: skip
@@ -189,7 +189,7 @@ def _unknown(name: str) -> str | None:
     """A line for a column that there is not."""
     if name in COLUMNS:
         return None
-    if name in COMMON:
+    if name in FOR_ALL_ROWS:
         return f"{name} is no column, as it holds for all rows: use --{name}"
     near = nearest(name, COLUMNS)
     cure = (

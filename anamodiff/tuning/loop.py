@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Callable
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
-from anamodiff.diffusion import Schedule
+from anamodiff.diffusion import Schedule, StepProgress
 from anamodiff.errors import AnaMoDiffError
 from anamodiff.options import TuningOptions
 from anamodiff.tuning.loss import NoisyClip, disentangled_loss
@@ -31,7 +30,7 @@ def tune(
     *,
     seed: int,
     checkpoint: Path | None = None,
-    progress: Callable[[int, float], None] | None = None,
+    progress: StepProgress | None = None,
 ) -> list[float]:
     """Train the LoRA and temporal weights of `unet` on one pair; returns the loss per iteration.
 

@@ -13,7 +13,7 @@ from anamodiff.diffusion import Schedule
 from anamodiff.tuning.loss import NoisyClip, disentangled_loss
 
 EVERY = 10  # iterations between two probes
-LEVELS = 3  # noise levels of each probe
+PROBE_LEVELS = 3  # noise levels of each probe
 PATIENCE = 2  # probes without improvement
 PROBE_SEED = 7_000_003  # the probes' noise differs from the iterations'
 
@@ -42,14 +42,14 @@ def probe_loss(
     window: int,
     clips_at_once: int = 2,
 ) -> float:
-    """Mean logarithm of the loss's terms at fixed noise and `LEVELS` timesteps of each range.
+    """Mean logarithm of the loss's terms at fixed noise and `PROBE_LEVELS` timesteps of each range.
 
     Training losses vary more with their random timesteps than over tens of iterations. Logarithms,
     because the error at high noise, where motion is learnt, is a hundredth of that at low noise:
     a mean of the errors would not show it.
     """
     terms: list[Tensor] = []
-    for level in range(LEVELS):
+    for level in range(PROBE_LEVELS):
         generator = torch.Generator().manual_seed(seed * PROBE_SEED - 1 - level)
         windows = (
             clip and _at(clip, level).random_window(window, generator) for clip in (source, warped)
@@ -62,6 +62,6 @@ def probe_loss(
 
 
 def _at(clip: NoisyClip, level: int) -> NoisyClip:
-    """The clip at the middle timestep of one of `LEVELS` equal parts of its range."""
-    t = clip.first + (clip.stop - clip.first) * (2 * level + 1) // (2 * LEVELS)
+    """The clip at the middle timestep of one of `PROBE_LEVELS` equal parts of its range."""
+    t = clip.first + (clip.stop - clip.first) * (2 * level + 1) // (2 * PROBE_LEVELS)
     return replace(clip, first=t, stop=t + 1)

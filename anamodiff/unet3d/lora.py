@@ -20,7 +20,7 @@ ATTENTIONS = ("attn1", "attn2")
 PROJECTIONS = ("to_q", "to_k", "to_v", "to_out.0")
 # What `layers="all"` adds: convolutions of residual blocks, and the other layers of transformers.
 OTHERS = ("conv1", "conv2", "proj_in", "proj_out", "ff.net.0.proj", "ff.net.2")
-LEVELS = {"down": "down_blocks.", "mid": "mid_block.", "up": "up_blocks."}
+BLOCK_PREFIXES = {"down": "down_blocks.", "mid": "mid_block.", "up": "up_blocks."}
 
 
 def add_lora(
@@ -55,7 +55,7 @@ def add_lora(
     """
     levels = _levels(blocks)
     _check_options(rank, layers, targets, levels)
-    prefixes = tuple(LEVELS[level] for level in levels)
+    prefixes = tuple(BLOCK_PREFIXES[level] for level in levels)
     ends = tuple(f"{attention}.{target}" for attention in ATTENTIONS for target in targets)
     ends += OTHERS if layers == "all" else ()
     names = [name for name, _ in unet3d.named_modules() if name.endswith(ends)]
@@ -151,7 +151,7 @@ def _init_kaiming_uniform(weight: torch.Tensor, generator: torch.Generator) -> N
 
 
 def _levels(blocks: str | Sequence[str]) -> Sequence[str]:
-    named = {"all": tuple(LEVELS), "mid_up": ("mid", "up")}
+    named = {"all": tuple(BLOCK_PREFIXES), "mid_up": ("mid", "up")}
     return named.get(blocks, (blocks,)) if isinstance(blocks, str) else blocks
 
 
@@ -162,7 +162,8 @@ def _check_options(rank: int, layers: str, targets: Sequence[str], blocks: Seque
         raise AnaMoDiffError(f"expected LoRA layers 'attention' or 'all', got {layers!r}")
     if unknown := set(targets) - set(PROJECTIONS):
         raise AnaMoDiffError(f"expected targets among {PROJECTIONS}, got {sorted(unknown)}")
-    if unknown := set(blocks) - set(LEVELS):
+    if unknown := set(blocks) - set(BLOCK_PREFIXES):
         raise AnaMoDiffError(
-            f"expected blocks 'all', 'mid_up' or some of {tuple(LEVELS)}, got {sorted(unknown)}"
+            f"expected blocks 'all', 'mid_up' or some of {tuple(BLOCK_PREFIXES)}, "
+            f"got {sorted(unknown)}"
         )

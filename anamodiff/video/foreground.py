@@ -29,13 +29,13 @@ def foreground_mask(frames: Tensor, background: Tensor | None = None) -> Tensor:
     Returns:
         Mask f h w, bool, without specks, with pinholes closed.
     """
-    lab = to_lab(frames)
+    lab = rgb_to_lab(frames)
     border = _border(lab)
     ground = np.median(border, axis=0)
     # A noisy ground needs a wider margin than a clean one.
     noise = float(np.median(np.linalg.norm(border - ground, axis=-1)))
     if background is not None:
-        ground = to_lab(background.reshape(1, 3, 1, 1)).reshape(3)
+        ground = rgb_to_lab(background.reshape(1, 3, 1, 1)).reshape(3)
     distance = np.linalg.norm(lab - ground, axis=-1)
     different = distance > max(GROUND_DISTANCE, NOISE_MARGIN * noise)
     return torch.from_numpy(np.stack([_clean(mask) for mask in different])).to(frames.device)
@@ -47,7 +47,7 @@ def ground_colour(frames: Tensor) -> Tensor:
     return torch.from_numpy(np.median(border, axis=0)).to(frames.device, frames.dtype)
 
 
-def to_lab(frames: Tensor) -> Array:
+def rgb_to_lab(frames: Tensor) -> Array:
     """RGB f c h w in [-1, 1] to Lab f h w c, L in [0, 100]."""
     rgb = rearrange(
         frames.detach().float().clamp(-1, 1).cpu().numpy() / 2 + 0.5, "f c h w -> f h w c"
@@ -55,7 +55,7 @@ def to_lab(frames: Tensor) -> Array:
     return np.stack([cv2.cvtColor(np.ascontiguousarray(x), cv2.COLOR_RGB2LAB) for x in rgb])
 
 
-def to_rgb(lab: Array) -> Tensor:
+def lab_to_rgb(lab: Array) -> Tensor:
     """Lab f h w c to RGB f c h w in [-1, 1]."""
     rgb = np.stack([cv2.cvtColor(picture, cv2.COLOR_LAB2RGB) for picture in lab])
     return torch.from_numpy(rearrange(rgb.clip(0, 1) * 2 - 1, "f h w c -> f c h w").copy())

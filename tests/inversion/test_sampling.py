@@ -21,7 +21,7 @@ def randn(*shape: int, seed: int = 0) -> Tensor:
 
 
 class Linear:
-    """Stands for a UNet: predicts a share of its input plus the prompt's mean; notes its calls."""
+    """In place of a UNet: a share of its input plus the prompt's mean; records its calls."""
 
     dtype = torch.float32
 
@@ -98,7 +98,7 @@ def test_inversion_asks_at_the_timestep_it_leads_to() -> None:
 
 
 def test_a_recorded_inversion_gives_the_same(unet: UNet3D, monkeypatch) -> None:
-    """In place of a CUDA graph a trace of the operations, which also repeats what it has seen."""
+    """In place of a CUDA graph a trace of the operations, which is replayed likewise."""
     recorded: list[torch.fx.GraphModule] = []
 
     def record(work: Callable, examples: tuple[Tensor, ...]) -> Callable:

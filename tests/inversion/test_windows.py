@@ -27,7 +27,7 @@ def denoise(unet: UNet3D, noise: Tensor, **options: object) -> Tensor:
 
 @pytest.mark.parametrize("guidance", [1.0, 5.0])
 def test_windows_are_the_whole_clip_where_nothing_is_temporal(unet2d, guidance: float) -> None:
-    """Sparse-causal attention sees frame 0 and the previous one only, so they are the same."""
+    """Sparse-causal attention is on frame 0 and the previous one only: results are the same."""
     unet, noise = inflate(unet2d(), "per_frame"), randn(1, 4, 9, 8, 8)
     whole = denoise(unet, noise, guidance=guidance)
     got = denoise(unet, noise, guidance=guidance, window=6, overlap=2)
@@ -61,7 +61,7 @@ def test_runs_are_about_equally_long() -> None:
     assert split_frames(64) == [slice(0, 64)]
 
 
-def test_no_seam_is_seen_twice_before_all_places_had_one() -> None:
+def test_no_seam_returns_before_all_places_had_one() -> None:
     seams = [run.start for turn in range(7) for run in split_frames(64, 10, 3, turn)[1:]]
     assert sorted(seams) == list(range(4, 64))
 

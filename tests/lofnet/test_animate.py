@@ -1,6 +1,4 @@
-"""Warping along a long clip: in pieces, and yet the same."""
-
-import importlib
+"""Warping along a long clip, in batches of a largest size, with the same result."""
 
 import pytest
 import torch
@@ -20,23 +18,23 @@ def made(folder, frames: int, start: int | str = "auto"):  # noqa: ANN001, ANN20
     batches: list[int] = []
     for part in (lofnet.detector, lofnet.dense_motion):
         part.register_forward_pre_hook(lambda _, given: batches.append(len(given[0])))
-    animation = animate(
+    warped = animate(
         lofnet, driving.flip(0), latents, driving, start=start, adaptation=AdaptationOptions()
     )
-    return animation, batches
+    return warped, batches
 
 
-def test_the_network_never_sees_more_frames_than_it_may(tiny_backbone_folder) -> None:
-    animation, batches = made(tiny_backbone_folder, 2 * BATCH + 3)
-    assert len(animation.warped) == len(animation.mask) == 2 * BATCH + 3
+def test_batches_have_a_largest_size(tiny_backbone_folder) -> None:
+    warped, batches = made(tiny_backbone_folder, 2 * BATCH + 3)
+    assert len(warped.warped) == len(warped.mask) == 2 * BATCH + 3
     assert max(batches) == BATCH
     assert batches.count(BATCH) == 2 * 3  # driving points, source points, flow
 
 
-def test_pieces_give_what_the_whole_gives(tiny_backbone_folder, monkeypatch) -> None:
+def test_batches_give_what_the_whole_clip_gives(tiny_backbone_folder, monkeypatch) -> None:
     whole, batches = made(tiny_backbone_folder, 7)
     assert max(batches) == 7
-    monkeypatch.setattr(importlib.import_module("anamodiff.lofnet.animate"), "BATCH", 3)
+    monkeypatch.setattr("anamodiff.lofnet.animate.BATCH", 3)
     pieces, batches = made(tiny_backbone_folder, 7)
     assert max(batches) == 3
     pairs: list[tuple[Tensor, Tensor]] = [

@@ -227,7 +227,7 @@ def test_training_starts_from_fomm(
     assert lofnet.points(torch.zeros(1, 3, 48, 48)).jacobian.shape == (1, 4, 2, 2)
 
 
-def test_half_a_wish_is_refused(folder: Path, backbone, tmp_path: Path, files) -> None:
+def test_incomplete_options_are_refused(folder: Path, backbone, tmp_path: Path, files) -> None:
     options = {"backbone": backbone, "output": tmp_path / "run", "progress": False}
     with pytest.raises(AnaMoDiffError, match="lofnet.checkpoint=PATH"):
         train_lofnet(folder, detector="fomm", **options)

@@ -100,7 +100,7 @@ def test_scaled_dense_motion_gives_a_flow_of_the_latents_size() -> None:
     assert_close(motion.flow[0], identity_grid(32, 32), atol=1e-5, rtol=0)
 
 
-def test_new_detector_says_identity_jacobians() -> None:
+def test_a_new_detector_predicts_identity_jacobians() -> None:
     detector = KeypointDetector(4, 5, 3, 16, 2, 0.1, scale_factor=0.5).eval()
     found = detector(torch.rand(2, 3, 32, 32))
     assert_close(found.jacobian, torch.eye(2).expand(2, 5, 2, 2))

@@ -5,6 +5,7 @@ import logging
 import shutil
 from unittest import mock
 
+import numpy as np
 import pytest
 import torch
 import yaml
@@ -348,3 +349,12 @@ def test_progress_may_be_a_function(mover, drawn_clips, tmp_path):
     assert [loss is None for stage, done, _, loss in calls if stage == "tuning"] == [True] + [
         False
     ] * 4
+
+
+def test_numbers_of_numpy_and_no_seed_are_taken(mover, drawn_clips, tmp_path):
+    settings = QUICK | {"frames": np.int64(3), "seed": np.int32(2)}
+    run = mover.tune(*drawn_clips, output=tmp_path / "run", **settings)
+    noted = RunFolder.load(run).settings
+    assert (noted["frames"], noted["seed"]) == (3, 2) and type(noted["seed"]) is int
+    run = mover.tune(*drawn_clips, output=tmp_path / "null", seed=None, **QUICK)
+    assert RunFolder.load(run).settings["seed"] == 0

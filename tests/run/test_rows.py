@@ -7,7 +7,7 @@ import pytest
 
 from anamodiff.cli.compose import compose, leaves
 from anamodiff.errors import AnaMoDiffError
-from anamodiff.run.rows import COLUMNS, COMMON, read_list
+from anamodiff.run.rows import COLUMNS, FOR_ALL_ROWS, read_list
 
 HEAD = "source,driving,prompt"
 ROW = "a.gif,b.gif,a turtle"
@@ -151,4 +151,4 @@ def test_the_readme_s_list_reads(tmp_path: Path) -> None:
 def test_columns_are_the_settings_of_a_transfer() -> None:
     composed = compose("transfer", ["source=a", "driving=b", "prompt=c"])
     settings = {key for key, _ in leaves(composed)}
-    assert set(COLUMNS) | set(COMMON) == settings - {"resume", "progress"}
+    assert set(COLUMNS) | set(FOR_ALL_ROWS) == settings - {"resume", "progress"}

@@ -1,4 +1,4 @@
-"""The tuning loop: learns, resumes exactly, and says what is wrong."""
+"""The tuning loop: the loss falls, resumed runs are identical, errors are one line."""
 
 import pytest
 import torch
@@ -55,15 +55,15 @@ def test_memory_is_saved_without_another_result(tiny_backbone_folder):
     assert losses[0] != losses[-1]
 
 
-def test_an_iteration_sees_a_window_of_each_clip(tiny_backbone_folder):
-    seen: list[tuple[int, int]] = []
+def test_an_iteration_is_on_a_window_of_each_clip(tiny_backbone_folder):
+    shapes: list[tuple[int, int]] = []
     unet = make_unet(tiny_backbone_folder)
-    unet.register_forward_pre_hook(lambda _, given: seen.append(tuple(given[0].shape[:3:2])))
+    unet.register_forward_pre_hook(lambda _, given: shapes.append(tuple(given[0].shape[:3:2])))
     source, warped = torch.zeros(2, 4, 16, 16), torch.zeros(7, 4, 16, 16)
     for clip in (source, warped):
         options = TuningOptions(iterations=1, window=3)
         tune(unet, clip, warped, torch.zeros(1, 8, 16), SCHEDULE, options, seed=0)
-    assert seen == [(1, 2), (1, 3), (2, 3)], "a short source stays apart, equal windows go together"
+    assert shapes == [(1, 2), (1, 3), (2, 3)], "a short source is alone, equal windows are a batch"
 
 
 def test_short_clips_are_tuned_as_without_windows(tiny_backbone_folder):
@@ -102,7 +102,7 @@ def test_gradients_in_fp16_do_not_vanish(tiny_backbone_folder):
         weights = MasterWeights(make_unet(tiny_backbone_folder, dtype), 1e-3)
         (_, one), *_ = weights.parameters
         before = weights.masters[0][1].detach().clone()
-        # As small as what a mean over a clip's latents hands down.
+        # As small as the gradient of a mean over a clip's latents.
         weights.backward((one.float() * 1e-8).sum())
         weights.step()
         shares.append((weights.masters[0][1] - before).mean().item())
@@ -139,13 +139,13 @@ def test_two_probes_without_a_gain_are_a_plateau(gains, flat):
 
 
 def test_a_plateau_ends_tuning_between_floor_and_ceiling(tiny_backbone_folder, tmp_path):
-    """Also after a resumption, and with the weights of a run that was told to end there."""
+    """Also after a resumption, and with the weights of a run with so many iterations."""
     options = {"plateau": 0.9, "iterations_min": 5}  # nothing gains that much
     losses, weights = run(tiny_backbone_folder, 60, **options)
     assert len(losses) == 20  # three probes: before the first iteration, after 10 and 20
-    known, told = run(tiny_backbone_folder, 20)
+    known, expected = run(tiny_backbone_folder, 20)
     assert losses == known
-    assert all(torch.equal(one, other) for one, other in zip(weights, told, strict=True))
+    assert all(torch.equal(one, other) for one, other in zip(weights, expected, strict=True))
     assert len(run(tiny_backbone_folder, 12, **options)[0]) == 12
     assert len(run(tiny_backbone_folder, 60, **{**options, "iterations_min": 21})[0]) == 30
     run(tiny_backbone_folder, 14, tmp_path / "state.pt", **options)
@@ -156,19 +156,19 @@ def test_probes_weigh_high_and_low_noise_alike(tiny_backbone_folder):
     """Halving the error of any one term lowers the probe as much, be it large or small."""
     unet, text = make_unet(tiny_backbone_folder), torch.zeros(1, 8, 16)
     clip = plateau.NoisyClip(torch.randn(3, 4, 16, 16), 0, 1000)
-    seen = []
+    timesteps = []
 
-    def ask(unet, source, warped, *_, **__):
-        seen.append(source.first)
-        return plateau_loss(torch.tensor(10.0 ** -len(seen)))
+    def recorded_loss(unet, source, warped, *_, **__):
+        timesteps.append(source.first)
+        return loss_of(torch.tensor(10.0 ** -len(timesteps)))
 
-    def plateau_loss(error):
+    def loss_of(error):
         return type("Loss", (), {"source": error, "warped": None})
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(plateau, "disentangled_loss", ask)
+        patch.setattr(plateau, "disentangled_loss", recorded_loss)
         value = plateau.probe_loss(unet, clip, None, text, SCHEDULE, seed=0, window=10)
-    assert seen == [166, 500, 833]
+    assert timesteps == [166, 500, 833]
     assert value == pytest.approx(-2 * torch.tensor(10.0).log().item())
     probes = [
         plateau.probe_loss(unet, clip, clip, text, SCHEDULE, seed=seed, window=window)

@@ -1,4 +1,4 @@
-"""The disentangled loss: which clip sees which noise."""
+"""The disentangled loss: noise levels, batches, weights and windows of the clips."""
 
 import pytest
 import torch
@@ -11,7 +11,7 @@ EMBEDDING = torch.zeros(1, 2, 4)
 
 
 class Recorder(torch.nn.Module):
-    """Answers zero noise and remembers what it was asked."""
+    """Predicts zero noise and records its calls."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -31,11 +31,11 @@ def test_each_clip_is_noised_within_its_own_range():
     unet, generator = Recorder(), torch.Generator().manual_seed(0)
     for _ in range(200):
         disentangled_loss(unet, clip(3), clip(3, 850), EMBEDDING, SCHEDULE, generator)
-    drawn = torch.stack([t for _, t in unet.calls])  # iterations, clips
-    assert drawn.shape == (200, 2)
-    assert drawn[:, 1].min() >= 850
-    assert drawn[:, 0].min() < 100
-    assert drawn[:, 0].max() > 900
+    timesteps = torch.stack([t for _, t in unet.calls])  # iterations, clips
+    assert timesteps.shape == (200, 2)
+    assert timesteps[:, 1].min() >= 850
+    assert timesteps[:, 0].min() < 100
+    assert timesteps[:, 0].max() > 900
 
 
 def test_one_batch_for_equal_clips_and_two_for_a_picture():
@@ -88,19 +88,19 @@ def test_total_is_the_weighted_sum_and_terms_are_noise_errors():
         Recorder(), clip(4), clip(4, weight=0.5), EMBEDDING, SCHEDULE, torch.Generator()
     )
     torch.testing.assert_close(loss.total, loss.source + 0.5 * loss.warped)
-    # A zero answer to standard normal noise is wrong by the noise's variance.
+    # Predicting zero for standard normal noise has the noise's variance as its error.
     assert 0.8 < loss.source < 1.2
 
 
-def test_a_velocity_model_is_asked_for_velocity():
+def test_the_target_of_a_velocity_model_is_velocity():
     """For clean latents of zero the velocity is sqrt(alpha) noise, which noisy latents tell."""
     schedule = Schedule.from_config({"prediction_type": "v_prediction"})
 
     class Knowing(torch.nn.Module):
         def forward(self, sample, timestep, encoder_hidden_states):
             alpha = schedule.alpha(timestep, sample)
-            answer = (alpha / (1 - alpha)).sqrt() * sample
-            return type("Output", (), {"sample": answer})
+            velocity = (alpha / (1 - alpha)).sqrt() * sample
+            return type("Output", (), {"sample": velocity})
 
     options = clip(3), clip(3, 850), EMBEDDING
     loss = disentangled_loss(Knowing(), *options, schedule, torch.Generator().manual_seed(0))

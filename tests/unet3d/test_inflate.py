@@ -92,9 +92,9 @@ def test_sparse_causal_attention_by_hand(unet2d, randn, frames: int) -> None:
     expected = torch.empty_like(tokens)
     for clip in range(2):
         for frame in range(frames):
-            seen = torch.cat([tokens[clip, 0], tokens[clip, max(frame - 1, 0)]])
+            context = torch.cat([tokens[clip, 0], tokens[clip, max(frame - 1, 0)]])
             mixed = attend(
-                attn.to_q(tokens[clip, frame]), attn.to_k(seen), attn.to_v(seen), attn.heads
+                attn.to_q(tokens[clip, frame]), attn.to_k(context), attn.to_v(context), attn.heads
             )
             expected[clip, frame] = attn.to_out[0](mixed)
     got = sparse_causal_attention(attn, rearrange(tokens, "b f n d -> (b f) n d"), 2)
@@ -109,8 +109,8 @@ def test_temporal_attention_by_hand(unet2d, randn, stirred, frames: int) -> None
     expected = torch.empty_like(tokens)
     for clip in range(2):
         for place in range(6):
-            seen = tokens[clip, :, place]
-            mixed = attend(attn.to_q(seen), attn.to_k(seen), attn.to_v(seen), attn.heads)
+            context = tokens[clip, :, place]
+            mixed = attend(attn.to_q(context), attn.to_k(context), attn.to_v(context), attn.heads)
             expected[clip, :, place] = attn.to_out[0](mixed)
     got = temporal_attention(attn, rearrange(tokens, "b f n d -> (b f) n d"), 2)
     torch.testing.assert_close(got, rearrange(expected, "b f n d -> (b f) n d"))
@@ -192,7 +192,7 @@ def test_nothing_before_the_first_trained_layer_enters_autograd(
     for block in unet.down_blocks:
         block.register_forward_hook(lambda _, __, out: down.extend([out[0], *out[1]]))
     loss = unet(randn(2, 4, 3, 8, 8), 500, randn(2, 5, 12)).sample.square().mean()
-    assert len(down) == 2 + 2 + 1  # what two blocks hand on, and the skips of each
+    assert len(down) == 2 + 2 + 1  # the outputs of two blocks, and the skips of each
     assert not [hidden for hidden in down if hidden.requires_grad]
     loss.backward()
     trained = trainable_parameters(unet)

@@ -92,8 +92,8 @@ def test_only_frame_0_and_the_overlap_are_kept(unet2d, randn, stirred) -> None:
     for part in tokens[:, :8].split(4, dim=1):
         temporal_attention(attn, part[0], 1, cache)
     got = temporal_attention(attn, tokens[0, 8:], 1, cache)
-    seen = tokens[0, [0, 6, 7, 8]]
-    torch.testing.assert_close(got, temporal_attention(attn, seen, 1)[3:])
+    cached = tokens[0, [0, 6, 7, 8]]
+    torch.testing.assert_close(got, temporal_attention(attn, cached, 1)[3:])
 
 
 def test_a_cache_and_gradients_exclude_each_other(unet2d, randn) -> None:

@@ -28,7 +28,7 @@ _STILL = 2 * 2 / 255
 _NAMED = 5
 
 
-class Encoder(Protocol):
+class LatentEncoder(Protocol):
     """The part of a backbone that caching needs."""
 
     image_size: int
@@ -52,7 +52,7 @@ class _ClipFile:
 def cache_latents(
     folder: Path | str,
     *,
-    backbone: Encoder,
+    backbone: LatentEncoder,
     cache: Path | str,
     frames_per_clip: int = 32,
     frame_size: int | None = None,
@@ -104,7 +104,7 @@ def cache_latents(
 
 
 def _fill(
-    shards: Shards, clips: Sequence[_ClipFile], backbone: Encoder, frames: int, size: int,
+    shards: Shards, clips: Sequence[_ClipFile], backbone: LatentEncoder, frames: int, size: int,
     progress: bool,
 ) -> dict[str, str]:  # fmt: skip
     """Encode the clips that are not cached yet; returns the reasons of those that failed."""
@@ -145,7 +145,7 @@ def _read_frames(path: Path, count: int, size: int) -> Tensor:
     return distinct
 
 
-def _encode_clip(frames: Tensor, backbone: Encoder, size: int) -> dict[str, Tensor]:
+def _encode_clip(frames: Tensor, backbone: LatentEncoder, size: int) -> dict[str, Tensor]:
     with torch.no_grad():
         parts = [backbone.encode(part) for part in frames.split(_BATCH)]
     latents = torch.cat(parts).to("cpu", torch.float16)

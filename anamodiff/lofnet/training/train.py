@@ -96,11 +96,8 @@ def train_lofnet(
         torch.manual_seed(settings.seed)
         network = config or mini_config(data.frame_size, data.latent_channels)
         model = build_lofnet(start_network(network, fomm) if fomm else network, detector=fomm)
-        if settings.equivariance == 0 and main and not fomm:
-            logger.warning(
-                "a new detector learns poor key points without training.equivariance (default: 2): "
-                "start from first-order-model's weights, or set it"
-            )
+        if main and not fomm:
+            _warn_of_poor_points(settings)
     total = settings.total(len(training), accelerator.num_processes)
     if accelerator.num_processes > 1:
         device = accelerator.device  # each process has its own
@@ -128,6 +125,14 @@ def train_lofnet(
                 on_step(trainer.step, figures)
     _log_early_stop(trainer)
     return output
+
+
+def _warn_of_poor_points(options: TrainOptions) -> None:
+    if options.equivariance == 0:
+        logger.warning(
+            "a new detector learns poor key points without training.equivariance (default: 2): "
+            "start from first-order-model's weights, or set it"
+        )
 
 
 def _load_trained(folder: Path | str, detector: str, channels: int) -> LOFNet:

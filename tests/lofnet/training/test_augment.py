@@ -124,7 +124,7 @@ def test_no_pair_is_both_mirrored_and_backwards(backbone, tmp_path: Path) -> Non
     assert not mirrored.any() and 0.4 < backwards.float().mean() < 0.6
 
 
-def test_chosen_clips_are_drawn(folder: Path, backbone, tmp_path: Path) -> None:
+def test_pairs_are_of_the_chosen_clips(folder: Path, backbone, tmp_path: Path) -> None:
     clips = cache_latents(folder, backbone=backbone, cache=tmp_path, progress=False)
     chosen = torch.tensor([3, 0, 3, 5])
     pairs = clips.sample_pairs(4, generator=random(), chosen=chosen)

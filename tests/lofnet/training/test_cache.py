@@ -1,4 +1,4 @@
-"""Cached latents: computed once, kept whole, drawn as pairs."""
+"""Cached latents: encoded once, written atomically, sampled as pairs."""
 
 import errno
 import logging

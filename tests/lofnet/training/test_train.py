@@ -1,4 +1,4 @@
-"""Training: it learns, can be killed and resumed, and says what it does."""
+"""Training: the loss falls, killed runs resume identically, errors are one line."""
 
 import errno
 import json
@@ -143,11 +143,11 @@ def test_training_stops_early_and_keeps_the_best(
     clips: LatentClips, backbone, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog
 ) -> None:
     ratios = [0.9, 0.5, 0.7, float("nan"), 0.6, 0.1]
-    seen: list[dict] = []
+    states: list[dict] = []
 
     def measured(lofnet: LOFNet, held_out: LatentClips) -> dict[str, float]:
-        seen.append({name: value.clone() for name, value in lofnet.state_dict().items()})
-        return {"held_out_ratio": ratios[len(seen) - 1]}
+        states.append({name: value.clone() for name, value in lofnet.state_dict().items()})
+        return {"held_out_ratio": ratios[len(states) - 1]}
 
     monkeypatch.setattr(train, "measure", measured)
     options = {"backbone": backbone, "steps": 99, "batch_size": 2, "measure_every": 2, **QUIET}
@@ -164,22 +164,22 @@ def test_training_stops_early_and_keeps_the_best(
         10,
     ]
     kept = LOFNet.load(output).state_dict()
-    assert all(torch.equal(kept[name], seen[1][name]) for name in kept)
-    assert any(not torch.equal(kept[name], seen[4][name]) for name in kept)
+    assert all(torch.equal(kept[name], states[1][name]) for name in kept)
+    assert any(not torch.equal(kept[name], states[4][name]) for name in kept)
     assert "stopped at step 10 of 99: the weights of step 4 are kept" in caplog.text
     assert train_lofnet(clips, output=output, resume=True, **options) == output
-    assert len(seen) == 5, "a run that has stopped stays so"
+    assert len(states) == 5, "a run that has stopped stays so"
 
 
 def test_each_epoch_has_one_pair_of_every_clip(
     clips: LatentClips, backbone, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     turns: list[int] = []
-    draw = LatentClips.sample_pairs
+    sample_pairs = LatentClips.sample_pairs
 
     def watched(self: LatentClips, *args: object, **kwargs: object):
         turns.extend(kwargs["chosen"].tolist() if "chosen" in kwargs else [])
-        return draw(self, *args, **kwargs)
+        return sample_pairs(self, *args, **kwargs)
 
     monkeypatch.setattr(LatentClips, "sample_pairs", watched)
     options = {"epochs": 3, "batch_size": 4, "backbone": backbone, **QUIET}
@@ -289,7 +289,7 @@ def test_bf16_leaves_coordinates_in_32_bits(clips: LatentClips, backbone, tmp_pa
     assert all(math.isfinite(v) for line in lines_of(output) for v in line.values())
 
 
-def test_drawing_ahead_changes_nothing(
+def test_prefetching_changes_nothing(
     clips: LatentClips, backbone, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     options = {"backbone": backbone, "steps": 6, "batch_size": 2, "size_jitter": 0.1, **QUIET}
@@ -305,7 +305,7 @@ def test_drawing_ahead_changes_nothing(
     ahead = train_lofnet(clips, output=tmp_path / "ahead", **options)
     once, twice = LOFNet.load(plain).state_dict(), LOFNet.load(ahead).state_dict()
     assert all(torch.equal(once[name], twice[name]) for name in once)
-    assert pools == [{}], "nothing is drawn beyond the end"
+    assert pools == [{}], "nothing is prefetched beyond the end"
 
 
 def test_a_run_with_another_network_or_a_broken_file_is_not_resumed(
