@@ -7,6 +7,7 @@ what the command calls. Hydra and torch are imported once the arguments are read
 from __future__ import annotations
 
 import argparse
+import gc
 import logging
 import os
 import shlex
@@ -15,6 +16,7 @@ import time
 import traceback
 import warnings
 from collections.abc import Mapping, Sequence
+from importlib import import_module
 from typing import Any, NoReturn
 
 from anamodiff import __version__
@@ -84,8 +86,8 @@ def run(words: Sequence[str], debug: bool = False) -> int:
         return WRONG_INPUT
     values = values_of(name, flags, rest)
     _set_up_logging(debug)
-    if not debug and "device" in COMMANDS[name].flags:
-        _quiet_libraries()
+    if "device" in COMMANDS[name].flags:
+        _import_libraries(quiet=not debug)
     try:
         COMMANDS[name].act(values, started)
     except KeyboardInterrupt as stop:
@@ -210,13 +212,25 @@ def _how_to_go_on(values: Mapping[str, Any], stop: KeyboardInterrupt) -> str:
     return f"stopped; the same command with --resume{where} goes on from there"
 
 
-def _quiet_libraries() -> None:
-    """No warnings and loading bars of the libraries, unless Python was asked for warnings."""
-    from anamodiff.backbone.libraries import quiet_libraries
+def _import_libraries(*, quiet: bool) -> None:
+    """Import torch and the model libraries.
 
-    if not sys.warnoptions:
-        warnings.simplefilter("ignore")
-    quiet_libraries()
+    Most of a command's start is this import, and a fifth of it would be garbage collections that
+    find nothing, for modules stay: they wait until it is done.
+
+    Args:
+        quiet: without the libraries' warnings and loading bars, unless Python was asked for them.
+    """
+    gc.disable()
+    try:
+        if quiet:
+            if not sys.warnoptions:
+                warnings.simplefilter("ignore")
+            import_module("anamodiff.backbone.libraries").quiet_libraries()
+        import_module("anamodiff.backbone.model")
+    finally:
+        gc.freeze()  # what is imported need not be looked at again
+        gc.enable()
 
 
 def _set_up_logging(debug: bool) -> None:

@@ -13,6 +13,7 @@ import pytest
 from cli_samples import REQUIRED, Stages
 from omegaconf import DictConfig
 
+import anamodiff
 from anamodiff.cli import main
 from anamodiff.cli.compose import compose
 
@@ -39,7 +40,7 @@ def stages(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Stages:
     }
     for module, (name, loads) in classes.items():
         _replace(monkeypatch, module, {name: SimpleNamespace(load=fake.stage("load", loads))})
-    monkeypatch.setattr(main, "_quiet_libraries", lambda: None)
+    monkeypatch.setattr(main, "_import_libraries", lambda quiet: None)
     monkeypatch.setattr(
         main, "compose", lambda name, overrides: deepcopy(_composed(name, *overrides))
     )
@@ -82,6 +83,17 @@ def _outcomes(folder: Path) -> dict[str, dict[str, Any]]:
         "evaluation.survey.ranking": {"survey_results": ranks},
         "lofnet.training.train": {"train_lofnet": folder},
     }
+
+
+@pytest.fixture(autouse=True)
+def _public_names() -> Iterator[None]:
+    """Lets no public name that the package has taken from a stand-in outlive the test."""
+    names = set(anamodiff.__all__) - {"__version__"}
+    for name in names:
+        vars(anamodiff).pop(name, None)
+    yield
+    for name in names:
+        vars(anamodiff).pop(name, None)
 
 
 @pytest.fixture(autouse=True)

@@ -27,11 +27,21 @@ def test_libraries_fall_silent_where_they_work_unless_one_debugs(
     stages: Stages, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     quieted = []
-    monkeypatch.setattr(cli, "_quiet_libraries", lambda: quieted.append(True))
-    for words, count in (["demo"], 1), (["demo", "--debug"], 0), (["survey", "results"], 0):
+    monkeypatch.setattr(cli, "_import_libraries", lambda quiet: quieted.append(quiet))
+    for words, expected in (
+        (["demo"], [True]), (["demo", "--debug"], [False]), (["survey", "results"], [])
+    ):  # fmt: skip
         quieted.clear()
         assert cli.main(words) == 0
-        assert len(quieted) == count
+        assert quieted == expected
+
+
+def test_garbage_is_collected_again_after_the_imports() -> None:
+    import gc
+
+    cli._import_libraries(quiet=False)
+    assert gc.isenabled() and gc.get_freeze_count() > 100_000
+    gc.unfreeze()
 
 
 def test_libraries_fall_silent_but_downloads_do_not(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -44,7 +54,7 @@ def test_libraries_fall_silent_but_downloads_do_not(monkeypatch: pytest.MonkeyPa
     with warnings.catch_warnings(record=True) as shown:
         warnings.simplefilter("always")
         monkeypatch.setattr(sys, "warnoptions", [])
-        cli._quiet_libraries()
+        cli._import_libraries(quiet=True)
         warnings.warn("noise", stacklevel=1)
     assert not shown
     assert not diffusers_logging.is_progress_bar_enabled()

@@ -142,7 +142,7 @@ def test_a_transfer_from_the_command_line(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    monkeypatch.setattr(cli, "_quiet_libraries", lambda: None)
+    monkeypatch.setattr("anamodiff.backbone.libraries.quiet_libraries", lambda: None)
     source, driving = map(str, drawn_clips)
     run, video = tmp_path / "a run", tmp_path / "again.gif"
     words = ["--source", source, "--driving", driving, "--prompt", "a turtle, green"]
