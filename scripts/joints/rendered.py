@@ -38,13 +38,14 @@ Clip = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, str]
 
 
 def triples(motion: Path) -> Iterator[Clip]:
-    """Frames, masks, joints (pixel centres at .5), visibility and species of every triple's clips."""
+    """Of every clip of every triple: frames, masks, joints (pixel centres at .5), visibility and
+    species."""
     root = motion / "train_pairs"
     known = np.load(root / "joints.npz")
     metas = [json.loads(line) for line in (root / "index.jsonl").read_text().splitlines()]
     for meta, joints, visibility in zip(metas, known["xy"], known["vis"], strict=True):
         folder = root / "triples" / meta["id"]
-        bits = np.frombuffer(lzma.open(folder / "masks.bin.xz").read(), np.uint8)
+        bits = np.frombuffer(lzma.decompress((folder / "masks.bin.xz").read_bytes()), np.uint8)
         masks = np.unpackbits(bits).reshape(3, 10, 256, 256).astype(bool)
         for i, clip in enumerate(CLIPS):
             species = meta["driving_species" if clip == "driving" else "source_species"]
