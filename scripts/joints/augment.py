@@ -128,7 +128,7 @@ def recolour(picture: np.ndarray, lot: np.random.Generator) -> np.ndarray:
         hsv[..., 1] = cv2.convertScaleAbs(hsv[..., 1], alpha=lot.uniform(0.3, 1.4))
         picture = cv2.cvtColor(hsv, cv2.COLOR_HSV2RGB)
     elif kind < 0.5:
-        picture = picture[..., lot.permutation(3)]
+        picture = np.ascontiguousarray(picture[..., lot.permutation(3)])
     elif kind < 0.58:
         picture = cv2.cvtColor(cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY), cv2.COLOR_GRAY2RGB)
     if lot.random() < 0.7:
