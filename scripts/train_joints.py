@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import argparse
 import sys
-import time
 from dataclasses import fields, replace
 from pathlib import Path
 
@@ -23,6 +22,7 @@ sys.path[:0] = [str(ROOT), str(ROOT / "scripts")]
 from joints.objective import measure  # noqa: E402
 from joints.rendered import rendered_store  # noqa: E402
 from joints.samples import Store  # noqa: E402
+from joints.state import logger  # noqa: E402
 from joints.training import Options, Training, train, validation_sets  # noqa: E402
 
 from anamodiff.lofnet.joints import JointDetector  # noqa: E402
@@ -65,16 +65,9 @@ def main(words: list[str] | None = None) -> int:
         return report(JointDetector.load(arguments.run / "detector"), store, options)
     detector = JointDetector((8, 8, 8, 8, 8), 1, 2) if arguments.smoke else JointDetector()
     training = Training(detector, options, arguments.run)
-    arguments.run.mkdir(parents=True, exist_ok=True)
-    with (arguments.run / "log.txt").open("a", buffering=1) as log:
-
-        def say(text: str) -> None:
-            line = f"{time.strftime('%F %T')} {text}"
-            print(line, flush=True)
-            log.write(line + "\n")
-
-        say(f"{'resumed' if training.resume() else 'begun'} at step {training.step}: {options}")
-        train(training, store, say)
+    say = logger(arguments.run)
+    say(f"{'resumed' if training.resume() else 'begun'} at step {training.step}: {options}")
+    train(training, store, say)
     return 0
 
 

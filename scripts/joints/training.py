@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import copy
-import os
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from anamodiff.lofnet.joints import JointDetector
 
@@ -19,6 +16,7 @@ from .augment import augment, untouched
 from .drawn import DrawnPool, held_out_samples
 from .objective import Batch, measure, terms, total
 from .samples import Sample, Store
+from .state import Clock, Run, mean_parts
 
 
 @dataclass(frozen=True)
@@ -45,93 +43,22 @@ class Options:
     validation: int = 400
 
 
-class Training:
-    """Detector, optimiser, averaged weights and random numbers, and where they are saved."""
+class Training(Run):
+    """Training of a `JointDetector`."""
+
+    name = "detector"
 
     def __init__(self, detector: JointDetector, options: Options, folder: Path) -> None:
-        self.options, self.folder = options, folder
-        self.detector = detector.to(memory_format=torch.channels_last).train()
-        self.averaged = copy.deepcopy(detector).eval()
-        self.optimiser = torch.optim.AdamW(_groups(detector, options.decay), lr=options.rate)
-        self.lot = np.random.default_rng(options.seed)
-        self.step = 0
-
-    @property
-    def state_file(self) -> Path:
-        return self.folder / "state.pt"
-
-    def save(self) -> None:
-        """Write the state so that a kill leaves the old file or the new one, and the averaged
-        weights for use."""
-        self.folder.mkdir(parents=True, exist_ok=True)
-        state = {
-            "step": self.step,
-            "detector": self.detector.state_dict(),
-            "averaged": self.averaged.state_dict(),
-            "optimiser": self.optimiser.state_dict(),
-            "lot": self.lot.bit_generator.state,
-            "torch": torch.get_rng_state(),
-        }
-        temporary = self.state_file.with_suffix(".tmp")
-        torch.save(state, temporary)
-        os.replace(temporary, self.state_file)
-        self.averaged.save(self.folder / "detector")
-
-    def resume(self) -> bool:
-        """Go on from a saved state, if there is one."""
-        if not self.state_file.is_file():
-            return False
-        state = torch.load(self.state_file, map_location="cpu", weights_only=True)
-        self.step = state["step"]
-        self.detector.load_state_dict(state["detector"])
-        self.averaged.load_state_dict(state["averaged"])
-        self.optimiser.load_state_dict(state["optimiser"])
-        self.lot.bit_generator.state = state["lot"]
-        torch.set_rng_state(state["torch"])
-        return True
+        super().__init__(detector.to(memory_format=torch.channels_last), options, folder)
 
     def train_on(self, batch: Batch) -> dict[str, float]:
         """One step; returns the loss's parts."""
-        for group in self.optimiser.param_groups:
-            group["lr"] = self.options.rate * rate_share(self.step, self.options)
         frames = batch.frames().contiguous(memory_format=torch.channels_last)
         with torch.autocast("cpu", torch.bfloat16, enabled=self.options.bf16):
-            maps = self.detector(frames)
+            maps = self.module(frames)
         parts = terms(maps, batch.joints, batch.visibility)
-        self.optimiser.zero_grad()
-        total(parts).backward()
-        nn.utils.clip_grad_norm_(self.detector.parameters(), 1.0)
-        self.optimiser.step()
-        self.step += 1
-        keep = min(self.options.average, (1 + self.step) / (10 + self.step))
-        average_into(self.averaged, self.detector, keep)
+        self.descend(total(parts))
         return {name: float(part.detach()) for name, part in parts.items()}
-
-
-def rate_share(step: int, options: Options) -> float:
-    """Learning-rate factor: up, level, and straight down to a fiftieth at the end."""
-    left = (options.steps - step) / max(1, options.fall * options.steps)
-    return min(1.0, (step + 1) / max(1, options.warmup), max(0.02, left))
-
-
-@torch.no_grad()
-def average_into(averaged: nn.Module, module: nn.Module, keep: float) -> None:
-    """Exponential averages of all weights and of the batch norms' statistics."""
-    pairs = zip(averaged.state_dict().values(), module.state_dict().values(), strict=True)
-    for mean, value in pairs:
-        if mean.is_floating_point():
-            mean.lerp_(value, 1 - keep)
-        else:
-            mean.copy_(value)
-
-
-def _groups(module: nn.Module, decay: float) -> list[dict]:
-    """Weight decay for matrices and kernels only."""
-    parameters = list(module.parameters())
-    return [
-        {"params": [p for p in parameters if p.ndim > 1], "weight_decay": decay},
-        {"params": [p for p in parameters if p.ndim <= 1], "weight_decay": 0.0},
-    ]
 
 
 class Mixture:
@@ -190,26 +117,19 @@ def train(training: Training, store: Store | None, say: Callable[[str], None]) -
     """Train until the options' last step; log, save and measure by the clock."""
     options, mixture = training.options, Mixture(store, training.options)
     sets = validation_sets(store, options.validation)
-    logged = saved = measured = time.monotonic()
+    log, score = Clock(options.minutes_log), Clock(options.minutes_measure)
+    keep = Clock(options.minutes_save)
     recent: list[dict[str, float]] = []
     while training.step < options.steps:
         recent.append(training.train_on(mixture.next(training.lot)))
-        now, last = time.monotonic(), training.step == options.steps
-        if now - logged >= 60 * options.minutes_log or last:
-            say(_progress(training, recent, now - logged))
-            recent, logged = [], now
-        if now - measured >= 60 * options.minutes_measure or last:
+        last = training.step == options.steps
+        if seconds := log.due(last):
+            pace = len(recent) * options.batch / seconds
+            done = f"step {training.step}/{options.steps}"
+            say(f"{done} {mean_parts(recent)} ({pace:.1f} frames/s)")
+            recent = []
+        if score.due(last):
             for name, batches in sets.items():
                 say(f"step {training.step} {name}: {measure(training.averaged, batches).line()}")
-            measured = time.monotonic()
-        if now - saved >= 60 * options.minutes_save or last:
+        if keep.due(last):
             training.save()
-            saved = time.monotonic()
-
-
-def _progress(training: Training, recent: list[dict[str, float]], seconds: float) -> str:
-    """Means of the loss's parts since the last line, and the pace."""
-    means = {name: np.mean([parts[name] for parts in recent]) for name in recent[0]}
-    pace = len(recent) * training.options.batch / max(seconds, 1e-9)
-    listed = " ".join(f"{name} {value:.4f}" for name, value in means.items())
-    return f"step {training.step}/{training.options.steps} {listed} ({pace:.1f} frames/s)"

@@ -12,7 +12,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "scripts"))
 
 from joints import augment, drawn, objective  # noqa: E402
 from joints.samples import Store, StoreWriter, cut_out  # noqa: E402
-from joints.training import Mixture, Options, Training, balanced, rate_share  # noqa: E402
+from joints.state import rate_share  # noqa: E402
+from joints.training import Mixture, Options, Training, balanced  # noqa: E402
 
 from anamodiff.creatures import ABSENT, HIDDEN, SEEN  # noqa: E402
 from anamodiff.lofnet.joints import JointDetector, JointMaps  # noqa: E402
@@ -47,7 +48,7 @@ def test_joints_go_where_the_picture_goes(lot: np.random.Generator) -> None:
             bright = np.clip(picture[..., i].astype(float) - others - 20, 0, None)
             if bright.sum() > 2000:
                 y, x = (np.average(axis, weights=bright) for axis in np.indices((256, 256)))
-                assert np.hypot(x - places[i, 0], y - places[i, 1]) < 1.0
+                assert np.hypot(x - places[i, 0], y - places[i, 1]) < 1.6
 
 
 def test_augmented_samples_keep_their_form(lot: np.random.Generator) -> None:
