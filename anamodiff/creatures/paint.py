@@ -78,9 +78,9 @@ def draw(
     if supersample > 1:
         pictures, alpha = _shrink(pictures, size), _shrink(alpha, size)
     names = tuple(figure.joints)
-    joints = np.stack([_place(figure.joints[n], character, fit) for n in names], axis=1)
+    joints = np.stack([place(figure.joints[n], character, fit) for n in names], axis=1)
     fps = frames / (cycles * (1.2 if motion in ("idle", "graze", "rear", "wave") else 0.9))
-    skeleton = _place(skeleton_of(figure, frames), character, fit).astype(np.float32)
+    skeleton = place(skeleton_of(figure, frames), character, fit).astype(np.float32)
     return Drawn(
         frames=pictures,
         masks=alpha > COVERED,
@@ -125,7 +125,7 @@ def _far_reaching(legs: int) -> Pose:
     return join([POSES[motion](moments, legs) for motion in POSES if motion not in MODEST])
 
 
-def _place(points: np.ndarray, character: Character, fit: Fit) -> np.ndarray:
+def place(points: np.ndarray, character: Character, fit: Fit) -> np.ndarray:
     """Figure units to picture coordinates in [-1, 1], y down."""
     x = points[..., 0] * fit.scale + fit.shift[0]
     y = points[..., 1] * fit.scale + fit.shift[1]
@@ -169,7 +169,7 @@ def _strokes(
     spread = SPREAD * 2 / (size - 1) / fit.scale
     grown = grow(points, EDGE / fit.scale * np.concatenate(edges) - spread, counts)
     to_pixels = (size - 1) / 2 * (1 << SHIFT)
-    pixels = np.round((_place(grown, character, fit) + 1) * to_pixels).astype(np.int32, order="C")
+    pixels = np.round((place(grown, character, fit) + 1) * to_pixels).astype(np.int32, order="C")
     ends = np.cumsum(counts)
     return [
         (pixels[:, end - n : end], (*colour, 255))
