@@ -21,6 +21,7 @@ sys.path[:0] = [str(ROOT), str(ROOT / "scripts")]
 
 from joints.objective import measure  # noqa: E402
 from joints.rendered import rendered_store  # noqa: E402
+from joints.reshaped import reshaped_store  # noqa: E402
 from joints.samples import Store  # noqa: E402
 from joints.state import logger  # noqa: E402
 from joints.training import Options, Training, train, validation_sets  # noqa: E402
@@ -40,7 +41,7 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("run", type=Path, help="folder of the state, the weights and the log")
     made.add_argument("--motion", type=Path, help="folder of motion triples with joints")
     made.add_argument("--clips", type=Path, help="folder of the clips that are labelled there")
-    made.add_argument("--cache", type=Path, help="where decoded samples go (RUN/rendered)")
+    made.add_argument("--cache", type=Path, help="where decoded samples go (RUN)")
     made.add_argument("--threads", type=int, default=1)
     made.add_argument("--measure", action="store_true", help="print scores and stop")
     made.add_argument("--smoke", action="store_true", help="everything once, tiny")
@@ -60,28 +61,31 @@ def main(words: list[str] | None = None) -> int:
     given = {f.name: getattr(arguments, f.name) for f in fields(Options)}
     given = {name: value for name, value in given.items() if value is not None}
     options = replace(SMOKE if arguments.smoke else Options(), **given)
-    store = _store(arguments)
+    stores = _stores(arguments)
     if arguments.measure:
-        return report(JointDetector.load(arguments.run / "detector"), store, options)
+        return report(JointDetector.load(arguments.run / "detector"), stores, options)
     detector = JointDetector((8, 8, 8, 8, 8), 1, 2) if arguments.smoke else JointDetector()
     training = Training(detector, options, arguments.run)
     say = logger(arguments.run)
     say(f"{'resumed' if training.resume() else 'begun'} at step {training.step}: {options}")
-    train(training, store, say)
+    train(training, stores, say)
     return 0
 
 
-def _store(arguments: argparse.Namespace) -> Store | None:
-    """The rendered samples, decoded on the first run."""
+def _stores(arguments: argparse.Namespace) -> list[Store]:
+    """Rendered samples and reshaped ones, made on the first run."""
     if arguments.motion is None:
-        return None
-    cache = arguments.cache or arguments.run / "rendered"
-    return rendered_store(cache, arguments.motion, arguments.clips)
+        return []
+    cache = arguments.cache or arguments.run
+    return [
+        rendered_store(cache / "rendered", arguments.motion, arguments.clips),
+        reshaped_store(cache / "reshaped", arguments.motion),
+    ]
 
 
-def report(detector: JointDetector, store: Store | None, options: Options) -> int:
+def report(detector: JointDetector, stores: list[Store], options: Options) -> int:
     """Print the scores on the species kept out, and the error of every joint."""
-    for name, batches in validation_sets(store, options.validation).items():
+    for name, batches in validation_sets(stores, options.validation).items():
         scores = measure(detector, batches)
         print(f"{name}: {scores.line()}")
         print("  " + " ".join(f"{joint} {error:.1f}" for joint, error in scores.by_joint.items()))

@@ -18,8 +18,8 @@ import torch
 ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT), str(ROOT / "scripts")]
 
-from joints.banks import cached, held_out_bank, make_bank, rendered_tracks, rendered_triples  # noqa: E402,E501
-from joints.retargeting import Material, Options, Training, measure, train, validation_sets  # noqa: E402,E501
+from joints import banks, retargeting  # noqa: E402
+from joints.retargeting import Material, Options, Training  # noqa: E402
 from joints.state import logger  # noqa: E402
 
 from anamodiff.lofnet.retarget import Retargeter  # noqa: E402
@@ -59,28 +59,35 @@ def main(words: list[str] | None = None) -> int:
     training = Training(network, options, arguments.run)
     say = logger(arguments.run)
     say(f"{'resumed' if training.resume() else 'begun'} at step {training.step}: {options}")
-    train(training, material, say)
+    retargeting.train(training, material, say)
     return 0
 
 
 def _material(arguments: argparse.Namespace, options: Options) -> Material:
     """Drawn banks, made on the first run, and rendered tracks where there are some."""
     count, kept = options.characters, max(4, options.characters // 20)
-    bank = cached(arguments.run / f"bank{count}.npz", lambda: make_bank(count, options.seed))
-    held_out = cached(arguments.run / f"held_out{kept}.npz", lambda: held_out_bank(kept))
+    bank = banks.cached(
+        arguments.run / f"bank{count}.npz", lambda: banks.make_bank(count, options.seed)
+    )
+    held_out = banks.cached(
+        arguments.run / f"held_out{kept}.npz", lambda: banks.held_out_bank(kept)
+    )
     if arguments.motion is None:
         return Material(bank, held_out)
     return Material(
-        bank, held_out, rendered_triples(arguments.motion), rendered_tracks(arguments.motion)
+        bank,
+        held_out,
+        banks.rendered_triples(arguments.motion),
+        banks.rendered_tracks(arguments.motion),
     )
 
 
 def report(network: Retargeter, material: Material, options: Options) -> int:
     """Print the scores on what is kept out."""
-    for name, exercise in validation_sets(material, options.validation).items():
+    for name, exercise in retargeting.validation_sets(material, options.validation).items():
         for noise in (0.0, options.noise):
             torch.manual_seed(0)
-            print(f"{name}, noise {noise}: {measure(network, exercise, noise).line()}")
+            print(f"{name}, noise {noise}: {retargeting.measure(network, exercise, noise).line()}")
     return 0
 
 

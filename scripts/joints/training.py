@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,13 +21,16 @@ from .state import Clock, Run, mean_parts
 
 @dataclass(frozen=True)
 class Options:
-    """Of a training run. `drawn` is the share of drawn samples in a batch of `batch`; `fresh` new
-    characters of three frames are drawn for each batch; the rate falls in the last `fall` of
-    `steps`."""
+    """Of a training run.
+
+    `drawn` is the share of drawn samples in a batch of `batch`, where there are others; `fresh` new
+    characters of three frames are drawn for each batch, and `pool` samples are kept to be used
+    again; the rate falls in the last `fall` of `steps`.
+    """
 
     steps: int = 24000
     batch: int = 32
-    drawn: float = 0.42
+    drawn: float = 0.32
     fresh: int = 2
     pool: int = 9000
     rate: float = 1.5e-3
@@ -62,24 +65,23 @@ class Training(Run):
 
 
 class Mixture:
-    """Batches of drawn and rendered samples, the latter balanced between species."""
+    """Batches of drawn samples and of those of stores, the latter balanced between species."""
 
-    def __init__(self, store: Store | None, options: Options) -> None:
-        self.store, self.options = store, options
+    def __init__(self, stores: Sequence[Store], options: Options) -> None:
+        self.stores, self.options = stores, options
         self.pool = DrawnPool(options.pool)
-        if store is not None:
-            self.rows = np.nonzero(~store.held_out)[0]
-            self.weights = balanced(store, self.rows)
+        self.rows = [np.nonzero(~store.held_out)[0] for store in stores]
+        self.weights = [balanced(s, rows) for s, rows in zip(stores, self.rows, strict=True)]
 
     def next(self, lot: np.random.Generator) -> Batch:
         """One augmented batch."""
-        drawn = self.options.batch
-        samples: list[Sample] = []
-        if self.store is not None:
-            drawn = round(self.options.drawn * self.options.batch)
-            rows = lot.choice(self.rows, self.options.batch - drawn, p=self.weights)
-            samples = [self.store[i] for i in rows]
-        samples += self.pool.take(lot, drawn, self.options.fresh)
+        left, samples = self.options.batch, []
+        if self.stores:
+            each = round((1 - self.options.drawn) * left / len(self.stores))
+            for store, rows, weights in zip(self.stores, self.rows, self.weights, strict=True):
+                samples += [store[i] for i in lot.choice(rows, each, p=weights)]
+            left -= len(samples)
+        samples += self.pool.take(lot, left, self.options.fresh)
         return Batch.of([augment(sample, lot) for sample in samples])
 
 
@@ -93,13 +95,13 @@ def balanced(store: Store, rows: np.ndarray) -> np.ndarray:
     return weights / weights.sum()
 
 
-def validation_sets(store: Store | None, count: int) -> dict[str, list[tuple[Batch, Tensor]]]:
+def validation_sets(stores: Sequence[Store], count: int) -> dict[str, list[tuple[Batch, Tensor]]]:
     """Drawn and rendered species kept out, unaugmented, with the bodies' longer sides."""
     sets = {"drawn": _batches(held_out_samples(count))}
-    if store is not None and store.held_out.any():
-        rows = np.nonzero(store.held_out)[0]
-        rows = np.random.default_rng(5).permutation(rows)[:count]
-        sets["rendered"] = _batches([store[i] for i in sorted(rows)])
+    for store in stores:
+        if store.held_out.any():
+            rows = np.random.default_rng(5).permutation(np.nonzero(store.held_out)[0])[:count]
+            sets["rendered"] = _batches([store[i] for i in sorted(rows)])
     return sets
 
 
@@ -113,10 +115,10 @@ def _batches(samples: list[Sample], size: int = 40) -> list[tuple[Batch, Tensor]
     return batches
 
 
-def train(training: Training, store: Store | None, say: Callable[[str], None]) -> None:
+def train(training: Training, stores: Sequence[Store], say: Callable[[str], None]) -> None:
     """Train until the options' last step; log, save and measure by the clock."""
-    options, mixture = training.options, Mixture(store, training.options)
-    sets = validation_sets(store, options.validation)
+    options, mixture = training.options, Mixture(stores, training.options)
+    sets = validation_sets(stores, options.validation)
     log, score = Clock(options.minutes_log), Clock(options.minutes_measure)
     keep = Clock(options.minutes_save)
     recent: list[dict[str, float]] = []

@@ -91,8 +91,8 @@ def test_a_store_returns_what_was_written(tmp_path, lot: np.random.Generator) ->
         np.testing.assert_array_equal(store[i].joints, sample.joints)
     assert balanced(store, np.array([0, 1])).sum() == pytest.approx(1)
     options = Options(batch=6, drawn=0.5, fresh=1, pool=8)
-    mixture = Mixture(store, options)
-    assert set(mixture.rows) == {0, 1}
+    mixture = Mixture([store], options)
+    assert set(mixture.rows[0]) == {0, 1}
     assert mixture.next(lot).pictures.shape == (6, 256, 256, 3)
 
 
@@ -126,7 +126,7 @@ def test_rate_rises_and_falls() -> None:
 def test_a_resumed_run_goes_on_as_if_never_stopped(tmp_path, lot: np.random.Generator) -> None:
     options = Options(batch=2, warmup=1, bf16=False)
     torch.manual_seed(1)
-    batches = [Mixture(None, replace(options, pool=4)).next(lot) for _ in range(4)]
+    batches = [Mixture([], replace(options, pool=4)).next(lot) for _ in range(4)]
     whole = Training(JointDetector(TINY, 1, 2), options, tmp_path)
     for batch in batches[:2]:
         whole.train_on(batch)
