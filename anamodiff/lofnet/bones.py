@@ -140,22 +140,37 @@ def _root(joints: Tensor, weight: Tensor) -> Tensor:
     return torch.where(weight[:, :, ROOT, None] > 0, joints[:, :, ROOT], middle)
 
 
-def unfold(bones: Tensor, change: Tensor, root: Tensor) -> Tensor:
-    """Poses from mean bones.
-
-    Args:
-        bones: ``b j 2``.
-        change: ``b f j 4``: (a, b, x, y) turns and stretches a bone v to (1 + a) v + b v' + (x, y),
-            with v' a quarter turn from v.
-        root: ``b f 2``, the spine's place.
-
-    Returns:
-        ``b f j 2``.
-    """
-    v = bones[:, None]
-    quarter = torch.stack([-v[..., 1], v[..., 0]], dim=-1)
-    moved = v + change[..., :1] * v + change[..., 1:2] * quarter + change[..., 2:]
+def unfold(bones: Tensor, root: Tensor) -> Tensor:
+    """Poses ``b f j 2`` from bones ``b f j 2`` and the spine's places ``b f 2``."""
     columns = [root] * len(PARENT)
     for i in ORDER:
-        columns[i] = columns[PARENT[i]] + moved[:, :, i]
+        columns[i] = columns[PARENT[i]] + bones[:, :, i]
     return torch.stack(columns, dim=2)
+
+
+def turned_as(bones: Tensor, mover: Body) -> Tensor:
+    """Bones ``b f j 2``: mean bones ``b j 2`` turned and stretched as the mover's are from its own
+    mean bones. A bone that the mover lacks stays."""
+    own, now = _complex(mover.bones)[:, None], _complex(mover.bones_now)
+    share = now * own.conj() / (own.abs().square() + 1e-4)
+    # A bone whose mean is short, because it swings widely, would be stretched beyond all measure.
+    share = share * (2.0 / share.abs().clamp_min(2.0))
+    share = torch.where(_measured(mover), share, torch.ones_like(share))
+    return torch.view_as_real(share * _complex(bones)[:, None])
+
+
+def directed_as(bones: Tensor, mover: Body) -> Tensor:
+    """Bones ``b f j 2``: the mover's directions with the lengths of mean bones ``b j 2``."""
+    length = bones.norm(dim=-1)[:, None] / mover.lengths[:, None].clamp_min(0.03)
+    found = mover.bones_now * length[..., None]
+    return torch.where(_measured(mover)[..., None], found, bones[:, None].expand_as(found))
+
+
+def _measured(mover: Body) -> Tensor:
+    """Whether the mover's bones ``b 1 j`` are there and long enough to have a direction."""
+    return (mover.known & (mover.lengths > 0.03))[:, None]
+
+
+def _complex(vectors: Tensor) -> Tensor:
+    """Vectors ``... 2`` as complex numbers."""
+    return torch.view_as_complex(vectors.contiguous())

@@ -13,7 +13,15 @@ from torch import Tensor, nn
 
 from anamodiff.creatures.skeleton import JOINTS
 from anamodiff.errors import AnaMoDiffError
-from anamodiff.lofnet.bones import Body, body_of, place_of, unfold
+from anamodiff.lofnet.bones import (
+    ROOT,
+    Body,
+    body_of,
+    directed_as,
+    place_of,
+    turned_as,
+    unfold,
+)
 
 WINDOW, OVERLAP = 16, 8  # frames that are looked at together in a long clip
 COUNT = len(JOINTS)
@@ -55,8 +63,9 @@ class Retargeter(nn.Module):
 
     Both clips come in a frame of their own: facing right, about the mean place of the spine, in
     lengths of the trunk (`bones.place_of`). So the answer follows any shift, scaling and mirroring
-    of the source, and does not depend on those of the driving clip. It gives every bone of the
-    source's mean pose a similarity for each driving frame, and the spine a place.
+    of the source, and does not depend on those of the driving clip. Every bone begins as the
+    source's mean bone turned as the driver's is from its mean; the network says how far it shall
+    rather take the driver's own direction, or stay, and what else is to change.
 
     Args:
         features, layers, heads: of the transformer.
@@ -69,7 +78,7 @@ class Retargeter(nn.Module):
         self.read_driving = _reader(PER_FRAME + 2 * PER_BODY, features)
         self.layers = nn.ModuleList(RetargetLayer(features, heads) for _ in range(layers))
         self.norm = nn.LayerNorm(features)
-        self.answer = nn.Linear(features, 5 * COUNT + 2)
+        self.answer = nn.Linear(features, 7 * COUNT + 3)
         nn.init.zeros_(self.answer.weight)
         nn.init.zeros_(self.answer.bias)
 
@@ -93,9 +102,10 @@ class Retargeter(nn.Module):
         for layer in self.layers:
             x = layer(x)
         answer = self.answer(self.norm(x[:, :frames])).float()
-        bones, errors, root = answer.split([4 * COUNT, COUNT, 2], dim=-1)
-        bones = rearrange(bones, "b f (j four) -> b f j four", four=4)
-        return unfold(source.bones, bones, root), errors
+        bones, errors, root = answer.split([6 * COUNT, COUNT, 3], dim=-1)
+        bones = rearrange(bones, "b f (j six) -> b f j six", six=6)
+        path = driving.joints[:, :, ROOT] * (1 + root[..., :1]) + root[..., 1:]
+        return unfold(_moved(source, driving, bones), path), errors
 
     @torch.no_grad()
     def retarget(
@@ -161,6 +171,20 @@ class Retargeter(nn.Module):
                 "that was saved together"
             ) from None
         return made.eval()
+
+
+def _moved(source: Body, driving: Body, answer: Tensor) -> Tensor:
+    """The source's bones ``b f j 2`` in the driving motion.
+
+    `answer` ``b f j 6`` is (g, d, a, b, x, y): how much more or less than wholly a bone v is turned
+    as the driver's, how far it takes the driver's direction, then (1 + a) v + b v' + (x, y), with
+    v' a quarter turn from v.
+    """
+    rest = source.bones[:, None]
+    turned, directed = turned_as(source.bones, driving), directed_as(source.bones, driving)
+    v = rest + (1 + answer[..., :1]) * (turned - rest) + answer[..., 1:2] * (directed - turned)
+    quarter = torch.stack([-v[..., 1], v[..., 0]], dim=-1)
+    return v + answer[..., 2:3] * v + answer[..., 3:4] * quarter + answer[..., 4:]
 
 
 def _reader(inputs: int, features: int) -> nn.Sequential:

@@ -11,6 +11,7 @@ from anamodiff.lofnet.bones import (
     PARENT,
     ROOT,
     body_of,
+    directed_as,
     fill_in,
     place_of,
     unfold,
@@ -53,7 +54,7 @@ def test_bones_put_together_give_the_pose_again() -> None:
     joints, weight = clip("horse", "walk", frames=1)
     body = body_of(joints[None], weight[None])
     root = body.joints[:, :, ROOT]
-    again = unfold(body.bones, torch.zeros(1, 1, 22, 4), root)
+    again = unfold(body.bones[:, None], root)
     torch.testing.assert_close(again, joints[None])
 
 
@@ -125,10 +126,25 @@ def test_long_clips_go_in_windows(tiny: Retargeter) -> None:
     assert jumps.max() < 8 * jumps.median()
 
 
-def test_an_untrained_network_holds_the_source() -> None:
-    source, driving = clip("cow", "idle", 1), clip("horse", "trot", 5)
-    found = Retargeter(20, 1, 2).retarget(*source, *driving).place
-    torch.testing.assert_close(found, source[0].expand(5, -1, -1), atol=1e-5, rtol=0)
+def test_an_untrained_network_turns_bones_as_the_driver_does() -> None:
+    """A driver that stands still leaves the source's pose; the same body driving gives itself."""
+    untrained = Retargeter(20, 1, 2)
+    source, still = clip("cow", "idle", 1), clip("horse", "idle", 1)
+    found = untrained.retarget(*source, *(x.expand(5, *x.shape[1:]) for x in still)).place
+    torch.testing.assert_close(found, source[0].expand(5, -1, -1), atol=0.01, rtol=0)
+    same = clip("cow", "walk", 8)
+    torch.testing.assert_close(untrained.retarget(*same, *same).place, same[0], atol=0.02, rtol=0)
+
+
+def test_directions_are_taken_with_own_lengths() -> None:
+    (cow, weight), (horse, other) = clip("cow", "idle", 1), clip("horse", "jump", 5)
+    body = body_of(cow[None], weight[None])
+    mover = body_of(horse[None], other[None])
+    made = directed_as(body.bones, mover)
+    elbow = JOINTS.index("near_wrist")
+    across = made[..., 0] * mover.bones_now[..., 1] - made[..., 1] * mover.bones_now[..., 0]
+    assert across[:, :, elbow].abs().max() < 1e-5
+    torch.testing.assert_close(made.norm(dim=-1).mean(1)[0, elbow], body.lengths[0, elbow])
 
 
 def test_files(tiny: Retargeter, tmp_path) -> None:
