@@ -22,6 +22,7 @@ from joints import banks, retargeting  # noqa: E402
 from joints.retargeting import Material, Options, Training  # noqa: E402
 from joints.state import logger  # noqa: E402
 
+from anamodiff.lofnet.joints import JointDetector  # noqa: E402
 from anamodiff.lofnet.retarget import Retargeter  # noqa: E402
 
 SMOKE = Options(
@@ -38,6 +39,7 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--motion", type=Path, help="folder of motion triples with joints")
     made.add_argument("--threads", type=int, default=1)
     made.add_argument("--measure", action="store_true", help="print scores and stop")
+    made.add_argument("--detector", type=Path, help="measure with this detector's joints too")
     made.add_argument("--smoke", action="store_true", help="everything once, tiny")
     for field in fields(Options):
         made.add_argument(f"--{field.name.replace('_', '-')}", type=type(field.default))
@@ -54,7 +56,14 @@ def main(words: list[str] | None = None) -> int:
     options = replace(SMOKE if arguments.smoke else Options(), **given)
     material = _material(arguments, options)
     if arguments.measure:
-        return report(Retargeter.load(arguments.run / Training.name), material, options)
+        network = Retargeter.load(arguments.run / Training.name)
+        report(network, material, options)
+        if arguments.detector:
+            detector = JointDetector.load(arguments.detector)
+            words = (network, detector, arguments.motion, material.triples)
+            for name, scores in retargeting.measure_detected(*words).items():
+                print(f"{name}, detected joints: {scores.line()}")
+        return 0
     network = Retargeter(20, 1, 2) if arguments.smoke else Retargeter()
     training = Training(network, options, arguments.run)
     say = logger(arguments.run)
@@ -82,13 +91,12 @@ def _material(arguments: argparse.Namespace, options: Options) -> Material:
     )
 
 
-def report(network: Retargeter, material: Material, options: Options) -> int:
+def report(network: Retargeter, material: Material, options: Options) -> None:
     """Print the scores on what is kept out."""
     for name, exercise in retargeting.validation_sets(material, options.validation).items():
         for noise in (0.0, options.noise):
             torch.manual_seed(0)
             print(f"{name}, noise {noise}: {retargeting.measure(network, exercise, noise).line()}")
-    return 0
 
 
 if __name__ == "__main__":

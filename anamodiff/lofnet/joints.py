@@ -16,6 +16,7 @@ from anamodiff.errors import AnaMoDiffError
 from anamodiff.warp import identity_grid
 
 SIZE = 256  # pixels; frames of any other size are resized to it
+TRUNK_JOINTS = 6  # nose to tail tip come first
 PEAK_RADIUS = 5  # cells around the highest one that a joint's place is the mean of
 
 
@@ -33,6 +34,18 @@ class Joints:
     place: Tensor
     confidence: Tensor
     presence: Tensor
+
+    def trust(self) -> Tensor:
+        """How far each joint of a clip's frames is to be believed, ``f j`` in [0, 1]: its
+        confidence, and 0 for joints that the clip as a whole does not seem to have."""
+        there = self.presence[..., 0].mean(0) < 0.5
+        return self.confidence.clamp(0.05, 1) * there
+
+    def certainty(self) -> float:
+        """Mean confidence of the joints that the clip seems to have; 0 where it has no trunk."""
+        trust = self.trust()
+        there = trust.amax(0) > 0
+        return float(trust[:, there].mean()) if there[:TRUNK_JOINTS].sum() >= 4 else 0.0
 
 
 @dataclass(frozen=True)

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from anamodiff.lofnet.bones import Body, Placement, body_of, place_of
+from anamodiff.lofnet.joints import JointDetector
 from anamodiff.lofnet.retarget import Retargeter
 
 from .banks import PACE, Bank, Triples
@@ -21,6 +23,7 @@ from .exercises import (
     track_exercise,
     triple_exercise,
 )
+from .rendered import read
 from .state import Clock, Run, mean_parts
 
 
@@ -163,9 +166,14 @@ def measure(net: Retargeter, exercise: Exercise, noise: float = 0.0) -> Scores:
     """Scores of a whole set, with true joints or noisy ones."""
     task = task_of(exercise, noise)
     found = task.own.leave(net(task.source, task.driving)[0])
-    target = torch.nan_to_num(exercise.target)
-    held = torch.nan_to_num(exercise.source[:, :1])
-    counts = ~exercise.target.isnan().any(-1) & ~exercise.source[:, :1].isnan().any(-1)
+    return compare(found, exercise.target, exercise.source[:, :1])
+
+
+def compare(found: Tensor, target: Tensor, first: Tensor) -> Scores:
+    """Scores of tracks ``b f j 2`` against the truth, and of holding the `first` pose
+    ``b 1 j 2``; joints that any of them lacks do not count."""
+    counts = ~(target.isnan() | first.isnan() | found.isnan()).any(-1)
+    found, target, first = (torch.nan_to_num(x) for x in (found, target, first))
 
     def mean(vectors: Tensor) -> float:
         return PACE * float(vectors.norm(dim=-1)[counts].mean())
@@ -174,9 +182,38 @@ def measure(net: Retargeter, exercise: Exercise, noise: float = 0.0) -> Scores:
         return track - track.mean(1, keepdim=True)
 
     return Scores(
-        mean(found - target), mean(held - target),
+        mean(found - target), mean(first - target),
         mean(moving(found) - moving(target)), mean(moving(target)),
     )  # fmt: skip
+
+
+@torch.no_grad()
+def measure_detected(
+    net: Retargeter, detector: JointDetector, motion: Path, triples: Triples
+) -> dict[str, Scores]:
+    """Scores on the kept-out triples with joints as the detector finds them in the clips."""
+    ids = np.load(motion / "train_pairs" / "joints.npz")["ids"]
+    scores = {}
+    for name, same in (("one skeleton", True), ("across", False)):
+        rows = np.nonzero(triples.held_out & (triples.same == same))[0]
+        found = [
+            _detected(net, detector, motion / "train_pairs" / "triples" / str(ids[row]))
+            for row in rows
+        ]
+        if found:
+            truth = torch.from_numpy(triples.tracks[rows])
+            scores[name] = compare(torch.stack(found), truth[:, 2], truth[:, 0, :1])
+    return scores
+
+
+def _detected(net: Retargeter, detector: JointDetector, folder: Path) -> Tensor:
+    """Target joints `f j 2` of one triple's clips."""
+    words = []
+    for clip in ("source", "driving"):
+        frames = torch.from_numpy(read(folder / f"{clip}.mp4"))
+        joints = detector.detect(frames.permute(0, 3, 1, 2).float() / 127.5 - 1)
+        words += [joints.place, joints.trust()]
+    return net.retarget(*words).place
 
 
 def validation_sets(material: Material, count: int) -> dict[str, Exercise]:

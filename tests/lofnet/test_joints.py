@@ -7,6 +7,7 @@ from anamodiff.creatures import JOINTS
 from anamodiff.errors import AnaMoDiffError
 from anamodiff.lofnet.joints import (
     JointDetector,
+    Joints,
     mean_place,
     peak_place,
     probabilities,
@@ -96,3 +97,16 @@ def test_answers_do_not_move_the_heat(tiny: JointDetector) -> None:
     grads = torch.autograd.grad(maps.presence.sum(), tiny.heat.weight, allow_unused=True)
     assert grads[0] is None
     assert read_joints(maps).confidence.max() <= 1
+
+
+def test_trust_is_a_matter_of_the_whole_clip() -> None:
+    """One frame's doubt does not make a joint absent; without a trunk there is no certainty."""
+    presence = torch.tensor([0.1, 0.1, 0.8]).repeat(4, 22, 1)
+    presence[0, 3] = torch.tensor([0.9, 0.1, 0.0])
+    presence[:, 7] = torch.tensor([0.9, 0.1, 0.0])
+    joints = Joints(torch.zeros(4, 22, 2), torch.full((4, 22), 0.6), presence)
+    trust = joints.trust()
+    assert (trust[:, 7] == 0).all() and (trust[:, 3] > 0.5).all()
+    assert joints.certainty() == pytest.approx(0.6)
+    presence[:, :6] = torch.tensor([0.9, 0.1, 0.0])
+    assert Joints(joints.place, joints.confidence, presence).certainty() == 0
