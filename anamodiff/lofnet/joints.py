@@ -145,7 +145,7 @@ class JointDetector(nn.Module):
         )
         self.heat = nn.Conv2d(levels[0], count, 1)
         self.name = nn.Parameter(torch.randn(count, 64) * 0.1)
-        self.describe = nn.Linear(levels[0] + last + 1, 64)
+        self.describe = nn.Linear(levels[0] + last + 2, 64)
         self.answer = nn.Linear(64, 4)
 
     def forward(self, frames: Tensor) -> JointMaps:
@@ -211,9 +211,8 @@ class JointDetector(nn.Module):
         """Logits ``b j 4``, of absent, hidden, seen and confidence, from what lies at each peak."""
         share = probabilities(heat)
         there = einsum(share, features, "b j h w, b d h w -> b j d")
-        sharp = share.flatten(2).amax(-1, keepdim=True)
         whole = whole[:, None].expand(-1, heat.shape[1], -1)
-        described = self.describe(torch.cat([there, whole, sharp], dim=-1))
+        described = self.describe(torch.cat([there, whole, _sharpness(share)], dim=-1))
         return self.answer(F.gelu(described + self.name))
 
 
@@ -241,14 +240,28 @@ def peak_place(share: Tensor, radius: int = PEAK_RADIUS) -> Tensor:
     Where a near and a far leg are taken for each other a map has two peaks, and its mean lies on
     neither.
     """
-    height, width = share.shape[-2:]
-    peak = share.flatten(2).argmax(-1)  # b j
-    row, column = peak // width, peak % width
-    rows = torch.arange(height, device=share.device) - row[..., None]
-    columns = torch.arange(width, device=share.device) - column[..., None]
-    near = (rows.abs() <= radius)[..., None] & (columns.abs() <= radius)[..., None, :]
-    cut = share * near
+    cut = share * _around(_highest(share), share.shape[-2:], radius)
     return mean_place(cut / cut.sum((-2, -1), keepdim=True))
+
+
+def _highest(share: Tensor) -> Tensor:
+    """Each map's highest cell as (column, row), ``b j 2``."""
+    peak = share.flatten(2).argmax(-1)
+    return torch.stack([peak % share.shape[-1], peak // share.shape[-1]], dim=-1)
+
+
+def _around(cells: Tensor, size: Sequence[int], radius: int) -> Tensor:
+    """Whether each cell of maps ``b j h w`` is within `radius` of cells ``b j 2``."""
+    rows = torch.arange(size[0], device=cells.device) - cells[..., 1:]
+    columns = torch.arange(size[1], device=cells.device) - cells[..., :1]
+    return (rows.abs() <= radius)[..., :, None] & (columns.abs() <= radius)[..., None, :]
+
+
+def _sharpness(share: Tensor) -> Tensor:
+    """How high each map's peak is, and how much lies about it: ``b j 2``, of order one."""
+    height = share.flatten(2).amax(-1).log() + 4
+    about = (share * _around(_highest(share), share.shape[-2:], 3)).sum((-2, -1))
+    return torch.stack([height, 4 * about - 2], dim=-1)
 
 
 def read_joints(maps: JointMaps) -> Joints:

@@ -21,9 +21,13 @@ from anamodiff.lofnet.joints import (
 )
 from anamodiff.warp import identity_grid
 
+NEAR = [i for i, name in enumerate(JOINTS) if name.startswith("near")]
+FAR = [i for i, name in enumerate(JOINTS) if name.startswith("far")]
 SPREAD = 1.3  # cells: the width of the wanted peak
 HIDDEN_WEIGHT = 0.6
-HEAT, PLACE, PRESENCE, CONFIDENCE = 0.25, 3.0, 0.15, 0.05  # weights of the terms
+# Weights of the terms.
+WEIGHTS = {"heat": 0.25, "place": 3.0, "order": 0.3, "presence": 0.15, "confidence": 0.1}
+APART = 1 / 12  # of [-1, 1]: a near and a far joint so far from each other can be told apart
 SURE_WITHIN = 1 / 16  # of [-1, 1]: a thirty-second of the picture
 
 
@@ -74,15 +78,38 @@ def terms(maps: JointMaps, joints: Tensor, visibility: Tensor) -> dict[str, Tens
     return {
         "heat": (-(wanted * logarithm).sum(-1) * weight).sum(),
         "place": (apart * weight).sum(),
+        "order": order_loss(logarithm.exp(), wanted, place, inside),
         "presence": F.cross_entropy(maps.presence.flatten(0, 1), visibility.flatten()),
         "confidence": F.binary_cross_entropy_with_logits(maps.confidence, sure.float()),
     }
 
 
+def order_loss(share: Tensor, wanted: Tensor, place: Tensor, inside: Tensor) -> Tensor:
+    """How badly near limbs are told from far ones, where they are apart.
+
+    Seen from each other's heat maps, a pair of places is taken in the right order or the wrong one;
+    this is the cross-entropy of that choice. Without it both maps rest for long on both limbs.
+
+    Args:
+        share, wanted: found and wanted maps ``b j n``.
+        place: ``b j 2``; inside: ``b j``, whether the joint is in the picture.
+    """
+    near, far = share[:, NEAR], share[:, FAR]
+    at_near, at_far = wanted[:, NEAR], wanted[:, FAR]
+
+    def mass(found: Tensor, where: Tensor) -> Tensor:
+        return ((found * where).sum(-1) + 1e-5).log()
+
+    right = mass(near, at_near) + mass(far, at_far)
+    wrong = mass(near, at_far) + mass(far, at_near)
+    apart = (place[:, NEAR] - place[:, FAR]).norm(dim=-1) > APART
+    counts = (apart & inside[:, NEAR] & inside[:, FAR]).float()
+    return (F.softplus(wrong - right) * counts).sum() / counts.sum().clamp_min(1)
+
+
 def total(parts: dict[str, Tensor]) -> Tensor:
     """The weighted sum of `terms`."""
-    weights = {"heat": HEAT, "place": PLACE, "presence": PRESENCE, "confidence": CONFIDENCE}
-    return sum(weights[name] * part for name, part in parts.items())
+    return sum(WEIGHTS[name] * part for name, part in parts.items())
 
 
 @dataclass(frozen=True)
@@ -93,6 +120,7 @@ class Scores:
     within_tenth: float
     within_tenth_seen: float
     error_mean: float
+    in_order: float
     presence: float
     confident: float
     confident_right: float
@@ -103,6 +131,7 @@ class Scores:
         return (
             f"error {self.error:.2f} px of 128 (mean of whole map {self.error_mean:.2f}), "
             f"within a tenth {self.within_tenth:.1%} (seen ones {self.within_tenth_seen:.1%}), "
+            f"near and far told apart {self.in_order:.1%}, "
             f"presence right {self.presence:.1%}, confident of {self.confident:.1%} "
             f"and right in {self.confident_right:.1%}"
         )
@@ -118,7 +147,7 @@ def measure(detector: JointDetector, batches: list[tuple[Batch, Tensor]]) -> Sco
         read = read_joints(maps)
         mean = mean_place(probabilities(maps.heat))
         rows.append(_errors(read, mean, batch, longer))
-    error, mean, tenth, there, seen, right, sure, near = (
+    error, mean, tenth, there, seen, right, sure, near, apart, order = (
         torch.cat(c) for c in zip(*rows, strict=True)
     )
     by_joint = {name: float(error[:, i][there[:, i]].mean()) for i, name in enumerate(JOINTS)}
@@ -127,6 +156,7 @@ def measure(detector: JointDetector, batches: list[tuple[Batch, Tensor]]) -> Sco
         within_tenth=float(tenth[there].float().mean()),
         within_tenth_seen=float(tenth[seen].float().mean()),
         error_mean=float(mean[there].mean()),
+        in_order=float(order[apart].float().mean()),
         presence=float(right.float().mean()),
         confident=float(sure[there].float().mean()),
         confident_right=float(near[sure].float().mean()),
@@ -143,4 +173,15 @@ def _errors(read: Joints, mean: Tensor, batch: Batch, longer: Tensor) -> tuple[T
     sure = read.confidence > 0.5
     right = read.presence.argmax(-1) == batch.visibility
     near = there & (apart < SURE_WITHIN)
-    return apart * 64, apart_mean * 64, tenth, there, seen, right, sure, near
+    pairs, order = _in_order(read.place, batch.joints, there)
+    return apart * 64, apart_mean * 64, tenth, there, seen, right, sure, near, pairs, order
+
+
+def _in_order(found: Tensor, truth: Tensor, there: Tensor) -> tuple[Tensor, Tensor]:
+    """Which pairs ``b 8`` of near and far joints are apart, and whether each of the two was found
+    nearer to its own place than to the other's."""
+    near, far = truth[:, NEAR], truth[:, FAR]
+    apart = ((near - far).norm(dim=-1) > 2 * SURE_WITHIN) & there[:, NEAR] & there[:, FAR]
+    one, two = found[:, NEAR], found[:, FAR]
+    right = (one - near).norm(dim=-1) < (one - far).norm(dim=-1)
+    return apart, right & ((two - far).norm(dim=-1) < (two - near).norm(dim=-1))

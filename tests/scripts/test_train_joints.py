@@ -110,10 +110,27 @@ def test_loss_prefers_the_truth() -> None:
     joints[visibility == ABSENT] = torch.nan
     right = objective.terms(perfect_maps(joints, visibility), joints, visibility)
     moved = objective.terms(perfect_maps(joints + 0.1, visibility), joints, visibility)
-    for name in ("heat", "place", "confidence"):
+    for name in ("heat", "place", "confidence", "order"):
         assert right[name] < moved[name], name
     assert right["place"] < 1e-3 and right["presence"] < 1e-3
     assert all(part.isfinite() for part in right.values())
+
+
+def test_order_loss_prefers_the_right_order() -> None:
+    joints = torch.full((1, 22, 2), 0.0)
+    joints[:, objective.NEAR, 0], joints[:, objective.FAR, 0] = 0.3, -0.3
+    visibility = torch.full((1, 22), SEEN)
+    swapped = joints.clone()
+    swapped[:, objective.NEAR], swapped[:, objective.FAR] = (
+        joints[:, objective.FAR], joints[:, objective.NEAR],
+    )  # fmt: skip
+    right, wrong = (
+        objective.terms(perfect_maps(x, visibility), joints, visibility)["order"]
+        for x in (joints, swapped)
+    )
+    assert right < 0.01 and wrong > 3
+    together = joints * 0.01  # not apart: nothing to tell
+    assert objective.terms(perfect_maps(together, visibility), together, visibility)["order"] == 0
 
 
 def test_rate_rises_and_falls() -> None:
