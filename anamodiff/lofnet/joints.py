@@ -13,11 +13,11 @@ from torch import Tensor, nn
 
 from anamodiff.creatures.skeleton import JOINTS
 from anamodiff.errors import AnaMoDiffError
-from anamodiff.warp import identity_grid
+from anamodiff.lofnet.heat import around, highest, peak_place, probabilities
+from anamodiff.lofnet.limbs import read_limbs
 
 SIZE = 256  # pixels; frames of any other size are resized to it
 TRUNK_JOINTS = 6  # nose to tail tip come first
-PEAK_RADIUS = 5  # cells around the highest one that a joint's place is the mean of
 
 
 @dataclass(frozen=True)
@@ -158,9 +158,17 @@ class JointDetector(nn.Module):
 
     @torch.no_grad()
     def detect(self, frames: Tensor, batch: int = 16) -> Joints:
-        """Joints of frames ``f 3 h w`` in [-1, 1], of any size."""
-        found = [read_joints(self(resized(part))) for part in frames.split(batch)]
-        return Joints(*(torch.cat([getattr(j, k) for j in found]) for k in Joints.__annotations__))
+        """Joints of a clip's frames ``f 3 h w`` in [-1, 1], of any size.
+
+        Near and far limbs keep their order over the clip.
+        """
+        maps = [self(resized(part)) for part in frames.split(batch)]
+        heat, presence, confidence = (
+            torch.cat([getattr(m, name) for m in maps]) for name in JointMaps.__annotations__
+        )
+        found = read_joints(JointMaps(heat, presence, confidence))
+        places = read_limbs(probabilities(heat), found.presence[..., 0])
+        return Joints(places, found.confidence, found.presence)
 
     def save(self, path: str | Path) -> None:
         """Write `path` (.safetensors) and its configuration beside it (.json)."""
@@ -223,47 +231,6 @@ def resized(frames: Tensor) -> Tensor:
     return F.interpolate(frames, (SIZE, SIZE), mode="bilinear", antialias=True, align_corners=False)
 
 
-def probabilities(heat: Tensor) -> Tensor:
-    """Softmax over the places of each map ``b j h w``."""
-    return rearrange(heat, "b j h w -> b j (h w)").softmax(-1).view_as(heat)
-
-
-def mean_place(share: Tensor) -> Tensor:
-    """Mean places ``b j 2`` in [-1, 1] under maps ``b j h w`` that sum to one each."""
-    grid = identity_grid(*share.shape[-2:], device=share.device, dtype=share.dtype)
-    return einsum(share, grid, "b j h w, h w xy -> b j xy")
-
-
-def peak_place(share: Tensor, radius: int = PEAK_RADIUS) -> Tensor:
-    """Mean places ``b j 2`` under the cells within `radius` of each map's highest cell.
-
-    Where a near and a far leg are taken for each other a map has two peaks, and its mean lies on
-    neither.
-    """
-    cut = share * _around(_highest(share), share.shape[-2:], radius)
-    return mean_place(cut / cut.sum((-2, -1), keepdim=True))
-
-
-def _highest(share: Tensor) -> Tensor:
-    """Each map's highest cell as (column, row), ``b j 2``."""
-    peak = share.flatten(2).argmax(-1)
-    return torch.stack([peak % share.shape[-1], peak // share.shape[-1]], dim=-1)
-
-
-def _around(cells: Tensor, size: Sequence[int], radius: int) -> Tensor:
-    """Whether each cell of maps ``b j h w`` is within `radius` of cells ``b j 2``."""
-    rows = torch.arange(size[0], device=cells.device) - cells[..., 1:]
-    columns = torch.arange(size[1], device=cells.device) - cells[..., :1]
-    return (rows.abs() <= radius)[..., :, None] & (columns.abs() <= radius)[..., None, :]
-
-
-def _sharpness(share: Tensor) -> Tensor:
-    """How high each map's peak is, and how much lies about it: ``b j 2``, of order one."""
-    height = share.flatten(2).amax(-1).log() + 4
-    about = (share * _around(_highest(share), share.shape[-2:], 3)).sum((-2, -1))
-    return torch.stack([height, 4 * about - 2], dim=-1)
-
-
 def read_joints(maps: JointMaps) -> Joints:
     """Places, confidences and presence from the network's maps."""
     return Joints(
@@ -271,3 +238,10 @@ def read_joints(maps: JointMaps) -> Joints:
         confidence=maps.confidence.sigmoid(),
         presence=maps.presence.softmax(-1),
     )
+
+
+def _sharpness(share: Tensor) -> Tensor:
+    """How high each map's peak is, and how much lies about it: ``b j 2``, of order one."""
+    height = share.flatten(2).amax(-1).log() + 4
+    about = (share * around(highest(share), share.shape[-2:], 3)).sum((-2, -1))
+    return torch.stack([height, 4 * about - 2], dim=-1)

@@ -11,14 +11,8 @@ from einops import rearrange
 from torch import Tensor
 
 from anamodiff.creatures import ABSENT, HIDDEN, JOINTS, SEEN
-from anamodiff.lofnet.joints import (
-    JointDetector,
-    JointMaps,
-    Joints,
-    mean_place,
-    probabilities,
-    read_joints,
-)
+from anamodiff.lofnet.heat import mean_place, probabilities
+from anamodiff.lofnet.joints import JointDetector, JointMaps, Joints, read_joints
 from anamodiff.warp import identity_grid
 
 NEAR = [i for i, name in enumerate(JOINTS) if name.startswith("near")]

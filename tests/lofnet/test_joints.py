@@ -5,14 +5,8 @@ import torch
 
 from anamodiff.creatures import JOINTS
 from anamodiff.errors import AnaMoDiffError
-from anamodiff.lofnet.joints import (
-    JointDetector,
-    Joints,
-    mean_place,
-    peak_place,
-    probabilities,
-    read_joints,
-)
+from anamodiff.lofnet.heat import mean_place, peak_place, probabilities
+from anamodiff.lofnet.joints import JointDetector, Joints, read_joints
 from anamodiff.warp import identity_grid
 
 
