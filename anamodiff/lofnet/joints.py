@@ -17,6 +17,7 @@ from anamodiff.lofnet.heat import around, highest, peak_place, probabilities
 from anamodiff.lofnet.limbs import read_limbs
 
 SIZE = 256  # pixels; frames of any other size are resized to it
+LIMBS = 5  # none, near fore, far fore, near hind, far hind
 TRUNK_JOINTS = 6  # nose to tail tip come first
 
 
@@ -50,12 +51,20 @@ class Joints:
 
 @dataclass(frozen=True)
 class JointMaps:
-    """What the network says before it is read: heat map logits ``b j h w``, `presence` logits
-    ``b j 3`` and `confidence` logits ``b j``."""
+    """What the network says before it is read.
+
+    Attributes:
+        heat: heat map logits, ``b j h w``.
+        presence: logits of absent, hidden and seen, ``b j 3``.
+        confidence: logits, ``b j``.
+        limbs: logits of what is seen at each cell, ``b 5 h w``: no limb, near fore limb, far fore
+            limb, near hind limb, far hind limb. It teaches the network to tell near from far.
+    """
 
     heat: Tensor
     presence: Tensor
     confidence: Tensor
+    limbs: Tensor
 
 
 class ConvBlock(nn.Sequential):
@@ -147,6 +156,7 @@ class JointDetector(nn.Module):
         self.name = nn.Parameter(torch.randn(count, 64) * 0.1)
         self.describe = nn.Linear(levels[0] + last + 2, 64)
         self.answer = nn.Linear(64, 4)
+        self.limbs = nn.Conv2d(levels[0], LIMBS, 1)
 
     def forward(self, frames: Tensor) -> JointMaps:
         """Heat maps and answers for frames ``b 3 256 256`` in [-1, 1]."""
@@ -154,7 +164,7 @@ class JointDetector(nn.Module):
         heat = self.heat(features).float()
         with torch.autocast(frames.device.type, enabled=False):
             answers = self._answers(heat.detach(), features.float(), whole.float())
-        return JointMaps(heat, answers[..., :3], answers[..., 3])
+        return JointMaps(heat, answers[..., :3], answers[..., 3], self.limbs(features).float())
 
     @torch.no_grad()
     def detect(self, frames: Tensor, batch: int = 16) -> Joints:
@@ -163,11 +173,11 @@ class JointDetector(nn.Module):
         Near and far limbs keep their order over the clip.
         """
         maps = [self(resized(part)) for part in frames.split(batch)]
-        heat, presence, confidence = (
-            torch.cat([getattr(m, name) for m in maps]) for name in JointMaps.__annotations__
+        whole = JointMaps(
+            *(torch.cat([getattr(m, name) for m in maps]) for name in JointMaps.__annotations__)
         )
-        found = read_joints(JointMaps(heat, presence, confidence))
-        places = read_limbs(probabilities(heat), found.presence[..., 0])
+        found = read_joints(whole)
+        places = read_limbs(probabilities(whole.heat), found.presence[..., 0])
         return Joints(places, found.confidence, found.presence)
 
     def save(self, path: str | Path) -> None:

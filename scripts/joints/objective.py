@@ -20,7 +20,10 @@ FAR = [i for i, name in enumerate(JOINTS) if name.startswith("far")]
 SPREAD = 1.3  # cells: the width of the wanted peak
 HIDDEN_WEIGHT = 0.6
 # Weights of the terms.
-WEIGHTS = {"heat": 0.25, "place": 3.0, "order": 0.3, "presence": 0.15, "confidence": 0.1}
+WEIGHTS = {
+    "heat": 0.25, "place": 3.0, "order": 0.5, "limbs": 0.4, "presence": 0.15, "confidence": 0.1,
+}  # fmt: skip
+LIMB_WIDTH = 0.032  # half the width of a limb in `limb_map`, in [-1, 1]
 APART = 1 / 12  # of [-1, 1]: a near and a far joint so far from each other can be told apart
 SURE_WITHIN = 1 / 16  # of [-1, 1]: a thirty-second of the picture
 
@@ -73,6 +76,7 @@ def terms(maps: JointMaps, joints: Tensor, visibility: Tensor) -> dict[str, Tens
         "heat": (-(wanted * logarithm).sum(-1) * weight).sum(),
         "place": (apart * weight).sum(),
         "order": order_loss(logarithm.exp(), wanted, place, inside),
+        "limbs": limb_loss(maps.limbs, limb_map(joints, visibility, maps.limbs.shape[-1])),
         "presence": F.cross_entropy(maps.presence.flatten(0, 1), visibility.flatten()),
         "confidence": F.binary_cross_entropy_with_logits(maps.confidence, sure.float()),
     }
@@ -99,6 +103,37 @@ def order_loss(share: Tensor, wanted: Tensor, place: Tensor, inside: Tensor) -> 
     apart = (place[:, NEAR] - place[:, FAR]).norm(dim=-1) > APART
     counts = (apart & inside[:, NEAR] & inside[:, FAR]).float()
     return (F.softplus(wrong - right) * counts).sum() / counts.sum().clamp_min(1)
+
+
+def limb_map(joints: Tensor, visibility: Tensor, size: int) -> Tensor:
+    """What limb is seen at each cell, ``b size size``: 0 none, 1 near fore, 2 far fore, 3 near
+    hind, 4 far hind. Near limbs lie over far ones; bones of which no end is seen are left out."""
+    grid = identity_grid(size, size)
+    shown = torch.zeros(len(joints), size, size, dtype=torch.long)
+    for number, start in ((4, 18), (2, 10), (3, 14), (1, 6)):
+        for a in range(start, start + 3):
+            there = (visibility[:, a : a + 2] == SEEN).any(1)
+            there = there & (visibility[:, a : a + 2] != ABSENT).all(1)
+            near = _to_segment(grid, joints[:, a], joints[:, a + 1]) < LIMB_WIDTH
+            shown = torch.where(near & there[:, None, None], number, shown)
+    return shown
+
+
+def _to_segment(grid: Tensor, start: Tensor, end: Tensor) -> Tensor:
+    """Distances ``b h w`` of cells ``h w 2`` to segments between ``b 2`` and ``b 2``."""
+    along = (end - start)[:, None, None]
+    local = grid - start[:, None, None]
+    t = (local * along).sum(-1) / along.square().sum(-1).clamp_min(1e-6)
+    return (local - t.clamp(0, 1)[..., None] * along).norm(dim=-1)
+
+
+def limb_loss(logits: Tensor, shown: Tensor) -> Tensor:
+    """Cross-entropy of limbs ``b 5 h w``; cells with and without limbs weigh the same in all."""
+    loss = F.cross_entropy(logits, shown, reduction="none")
+    limb = (shown > 0).float()
+    none = 1 - limb
+    inside = (loss * limb).sum() / limb.sum().clamp_min(1)
+    return 0.5 * (inside + (loss * none).sum() / none.sum().clamp_min(1))
 
 
 def total(parts: dict[str, Tensor]) -> Tensor:

@@ -100,7 +100,9 @@ def perfect_maps(joints: torch.Tensor, visibility: torch.Tensor) -> JointMaps:
     """Maps of a detector that knows."""
     heat = objective.wanted_heat(joints.nan_to_num(0), 64).clamp_min(1e-9).log()
     presence = 20.0 * torch.nn.functional.one_hot(visibility, 3)
-    return JointMaps(heat, presence, torch.where(visibility > 0, 20.0, -20.0))
+    limbs = objective.limb_map(joints, visibility, 64)
+    limbs = 20.0 * torch.nn.functional.one_hot(limbs, 5).permute(0, 3, 1, 2)
+    return JointMaps(heat, presence, torch.where(visibility > 0, 20.0, -20.0), limbs)
 
 
 def test_loss_prefers_the_truth() -> None:
@@ -110,7 +112,7 @@ def test_loss_prefers_the_truth() -> None:
     joints[visibility == ABSENT] = torch.nan
     right = objective.terms(perfect_maps(joints, visibility), joints, visibility)
     moved = objective.terms(perfect_maps(joints + 0.1, visibility), joints, visibility)
-    for name in ("heat", "place", "confidence", "order"):
+    for name in ("heat", "place", "confidence", "order", "limbs"):
         assert right[name] < moved[name], name
     assert right["place"] < 1e-3 and right["presence"] < 1e-3
     assert all(part.isfinite() for part in right.values())
@@ -131,6 +133,23 @@ def test_order_loss_prefers_the_right_order() -> None:
     assert right < 0.01 and wrong > 3
     together = joints * 0.01  # not apart: nothing to tell
     assert objective.terms(perfect_maps(together, visibility), together, visibility)["order"] == 0
+
+
+def test_near_limbs_lie_over_far_ones() -> None:
+    joints, visibility = torch.full((1, 22, 2), torch.nan), torch.zeros(1, 22, dtype=torch.long)
+    for start in (6, 10):  # near and far fore limb, crossing in the middle
+        lean = 0.4 if start == 6 else -0.4
+        for i in range(4):
+            joints[0, start + i] = torch.tensor([lean * (i - 1.5) / 1.5, 0.2 * i])
+        visibility[0, start : start + 4] = SEEN
+    shown = objective.limb_map(joints, visibility, 65)
+    middle, foot_near, foot_far = (
+        shown[0, round(32 * (y + 1)), round(32 * (x + 1))].item()
+        for x, y in ((0.0, 0.3), (0.4, 0.6), (-0.4, 0.6))
+    )
+    assert (middle, foot_near, foot_far) == (1, 1, 2)
+    visibility[0, 10:14] = HIDDEN
+    assert not (objective.limb_map(joints, visibility, 65) == 2).any()
 
 
 def test_rate_rises_and_falls() -> None:
