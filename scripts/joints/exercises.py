@@ -175,12 +175,24 @@ def observed(joints: Tensor, size: Tensor, level: float) -> tuple[Tensor, Tensor
     doubt = torch.empty(batch, frames, count).exponential_(1.0)
     noise = torch.randn_like(joints) * (0.6 * spread * doubt)[..., None]
     constant = torch.randn(batch, 1, count, 2) * (0.5 * spread)[..., None]
-    swapped = (torch.rand(batch, frames, 1, 1) < 0.04 * (level > 0)).expand_as(joints)
-    mirrored = joints.clone()
-    mirrored[:, :, NEAR], mirrored[:, :, FAR] = joints[:, :, FAR], joints[:, :, NEAR]
-    both = (there[:, :, NEAR] & there[:, :, FAR]).all(-1)[..., None, None]
-    joints = torch.where(swapped & both, mirrored, joints) + noise + constant
+    if level > 0:
+        joints = _mixed_up(joints, there)
+    joints = joints + noise + constant
     weight = (-0.4 * doubt * (level > 0)).exp()
     lost = (torch.rand(batch, frames, count) < 0.04) | (torch.rand(batch, 1, count) < 0.02)
     lost[:, :, ROOT] = False
     return joints, weight * there * ~(lost & (level > 0))
+
+
+def _mixed_up(joints: Tensor, there: Tensor) -> Tensor:
+    """Tracks ``b f j 2`` in which a limb is now and then taken for its pair, or both for one."""
+    batch, frames = joints.shape[:2]
+    mixed = joints.clone()
+    for cut in (slice(0, 4), slice(4, 8)):
+        near, far = NEAR[cut], FAR[cut]
+        pair = (there[:, :, near] & there[:, :, far]).all(-1)
+        kind = torch.where(pair, torch.rand(batch, frames), 1.0)[..., None, None]
+        one, two = joints[:, :, near], joints[:, :, far]
+        mixed[:, :, near] = torch.where(kind < 0.06, two, one)
+        mixed[:, :, far] = torch.where((kind < 0.03) | ((kind > 0.06) & (kind < 0.09)), one, two)
+    return mixed

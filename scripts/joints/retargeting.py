@@ -35,7 +35,7 @@ class Options:
     drawn: int = 64
     triples: int = 48
     tracks: int = 48
-    noise: float = 0.1
+    noise: float = 0.2
     rate: float = 1e-3
     decay: float = 0.02
     warmup: int = 300

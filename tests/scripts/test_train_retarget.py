@@ -76,6 +76,21 @@ def test_noise_is_measured_by_its_weight() -> None:
     assert (weight == 0).any()
 
 
+def test_limbs_are_mixed_up_within_their_pairs() -> None:
+    torch.manual_seed(0)
+    joints = torch.arange(22.0)[None, None, :, None].expand(300, 4, 22, 2)
+    mixed = exercises._mixed_up(joints, torch.ones(300, 4, 22, dtype=torch.bool))
+    assert torch.equal(mixed[:, :, :6], joints[:, :, :6])
+    for near, far in zip(exercises.NEAR, exercises.FAR, strict=True):
+        found = mixed[:, :, [near, far], 0].flatten(0, 1)
+        assert set(map(tuple, found.int().tolist())) == {
+            (near, far), (far, near), (near, near), (far, far),
+        }  # fmt: skip
+        assert 0.85 < (found[:, 0] == near).float().mean() < 0.98
+    nobody = exercises._mixed_up(joints, torch.zeros(300, 4, 22, dtype=torch.bool))
+    assert torch.equal(nobody, joints)
+
+
 def test_losses_vanish_at_the_truth(bank: banks.Bank, lot: np.random.Generator) -> None:
     task = retargeting.task_of(exercises.drawn_exercise(bank, lot, 4, (6, 7)))
     errors = torch.zeros(task.counts.shape)
