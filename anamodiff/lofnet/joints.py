@@ -167,12 +167,16 @@ class JointDetector(nn.Module):
         return JointMaps(heat, answers[..., :3], answers[..., 3], self.limbs(features).float())
 
     @torch.no_grad()
-    def detect(self, frames: Tensor, batch: int = 16) -> Joints:
+    def detect(
+        self, frames: Tensor, batch: int = 16, precision: torch.dtype | None = None
+    ) -> Joints:
         """Joints of a clip's frames ``f 3 h w`` in [-1, 1], of any size.
 
-        Near and far limbs keep their order over the clip.
+        Near and far limbs keep their order over the clip. `precision` is that of the convolutions;
+        16 bits take half the time on processors that have them.
         """
-        maps = [self(resized(part)) for part in frames.split(batch)]
+        with torch.autocast(frames.device.type, precision, enabled=precision is not None):
+            maps = [self(resized(part)) for part in frames.split(batch)]
         whole = JointMaps(
             *(torch.cat([getattr(m, name) for m in maps]) for name in JointMaps.__annotations__)
         )

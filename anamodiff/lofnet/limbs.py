@@ -21,7 +21,8 @@ NEAR, FAR = (
     for side in ("near", "far")
 )
 WITHERS, SPINE, TAIL = (JOINTS.index(name) for name in ("withers", "spine", "tail_base"))
-RADIUS = 4  # cells about a peak that are taken to be its own
+RADIUS, GAP = 3, 1  # cells about a peak that are its own, and where the next one may begin
+SMOOTH = 3
 SECOND, FIRST = 0.3, 1.7  # least mass of a second peak, greatest of the first, for two limbs apart
 SAID = 1.0  # weight of what the maps say
 SURE = 6.0  # greatest log odds for an order that a frame's maps can give
@@ -45,10 +46,10 @@ def read_pairs(near: Tensor, far: Tensor) -> Pairs:
     map's own peak is.
     """
     both, size = near + far, near.shape[-2:]
-    smooth = torch.nn.functional.avg_pool2d(both, 5, 1, 2)
+    smooth = torch.nn.functional.avg_pool2d(both, SMOOTH, 1, SMOOTH // 2)
     first = highest(smooth)
     one = around(first, size, RADIUS)
-    second = highest(smooth * ~around(first, size, RADIUS + 2))
+    second = highest(smooth * ~around(first, size, RADIUS + GAP))
     two = around(second, size, RADIUS) & ~one
     apart = (_mass(both, two) > SECOND) & (_mass(both, one) < FIRST)
     split = torch.stack([_middle(both, one), _middle(both, two)], dim=-2)

@@ -39,6 +39,13 @@ def test_the_same_picture_at_another_size_has_the_same_joints(tiny: JointDetecto
     torch.testing.assert_close(large.place, small.place, atol=1e-4, rtol=0)
 
 
+def test_sixteen_bits_find_the_same_joints(tiny: JointDetector) -> None:
+    frames = torch.nn.functional.interpolate(torch.rand(2, 3, 8, 8), (256, 256)) * 2 - 1
+    exact, rough = tiny.detect(frames), tiny.detect(frames, precision=torch.bfloat16)
+    assert rough.place.dtype == torch.float32
+    torch.testing.assert_close(rough.presence, exact.presence, atol=0.02, rtol=0)
+
+
 def test_maps_have_64_cells_a_side(tiny: JointDetector) -> None:
     maps = tiny(torch.zeros(2, 3, 256, 256))
     assert maps.heat.shape == (2, len(JOINTS), 64, 64)
