@@ -5,18 +5,25 @@ at any size, with masks and joints, so that the answer to a motion transfer is k
 """
 
 from .character import COLOURS, MOTIONS, PATTERNS, SPECIES, Character, motions_of
+from .hybrid import hybrid
 from .paint import Drawn, draw
 from .pair import Pair, draw_pair
+from .skeleton import ABSENT, HIDDEN, JOINTS, SEEN
 
 __all__ = [
+    "ABSENT",
     "COLOURS",
+    "HIDDEN",
+    "JOINTS",
     "MOTIONS",
     "PATTERNS",
+    "SEEN",
     "SPECIES",
     "Character",
     "Drawn",
     "Pair",
     "draw",
     "draw_pair",
+    "hybrid",
     "motions_of",
 ]

@@ -18,10 +18,14 @@ def _arm(rig: Rig, side: str) -> None:
     thick = 0.13 if "panel" in rig.build.features else 0.1
     arm = tube(np.stack([root, elbow, hand], axis=1), [thick, 0.85 * thick, 0.7 * thick])
     layer = ARM if near else FAR
-    rig.figure.add(arm.outline(), "body", layer, far=not near)
-    palm = Frame(hand, angle).place(ellipse(0.03, 0.0, 0.095, 0.085))
-    rig.figure.add(palm, "second" if "panel" in rig.build.features else "skin", layer, far=not near)
+    owner, ink = f"{side}_front", "second" if "panel" in rig.build.features else "skin"
+    rig.figure.add(arm.outline(), "body", layer, far=not near, limb=owner)
+    palm = Frame(hand, angle)
+    outline = palm.place(ellipse(0.03, 0.0, 0.095, 0.085))
+    rig.figure.add(outline, ink, layer, far=not near, limb=owner)
     rig.figure.joints[f"{side}_elbow"], rig.figure.joints[f"{side}_hand"] = elbow, hand
+    tip = palm.place([0.11, 0.0])
+    _name_joints(rig, side, shoulder=root, elbow=elbow, wrist=hand, front_foot=tip)
 
 
 def _claws(rig: Rig, side: str) -> None:
@@ -33,8 +37,11 @@ def _claws(rig: Rig, side: str) -> None:
     elbow = root + polar(0.5 * length, angle)
     hand = elbow + polar(0.5 * length, angle + 1.1)
     arm = tube(np.stack([root, elbow, hand], axis=1), [0.09, 0.065, 0.04])
-    rig.figure.add(arm.outline(), "body", ARM if near else FAR, far=not near)
+    layer, owner = ARM if near else FAR, f"{side}_front"
+    rig.figure.add(arm.outline(), "body", layer, far=not near, limb=owner)
     rig.figure.joints[f"{side}_hand"] = hand
+    wrist = elbow + 0.75 * (hand - elbow)
+    _name_joints(rig, side, shoulder=root, elbow=elbow, wrist=wrist, front_foot=hand)
 
 
 def _wing(rig: Rig, side: str) -> None:
@@ -48,8 +55,10 @@ def _wing(rig: Rig, side: str) -> None:
     root = spine_point(rig, 0.86, 0.14) + np.array([0.0 if near else 0.06, 0.0])
     shape = smooth_outline("0,-.15 .35,-.2 .8,-.1 1,.15 .85,.45 .5,.75 .15,.85 0,.5")
     wing = root[:, None] + span[:, None] * shape[:, :1] + chord[:, None] * shape[:, 1:]
-    rig.figure.add(wing, "wing", ARM if near else FAR, far=not near)
+    layer, owner = ARM if near else FAR, f"{side}_front"
+    rig.figure.add(wing, "wing", layer, far=not near, limb=owner)
     rig.figure.joints[f"{side}_wing"] = root + 0.8 * span + 0.15 * chord
+    _name_joints(rig, side, shoulder=root, wrist=root + 0.7 * span + 0.15 * chord)
 
 
 def _open_span(length: float, stroke: np.ndarray, tilt: np.ndarray) -> np.ndarray:
@@ -72,8 +81,15 @@ def _flipper(rig: Rig, side: str) -> None:
     angle = rig.body.angle + np.pi + 0.1 + lifted
     end = root + polar(length, angle)
     leaf = tube(np.stack([root, (root + end) / 2, end], axis=1), [0.1, 0.13, 0.03])
-    rig.figure.add(leaf.outline(), "wing", ARM if near else FAR, far=not near)
+    layer, owner = ARM if near else FAR, f"{side}_front"
+    rig.figure.add(leaf.outline(), "wing", layer, far=not near, limb=owner)
     rig.figure.joints[f"{side}_wing"] = end
+    _name_joints(rig, side, shoulder=root, wrist=root + 0.7 * (end - root))
+
+
+def _name_joints(rig: Rig, side: str, **joints: np.ndarray) -> None:
+    """An arm's or wing's joints in the skeleton that all animals share."""
+    rig.figure.skeleton |= {f"{side}_{name}": place for name, place in joints.items()}
 
 
 ARMS = {"arm": _arm, "claws": _claws, "wing": _wing, "flipper": _flipper}

@@ -46,7 +46,8 @@ class Character:
 
     `tint` is added to the colour (RGB, 0 to 255); `proportions` multiply the lengths of legs and
     neck, the girth, the head and the tail; `scale` is the share of the largest possible size;
-    `offset` moves the figure within the room that is left, each in [-1, 1].
+    `offset` moves the figure within the room that is left, each in [-1, 1]; `build` is a body of
+    its own for an animal with a spine, with as many legs as its species has.
     """
 
     species: str
@@ -64,6 +65,7 @@ class Character:
     proportions: tuple[float, float, float, float, float] = (1.0, 1.0, 1.0, 1.0, 1.0)
     offset: tuple[float, float] = (0.0, 0.0)
     pattern_seed: int = 0
+    build: Build | None = None
 
     def __post_init__(self) -> None:
         _one_of("species", self.species, SPECIES)
@@ -171,7 +173,8 @@ def figure_of(character: Character, pose: Pose) -> Figure:
         return OTHERS[character.species](pose, look, character.proportions, left=left)
     if character.species in OTHERS:
         return OTHERS[character.species](pose, look, character.proportions)
-    return vertebrate(_stretched(VERTEBRATES[character.species], character.proportions), pose, look)
+    build = character.build or VERTEBRATES[character.species]
+    return vertebrate(_stretched(build, character.proportions), pose, look)
 
 
 def _stretched(build: Build, by: tuple[float, float, float, float, float]) -> Build:

@@ -112,20 +112,21 @@ def _at_tail(rig: Rig) -> Frame:
 def tuft_tail(rig: Rig) -> None:
     """A tuft of hair at the tip of the tail."""
     tuft = smooth_outline("-.06,0 .02,.05 .12,.055 .22,0 .12,-.055 .02,-.05")
-    rig.figure.add(_at_tail(rig).place(tuft), "hair", ABOVE)
+    rig.figure.add(_at_tail(rig).place(tuft), "hair", ABOVE, limb="tail")
 
 
 def brush_tail(rig: Rig) -> None:
     """A horse's tail of long hair."""
     line = rig.tail.path[:, ::-1][:, [0, 3, 6, 9, 11]]
-    rig.figure.add(tube(line, [0.06, 0.095, 0.11, 0.085, 0.02]).outline(), "hair", ABOVE)
+    hair = tube(line, [0.06, 0.095, 0.11, 0.085, 0.02])
+    rig.figure.add(hair.outline(), "hair", ABOVE, limb="tail")
 
 
 def bushy_tail(rig: Rig) -> None:
     """A fox's brush with its pale tip."""
     line = rig.tail.path[:, ::-1][:, [0, 3, 6, 9, 11]]
     brush = tube(line, [0.06, 0.13, 0.18, 0.14, 0.02])
-    rig.figure.add(brush.outline(), "body")
+    rig.figure.add(brush.outline(), "body", limb="tail")
     along, across = points(".72,-.95 .66,0 .72,.95 .9,.95 1,0 .9,-.95").T
     tip = brush.at(along, across)
     rig.figure.decal(tip, "belly")
@@ -136,13 +137,13 @@ def curly_tail(rig: Rig) -> None:
     turn = np.linspace(0, 2 * np.pi * 1.1, 10)
     ring = np.stack([0.09 * np.cos(turn), 0.09 * np.sin(turn)], axis=-1)[None]
     curl = tube(ring, np.full(10, 0.026), samples=14).outline()[0]
-    rig.figure.add(_at_tail(rig).place(curl), "body", BODY)
+    rig.figure.add(_at_tail(rig).place(curl), "body", BODY, limb="tail")
 
 
 def fan_tail(rig: Rig) -> None:
     """The flat tail feathers of a bird."""
     fan = smooth_outline("-.45,.06 0,.14 .12,.06 .14,-.1 0,-.12 -.45,-.1")
-    rig.figure.add(_at_tail(rig).place(fan), "wing", BODY)
+    rig.figure.add(_at_tail(rig).place(fan), "wing", BODY, limb="tail")
 
 
 def snout(rig: Rig) -> None:
@@ -208,7 +209,8 @@ def ridge(rig: Rig) -> None:
     for line, count, high in ((rig.trunk, 7, 1.5), (rig.tail, 6, 1.9)):
         u = np.linspace(0.3 if line is rig.tail else 0.05, 0.95, 2 * count + 1)
         top = np.where(np.arange(len(u)) % 2, high, 0.9)
-        rig.figure.add(line.at(np.r_[u, u[::-1]], np.r_[top, np.full(len(u), 0.5)]), "rim", BODY)
+        spikes = line.at(np.r_[u, u[::-1]], np.r_[top, np.full(len(u), 0.5)])
+        rig.figure.add(spikes, "rim", BODY, limb="tail" if line is rig.tail else "")
 
 
 def teeth(rig: Rig) -> None:

@@ -24,7 +24,8 @@ class Part:
     """One painted outline `f n 2`.
 
     `ink` names the paint; `layer` orders the parts (outlines of a layer lie under its fills);
-    `edge` is the weight of the outline, a number or one per point `n`; 0 marks a decal.
+    `edge` is the weight of the outline, a number or one per point `n`; 0 marks a decal. `limb` is
+    the limb it belongs to: a side and an end (`near_front`), `tail`, or nothing for the trunk.
     """
 
     points: np.ndarray
@@ -32,14 +33,20 @@ class Part:
     layer: int
     edge: float | np.ndarray = 1.0
     far: bool = False
+    limb: str = ""
 
 
 @dataclass
 class Figure:
-    """Parts in painting order and named joints `f 2`, in figure units, the ground at y = 0."""
+    """Parts in painting order and named joints `f 2`, in figure units, the ground at y = 0.
+
+    `joints` are the species' own; `skeleton` holds those that all animals share, by the names of
+    `skeleton.JOINTS`, as far as the figure has them.
+    """
 
     parts: list[Part] = field(default_factory=list)
     joints: dict[str, np.ndarray] = field(default_factory=dict)
+    skeleton: dict[str, np.ndarray] = field(default_factory=dict)
 
     def add(
         self,
@@ -49,9 +56,10 @@ class Figure:
         *,
         edge: float | np.ndarray = 1.0,
         far: bool = False,
+        limb: str = "",
     ) -> None:
         """Paint an outline over what is there."""
-        self.parts.append(Part(points, ink, layer, edge, far))
+        self.parts.append(Part(points, ink, layer, edge, far, limb))
 
     def decal(self, points: np.ndarray, ink: str, layer: int = 2, *, far: bool = False) -> None:
         """Paint something that lies inside a part that has been added before."""

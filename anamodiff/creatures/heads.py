@@ -85,6 +85,14 @@ TREX = (
     (0.38, 0.2, 0.045),
 )  # fmt: skip
 
+# Where the face ends, in head lengths: the beak's tip, the snout, the root of a trunk.
+NOSES = {
+    "horse": (1.03, -0.1), "dog": (1.03, -0.03), "fox": (1.06, -0.11), "cat": (0.98, -0.08),
+    "cow": (1.09, -0.13), "pig": (1.1, -0.05), "elephant": (0.84, 0.0), "rhino": (1.05, -0.08),
+    "human": (0.97, 0.02), "bird": (1.26, -0.06), "robot": (0.89, 0.05), "trex": (1.02, 0.02),
+    "crocodile": (1.03, 0.0),
+}  # fmt: skip
+
 HEADS: dict[str, Callable[[Rig], None]] = {
     **{name: partial(animal_head, shape=name) for name in OUTLINES},
     "robot": robot_head,

@@ -47,16 +47,18 @@ def _leg(rig: Rig, rest: Frame, limb: Limb, s: float, index: int, name: str) -> 
     foot = foot + reached - ankle
     aside = np.array([beside, 0.03 * far])
     root, knee, ankle, foot = (p + aside for p in (root, knee, reached, foot))
-    _paint_leg(rig, limb, (root, knee, ankle, foot), turn - toe, far)
+    _paint_leg(rig, limb, (root, knee, ankle, foot), turn - toe, name)
+    _name_joints(rig, (root, knee, ankle, foot), name)
     rig.figure.joints[f"{name}_knee"] = knee
     rig.figure.joints[f"{name}_foot"] = foot
 
 
 def _paint_leg(
-    rig: Rig, limb: Limb, joints: tuple[np.ndarray, ...], turn: np.ndarray, far: bool
+    rig: Rig, limb: Limb, joints: tuple[np.ndarray, ...], turn: np.ndarray, name: str
 ) -> None:
     """One tapered piece per bone, and the foot, turned by `turn` `f` when the heel lifts."""
     root, knee, ankle, foot = joints
+    far = name.startswith("far")
     layer = FAR if far else NEAR
     toe = foot + polar(limb.size * 0.6, np.pi / 2 + turn)
     joints = (root, knee, ankle, toe)
@@ -68,11 +70,28 @@ def _paint_leg(
     for i, bone in enumerate(bones):
         outline, thick = bone.outline(), limb.radii[0]
         fade = root_fade(outline, root, 1.05 * thick, 1.7 * thick) if i == 0 else 1.0
-        rig.figure.add(outline, limb.ink, layer, edge=fade, far=far)
+        rig.figure.add(outline, limb.ink, layer, edge=fade, far=far, limb=name)
     if rig.look.pattern == "stripes" and limb.length > 0.6:
         for u in (0.3, 0.7):
             band = bones[1].at(np.array([u, u, u + 0.2, u + 0.2]), np.array([-0.9, 0.9, 0.9, -0.9]))
             rig.figure.decal(band, "second", layer, far=far)
     shape = (points if limb.foot in ("hoof", "pad") else smooth_outline)(FEET[limb.foot])
     ink = {"paw": "body", "pad": "shade", "claw": "horn", "web": "horn"}.get(limb.foot, "hoof")
-    rig.figure.add(Frame(foot, -turn * 0.9).place(shape * limb.size), ink, layer, far=far)
+    sole = Frame(foot, -turn * 0.9).place(shape * limb.size)
+    rig.figure.add(sole, ink, layer, far=far, limb=name)
+
+
+def _name_joints(rig: Rig, joints: tuple[np.ndarray, ...], name: str) -> None:
+    """The leg in the skeleton that all animals share.
+
+    A fore leg bends forward at the wrist: its elbow lies inside the upper piece. A bird's hips are
+    under its feathers, and no joint of its skeleton.
+    """
+    (root, knee, ankle, foot), (side, end) = joints, name.split("_")
+    if end == "front":
+        named = {"shoulder": root, "elbow": 0.5 * (root + knee), "wrist": knee, "front_foot": foot}
+    else:
+        named = {"hip": root, "knee": knee, "hock": ankle, "hind_foot": foot}
+        if rig.build.arms in ("wing", "flipper"):
+            del named["hip"]
+    rig.figure.skeleton |= {f"{side}_{joint}": place for joint, place in named.items()}

@@ -43,6 +43,9 @@ def fish(pose: Pose, look: Look, reach: Reach) -> Figure:
     figure.add(flipper.place(fin), "fin", NEAR)
     figure.joints |= {"head": body.place([0.5, 0.0]), "back": trunk.path[:, 8], "tail": spine[:, 0]}
     figure.joints |= {"tail_fin": tail.place([-0.3, 0.0]), "near_fin": flipper.place([0.25, 0.0])}
+    figure.skeleton |= {"nose": body.place([0.85, -0.02]), "head": body.place([0.5, 0.0])}
+    figure.skeleton |= {"withers": trunk.path[:, 11], "spine": trunk.path[:, 7]}
+    figure.skeleton |= {"tail_base": trunk.path[:, 2], "tail_tip": tail.place([-0.2, 0.0])}
     return figure
 
 
@@ -125,6 +128,9 @@ def snake(pose: Pose, look: Look, reach: Reach) -> Figure:
     HEADS["turtle"](Rig(figure, None, pose, look, head, head=head, head_size=size))
     figure.joints |= {f"spine_{i}": p for i, p in enumerate(spine)}
     figure.joints["head"] = head.place([0.5 * size, 0.0])
+    figure.skeleton |= {"nose": head.place([1.0 * size, -0.06 * size]), "head": spine[-1]}
+    figure.skeleton |= {"withers": spine[6], "spine": spine[4]}
+    figure.skeleton |= {"tail_base": spine[2], "tail_tip": spine[0]}
     return figure
 
 

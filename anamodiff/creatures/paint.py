@@ -12,6 +12,7 @@ from .figure import Figure
 from .geometry import grow
 from .motion import POSES
 from .pose import Pose, join
+from .skeleton import skeleton_of, visibility_of
 
 MARGIN = 0.94  # share of the picture's half-width that the widest motion may fill
 EDGE = 0.02  # outline width, in half-widths of the picture
@@ -26,7 +27,10 @@ class Drawn:
     """A drawn clip and what is known about it.
 
     `frames` uint8 `f h w 3` (RGB); `masks` bool `f h w`, the foreground; `joints` float32 `f j 2`
-    as (x, y) in [-1, 1] with the corners' pixel centres at -1 and 1; `fps` frames a second.
+    as (x, y) in [-1, 1] with the corners' pixel centres at -1 and 1, named in `joint_names`, which
+    differ between species; `fps` frames a second. `skeleton` float32 `f 22 2` are the joints that
+    all animals share (`JOINTS`), NaN for those that this one lacks; `visibility` uint8 `f 22` says
+    of each whether it is absent (0), hidden behind another limb or the trunk (1), or seen (2).
     """
 
     frames: np.ndarray
@@ -34,6 +38,8 @@ class Drawn:
     joints: np.ndarray
     joint_names: tuple[str, ...]
     fps: float
+    skeleton: np.ndarray
+    visibility: np.ndarray
 
 
 @dataclass(frozen=True)
@@ -72,9 +78,18 @@ def draw(
     if supersample > 1:
         pictures, alpha = _shrink(pictures, size), _shrink(alpha, size)
     names = tuple(figure.joints)
-    joints = np.stack([_place(figure.joints[n], character, fit) for n in names], axis=1)
+    joints = np.stack([place(figure.joints[n], character, fit) for n in names], axis=1)
     fps = frames / (cycles * (1.2 if motion in ("idle", "graze", "rear", "wave") else 0.9))
-    return Drawn(pictures, alpha > COVERED, joints.astype(np.float32), names, float(fps))
+    skeleton = place(skeleton_of(figure, frames), character, fit).astype(np.float32)
+    return Drawn(
+        frames=pictures,
+        masks=alpha > COVERED,
+        joints=joints.astype(np.float32),
+        joint_names=names,
+        fps=float(fps),
+        skeleton=skeleton,
+        visibility=visibility_of(figure, frames),
+    )
 
 
 def fit_of(character: Character) -> Fit:
@@ -110,7 +125,7 @@ def _far_reaching(legs: int) -> Pose:
     return join([POSES[motion](moments, legs) for motion in POSES if motion not in MODEST])
 
 
-def _place(points: np.ndarray, character: Character, fit: Fit) -> np.ndarray:
+def place(points: np.ndarray, character: Character, fit: Fit) -> np.ndarray:
     """Figure units to picture coordinates in [-1, 1], y down."""
     x = points[..., 0] * fit.scale + fit.shift[0]
     y = points[..., 1] * fit.scale + fit.shift[1]
@@ -154,7 +169,7 @@ def _strokes(
     spread = SPREAD * 2 / (size - 1) / fit.scale
     grown = grow(points, EDGE / fit.scale * np.concatenate(edges) - spread, counts)
     to_pixels = (size - 1) / 2 * (1 << SHIFT)
-    pixels = np.round((_place(grown, character, fit) + 1) * to_pixels).astype(np.int32, order="C")
+    pixels = np.round((place(grown, character, fit) + 1) * to_pixels).astype(np.int32, order="C")
     ends = np.cumsum(counts)
     return [
         (pixels[:, end - n : end], (*colour, 255))

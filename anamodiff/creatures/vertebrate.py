@@ -6,7 +6,7 @@ from .arms import ARMS
 from .features import BEHIND, BEHIND_HEAD, FEATURES
 from .figure import Figure, Look, skin
 from .geometry import Frame, polar, smooth_outline, tube
-from .heads import HEADS
+from .heads import HEADS, NOSES
 from .legs import add_legs
 from .pose import Pose
 from .rig import ABOVE, BODY, Rig, spine_point
@@ -70,6 +70,8 @@ def _torso(rig: Rig) -> None:
     figure.joints["hip"] = spine_point(rig, 0.0)
     figure.joints["back"] = spine_point(rig, 0.5)
     figure.joints["shoulder"] = spine_point(rig, 1.0)
+    figure.skeleton["spine"] = spine_point(rig, 0.5)
+    figure.skeleton["tail_base"] = spine_point(rig, *build.tail_at)
 
 
 def _tail(rig: Rig) -> None:
@@ -86,8 +88,8 @@ def _tail(rig: Rig) -> None:
         points.append(points[-1] + polar(length / 4, np.pi - raised))
     radii = np.linspace(base, tip, 5)
     rig.tail = tube(np.stack(points[::-1], axis=1), radii[::-1])
-    rig.figure.add(rig.tail.outline())
-    rig.figure.joints["tail"] = points[-1]
+    rig.figure.add(rig.tail.outline(), limb="tail")
+    rig.figure.joints["tail"] = rig.figure.skeleton["tail_tip"] = points[-1]
 
 
 def _neck_and_head(rig: Rig) -> None:
@@ -121,6 +123,8 @@ def _neck_and_head(rig: Rig) -> None:
     figure.joints["neck"] = start
     figure.joints["head"] = rig.head.place([0.4 * size, 0.0])
     figure.joints["nose"] = rig.head.place([0.85 * size, -0.08 * size])
+    tip = np.array(NOSES.get(shape, (1.02, -0.08))) * size
+    figure.skeleton |= {"withers": start, "head": points[-1], "nose": rig.head.place(tip)}
 
 
 EARS = {

@@ -2,18 +2,24 @@ from .adapt import adapt_points, hull_area, smooth_points
 from .animate import WarpedIntermediate, check_start
 from .flow import DenseMotion, Motion
 from .fomm import load_fomm
+from .joints import JointDetector, Joints
 from .keypoints import KeypointDetector, KeyPoints
 from .model import LOFNet, build_lofnet, mini_config
 from .resnet import ResNetDetector
+from .retarget import Retargeted, Retargeter
 from .tps import SplineMotion, spline_motions
 
 __all__ = [
     "DenseMotion",
+    "JointDetector",
+    "Joints",
     "KeyPoints",
     "KeypointDetector",
     "LOFNet",
     "Motion",
     "ResNetDetector",
+    "Retargeted",
+    "Retargeter",
     "SplineMotion",
     "WarpedIntermediate",
     "adapt_points",

@@ -1,0 +1,261 @@
+"""Named joints of animals, found on single frames (nose to tail tip, near and far limbs apart)."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from einops import einsum, rearrange
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from anamodiff.creatures.skeleton import JOINTS
+from anamodiff.errors import AnaMoDiffError
+from anamodiff.lofnet.heat import around, highest, peak_place, probabilities
+from anamodiff.lofnet.limbs import read_limbs
+
+SIZE = 256  # pixels; frames of any other size are resized to it
+LIMBS = 5  # none, near fore, far fore, near hind, far hind
+TRUNK_JOINTS = 6  # nose to tail tip come first
+
+
+@dataclass(frozen=True)
+class Joints:
+    """Joints of a batch of frames, in the order of `JOINTS`.
+
+    Attributes:
+        place: ``b j 2``, (x, y) in [-1, 1].
+        confidence: ``b j`` in [0, 1], the probability of a joint that is there and placed within
+            a thirty-second of the picture.
+        presence: ``b j 3``, probabilities of absent, hidden and seen.
+    """
+
+    place: Tensor
+    confidence: Tensor
+    presence: Tensor
+
+    def trust(self) -> Tensor:
+        """How far each joint of a clip's frames is to be believed, ``f j`` in [0, 1]: its
+        confidence, and 0 for joints that the clip as a whole does not seem to have."""
+        there = self.presence[..., 0].mean(0) < 0.5
+        return self.confidence.clamp(0.05, 1) * there
+
+    def certainty(self) -> float:
+        """Mean confidence of the joints that the clip seems to have; 0 where it has no trunk."""
+        trust = self.trust()
+        there = trust.amax(0) > 0
+        return float(trust[:, there].mean()) if there[:TRUNK_JOINTS].sum() >= 4 else 0.0
+
+
+@dataclass(frozen=True)
+class JointMaps:
+    """What the network says before it is read.
+
+    Attributes:
+        heat: heat map logits, ``b j h w``.
+        presence: logits of absent, hidden and seen, ``b j 3``.
+        confidence: logits, ``b j``.
+        limbs: logits of what is seen at each cell, ``b 5 h w``: no limb, near fore limb, far fore
+            limb, near hind limb, far hind limb. It teaches the network to tell near from far.
+    """
+
+    heat: Tensor
+    presence: Tensor
+    confidence: Tensor
+    limbs: Tensor
+
+
+class ConvBlock(nn.Sequential):
+    """3x3 convolution, batch norm, ReLU."""
+
+    def __init__(self, in_features: int, out_features: int, stride: int = 1) -> None:
+        super().__init__(
+            nn.Conv2d(in_features, out_features, 3, stride, padding=1, bias=False),
+            nn.BatchNorm2d(out_features),
+            nn.ReLU(inplace=True),
+        )
+
+
+class ResidualBlock(nn.Module):
+    """Two 3x3 convolutions added to their input."""
+
+    def __init__(self, features: int) -> None:
+        super().__init__()
+        self.first = ConvBlock(features, features)
+        self.second = nn.Conv2d(features, features, 3, padding=1, bias=False)
+        self.norm = nn.BatchNorm2d(features)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.relu(x + self.norm(self.second(self.first(x))))
+
+
+class GlobalBlock(nn.Module):
+    """Self-attention between all cells of a small map, so that limbs know of each other."""
+
+    def __init__(self, features: int, heads: int) -> None:
+        super().__init__()
+        self.heads = heads
+        self.norm, self.norm_mlp = nn.LayerNorm(features), nn.LayerNorm(features)
+        self.to_qkv = nn.Linear(features, 3 * features)
+        self.to_out = nn.Linear(features, features)
+        self.mlp = nn.Sequential(
+            nn.Linear(features, 2 * features), nn.GELU(), nn.Linear(2 * features, features)
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        """``b n d -> b n d``."""
+        parts = rearrange(self.to_qkv(self.norm(x)), "b n (s h d) -> s b h n d", s=3, h=self.heads)
+        mixed = F.scaled_dot_product_attention(*parts.unbind(0))
+        x = x + self.to_out(rearrange(mixed, "b h n d -> b n (h d)"))
+        return x + self.mlp(self.norm_mlp(x))
+
+
+class JointDetector(nn.Module):
+    """Find the named joints on RGB frames: a U-Net with one heat map for each joint.
+
+    Args:
+        widths: features at 1/2, 1/4, 1/8, 1/16 and 1/32 of the picture.
+        global_blocks: attention blocks on the smallest map.
+        heads: of each of them.
+        joints: names, in the order of the output.
+    """
+
+    def __init__(
+        self,
+        widths: Sequence[int] = (24, 48, 80, 144, 192),
+        global_blocks: int = 2,
+        heads: int = 4,
+        joints: Sequence[str] = JOINTS,
+    ) -> None:
+        super().__init__()
+        stem, *levels = widths
+        last, count = levels[-1], len(joints)
+        self.config = {
+            "widths": list(widths),
+            "global_blocks": global_blocks,
+            "heads": heads,
+            "joints": list(joints),
+        }
+        self.stem = nn.Sequential(ConvBlock(3, stem, 2), ConvBlock(stem, levels[0], 2))
+        self.down = nn.ModuleList(
+            nn.Sequential(ConvBlock(a, b, 2), ResidualBlock(b))
+            for a, b in zip(levels, levels[1:], strict=False)
+        )
+        cells = (SIZE >> len(widths)) ** 2
+        self.position = nn.Parameter(torch.randn(1, cells, last) * 0.02)
+        self.whole = nn.ModuleList(GlobalBlock(last, heads) for _ in range(global_blocks))
+        pairs = list(zip(levels[:0:-1], levels[-2::-1], strict=True))
+        self.narrow = nn.ModuleList(nn.Conv2d(a, b, 1) for a, b in pairs)
+        self.up = nn.ModuleList(
+            ConvBlock(b, b) if b == levels[0] else nn.Sequential(ConvBlock(b, b), ConvBlock(b, b))
+            for _, b in pairs
+        )
+        self.heat = nn.Conv2d(levels[0], count, 1)
+        self.name = nn.Parameter(torch.randn(count, 64) * 0.1)
+        self.describe = nn.Linear(levels[0] + last + 2, 64)
+        self.answer = nn.Linear(64, 4)
+        self.limbs = nn.Conv2d(levels[0], LIMBS, 1)
+
+    def forward(self, frames: Tensor) -> JointMaps:
+        """Heat maps and answers for frames ``b 3 256 256`` in [-1, 1]."""
+        features, whole = self._features(frames)
+        heat = self.heat(features).float()
+        with torch.autocast(frames.device.type, enabled=False):
+            answers = self._answers(heat.detach(), features.float(), whole.float())
+        return JointMaps(heat, answers[..., :3], answers[..., 3], self.limbs(features).float())
+
+    @torch.no_grad()
+    def detect(
+        self, frames: Tensor, batch: int = 16, precision: torch.dtype | None = None
+    ) -> Joints:
+        """Joints of a clip's frames ``f 3 h w`` in [-1, 1], of any size.
+
+        Near and far limbs keep their order over the clip. `precision` is that of the convolutions;
+        16 bits take half the time on processors that have them.
+        """
+        with torch.autocast(frames.device.type, precision, enabled=precision is not None):
+            maps = [self(resized(part)) for part in frames.split(batch)]
+        whole = JointMaps(
+            *(torch.cat([getattr(m, name) for m in maps]) for name in JointMaps.__annotations__)
+        )
+        found = read_joints(whole)
+        places = read_limbs(probabilities(whole.heat), found.presence[..., 0])
+        return Joints(places, found.confidence, found.presence)
+
+    def save(self, path: str | Path) -> None:
+        """Write `path` (.safetensors) and its configuration beside it (.json)."""
+        path = Path(path)
+        weights = {name: value.contiguous() for name, value in self.state_dict().items()}
+        save_file(weights, path.with_suffix(".safetensors"))
+        path.with_suffix(".json").write_text(json.dumps(self.config, indent=1) + "\n")
+
+    @classmethod
+    def load(cls, path: str | Path) -> "JointDetector":
+        """Read what `save` wrote, ready for use.
+
+        Raises `AnaMoDiffError` for missing files and weights that do not fit.
+        """
+        path = Path(path)
+        config, weights = path.with_suffix(".json"), path.with_suffix(".safetensors")
+        if not (config.is_file() and weights.is_file()):
+            raise AnaMoDiffError(
+                f"expected joint detector weights {weights} and {config.name} beside them; "
+                "one is missing: train a detector or name another one"
+            )
+        detector = cls(**json.loads(config.read_text()))
+        try:
+            detector.load_state_dict(load_file(weights), strict=True)
+        except RuntimeError as error:
+            reason = str(error).splitlines()[-1].strip()
+            raise AnaMoDiffError(
+                f"expected weights that fit {config}; got others ({reason}): use the pair of files "
+                "that was saved together"
+            ) from None
+        return detector.eval()
+
+    def _features(self, frames: Tensor) -> tuple[Tensor, Tensor]:
+        """Features ``b c 64 64``, and of the whole picture ``b d``."""
+        maps = [self.stem(frames)]
+        for block in self.down:
+            maps.append(block(maps[-1]))
+        x = maps.pop()
+        tokens = rearrange(x, "b d h w -> b (h w) d") + self.position
+        for block in self.whole:
+            tokens = block(tokens)
+        x = x + rearrange(tokens, "b (h w) d -> b d h w", h=x.shape[-2])
+        for narrow, block in zip(self.narrow, self.up, strict=True):
+            x = block(F.interpolate(narrow(x), scale_factor=2) + maps.pop())
+        return x, tokens.mean(dim=1)
+
+    def _answers(self, heat: Tensor, features: Tensor, whole: Tensor) -> Tensor:
+        """Logits ``b j 4``, of absent, hidden, seen and confidence, from what lies at each peak."""
+        share = probabilities(heat)
+        there = einsum(share, features, "b j h w, b d h w -> b j d")
+        whole = whole[:, None].expand(-1, heat.shape[1], -1)
+        described = self.describe(torch.cat([there, whole, _sharpness(share)], dim=-1))
+        return self.answer(F.gelu(described + self.name))
+
+
+def resized(frames: Tensor) -> Tensor:
+    """Frames ``f 3 h w`` at the detector's size."""
+    if frames.shape[-2:] == (SIZE, SIZE):
+        return frames
+    return F.interpolate(frames, (SIZE, SIZE), mode="bilinear", antialias=True, align_corners=False)
+
+
+def read_joints(maps: JointMaps) -> Joints:
+    """Places, confidences and presence from the network's maps."""
+    return Joints(
+        place=peak_place(probabilities(maps.heat)),
+        confidence=maps.confidence.sigmoid(),
+        presence=maps.presence.softmax(-1),
+    )
+
+
+def _sharpness(share: Tensor) -> Tensor:
+    """How high each map's peak is, and how much lies about it: ``b j 2``, of order one."""
+    height = share.flatten(2).amax(-1).log() + 4
+    about = (share * around(highest(share), share.shape[-2:], 3)).sum((-2, -1))
+    return torch.stack([height, 4 * about - 2], dim=-1)

@@ -1,0 +1,219 @@
+"""Learnt retargeting: the joints that a source character would have in a driving motion."""
+
+import json
+import math
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from einops import rearrange
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from anamodiff.creatures.skeleton import JOINTS
+from anamodiff.errors import AnaMoDiffError
+from anamodiff.lofnet.bones import (
+    ROOT,
+    Body,
+    body_of,
+    directed_as,
+    place_of,
+    turned_as,
+    unfold,
+)
+
+WINDOW, OVERLAP = 16, 8  # frames that are looked at together in a long clip
+COUNT = len(JOINTS)
+PER_FRAME, PER_BODY = 5 * COUNT, 3 * COUNT
+
+
+@dataclass(frozen=True)
+class Retargeted:
+    """Target joints ``f j 2`` in [-1, 1], NaN where the source has none, and the error that the
+    network expects of each, ``f j`` in the same units."""
+
+    place: Tensor
+    expected_error: Tensor
+
+
+class RetargetLayer(nn.Module):
+    """Self-attention over all frames of both clips, then a two-layer network."""
+
+    def __init__(self, features: int, heads: int) -> None:
+        super().__init__()
+        self.heads = heads
+        self.norm, self.norm_mlp = nn.LayerNorm(features), nn.LayerNorm(features)
+        self.to_qkv = nn.Linear(features, 3 * features)
+        self.to_out = nn.Linear(features, features)
+        self.mlp = nn.Sequential(
+            nn.Linear(features, 4 * features), nn.GELU(), nn.Linear(4 * features, features)
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        """``b n d -> b n d``."""
+        parts = rearrange(self.to_qkv(self.norm(x)), "b n (s h d) -> s b h n d", s=3, h=self.heads)
+        mixed = F.scaled_dot_product_attention(*parts.unbind(0))
+        x = x + self.to_out(rearrange(mixed, "b h n d -> b n (h d)"))
+        return x + self.mlp(self.norm_mlp(x))
+
+
+class Retargeter(nn.Module):
+    """A transformer over the frames of a source and a driving clip.
+
+    Both clips come in a frame of their own: facing right, about the mean place of the spine, in
+    lengths of the trunk (`bones.place_of`). So the answer follows any shift, scaling and mirroring
+    of the source, and does not depend on those of the driving clip. Every bone begins as the
+    source's mean bone turned as the driver's is from its mean; the network says how far it shall
+    rather take the driver's own direction, or stay, and what else is to change.
+
+    Args:
+        features, layers, heads: of the transformer.
+    """
+
+    def __init__(self, features: int = 160, layers: int = 4, heads: int = 5) -> None:
+        super().__init__()
+        self.config = {"features": features, "layers": layers, "heads": heads}
+        self.read_source = _reader(PER_FRAME + 2 * PER_BODY, features)
+        self.read_driving = _reader(PER_FRAME + 2 * PER_BODY, features)
+        self.layers = nn.ModuleList(RetargetLayer(features, heads) for _ in range(layers))
+        self.norm = nn.LayerNorm(features)
+        self.answer = nn.Linear(features, 7 * COUNT + 3)
+        nn.init.zeros_(self.answer.weight)
+        nn.init.zeros_(self.answer.bias)
+
+    def forward(
+        self, source: Body, driving: Body, start: int | Tensor = 0
+    ) -> tuple[Tensor, Tensor]:
+        """Target joints and the logarithms of their expected errors.
+
+        Args:
+            source, driving: clips in their own frames, of any numbers of frames.
+            start: number of the first driving frame, one or ``b``.
+
+        Returns:
+            ``b f j 2`` and ``b f j``, in the source's own frame.
+        """
+        bodies = torch.cat([_described(source), _described(driving)], dim=-1)
+        frames = driving.joints.shape[1]
+        tokens = self.read_driving(_with_bodies(_frames_of(driving), bodies))
+        tokens = tokens + _time_code(start, frames, tokens)
+        x = torch.cat([tokens, self.read_source(_with_bodies(_frames_of(source), bodies))], dim=1)
+        for layer in self.layers:
+            x = layer(x)
+        answer = self.answer(self.norm(x[:, :frames])).float()
+        bones, errors, root = answer.split([6 * COUNT, COUNT, 3], dim=-1)
+        bones = rearrange(bones, "b f (j six) -> b f j six", six=6)
+        path = driving.joints[:, :, ROOT] * (1 + root[..., :1]) + root[..., 1:]
+        return unfold(_moved(source, driving, bones), path), errors
+
+    @torch.no_grad()
+    def retarget(
+        self, source: Tensor, source_weight: Tensor, driving: Tensor, driving_weight: Tensor
+    ) -> Retargeted:
+        """Joints of the source character in the driving motion.
+
+        Args:
+            source: ``f j 2`` in [-1, 1]; one frame is enough. NaN where the joint is absent.
+            source_weight: ``f j`` in [0, 1], how far each is to be trusted; 0 is unknown.
+            driving, driving_weight: the same of the driving clip.
+        """
+        own = place_of(source[None], source_weight[None])
+        other = place_of(driving[None], driving_weight[None])
+        body = body_of(own.enter(source[None]), source_weight[None])
+        mover = body_of(other.enter(driving[None]), driving_weight[None])
+        joints, errors = self._windows(body, mover)
+        absent = ~(source_weight > 0).any(0)
+        place = own.leave(joints)[0]
+        place = torch.where(absent[:, None], torch.nan, place)
+        return Retargeted(place, errors[0].exp() * own.size[0, 0, 0])
+
+    def _windows(self, source: Body, driving: Body) -> tuple[Tensor, Tensor]:
+        """All driving frames, in windows that overlap and are blended."""
+        frames = driving.joints.shape[1]
+        if frames <= WINDOW + OVERLAP:
+            return self(source, driving)
+        starts = [*range(0, frames - WINDOW, WINDOW - OVERLAP), frames - WINDOW]
+        ramp = torch.minimum(torch.arange(1, WINDOW + 1), torch.arange(WINDOW, 0, -1)).float()
+        joints = torch.zeros_like(driving.joints)
+        errors, weight = torch.zeros_like(joints[..., 0]), torch.zeros(1, frames, 1)
+        for start in starts:
+            cut = slice(start, start + WINDOW)
+            found, error = self(source, driving.frames(cut))
+            joints[:, cut] += found * ramp[:, None, None]
+            errors[:, cut] += error * ramp[:, None]
+            weight[:, cut] += ramp[:, None]
+        return joints / weight[..., None], errors / weight
+
+    def save(self, path: str | Path) -> None:
+        """Write `path` (.safetensors) and its configuration beside it (.json)."""
+        path = Path(path)
+        weights = {name: value.contiguous() for name, value in self.state_dict().items()}
+        save_file(weights, path.with_suffix(".safetensors"))
+        path.with_suffix(".json").write_text(json.dumps(self.config, indent=1) + "\n")
+
+    @classmethod
+    def load(cls, path: str | Path) -> "Retargeter":
+        """Read what `save` wrote. Raises `AnaMoDiffError` where a file is missing or another's."""
+        config, weights = Path(path).with_suffix(".json"), Path(path).with_suffix(".safetensors")
+        if not (config.is_file() and weights.is_file()):
+            raise AnaMoDiffError(
+                f"expected retargeting weights {weights} and {config.name} beside them; one is "
+                "missing: train them or name others"
+            )
+        made = cls(**json.loads(config.read_text()))
+        try:
+            made.load_state_dict(load_file(weights), strict=True)
+        except RuntimeError as error:
+            reason = str(error).splitlines()[-1].strip()
+            raise AnaMoDiffError(
+                f"expected weights that fit {config}; got others ({reason}): use the pair of files "
+                "that was saved together"
+            ) from None
+        return made.eval()
+
+
+def _moved(source: Body, driving: Body, answer: Tensor) -> Tensor:
+    """The source's bones ``b f j 2`` in the driving motion.
+
+    `answer` ``b f j 6`` is (g, d, a, b, x, y): how much more or less than wholly a bone v is turned
+    as the driver's, how far it takes the driver's direction, then (1 + a) v + b v' + (x, y), with
+    v' a quarter turn from v.
+    """
+    rest = source.bones[:, None]
+    turned, directed = turned_as(source.bones, driving), directed_as(source.bones, driving)
+    v = rest + (1 + answer[..., :1]) * (turned - rest) + answer[..., 1:2] * (directed - turned)
+    quarter = torch.stack([-v[..., 1], v[..., 0]], dim=-1)
+    return v + answer[..., 2:3] * v + answer[..., 3:4] * quarter + answer[..., 4:]
+
+
+def _reader(inputs: int, features: int) -> nn.Sequential:
+    return nn.Sequential(nn.Linear(inputs, features), nn.GELU(), nn.Linear(features, features))
+
+
+def _frames_of(body: Body) -> Tensor:
+    """What is read of every frame, ``b f 5j``: places, bones in their mean lengths, weights."""
+    relative = body.bones_now / body.lengths[:, None, :, None].clamp_min(0.03)
+    relative = relative.clamp(-3, 3)
+    parts = (body.joints.flatten(2), relative.flatten(2), body.weight)
+    return torch.cat(parts, dim=-1)
+
+
+def _described(body: Body) -> Tensor:
+    """What is read of a body as a whole, ``b 3j``: its mean bones, and which joints it has."""
+    return torch.cat([body.bones.flatten(1), body.known.float()], dim=-1)
+
+
+def _with_bodies(frames: Tensor, bodies: Tensor) -> Tensor:
+    """Frames ``b f n``, each with both bodies ``b m`` beside it."""
+    return torch.cat([frames, bodies[:, None].expand(-1, frames.shape[1], -1)], dim=-1)
+
+
+def _time_code(start: int | Tensor, frames: int, like: Tensor) -> Tensor:
+    """Sines and cosines of the frame numbers, ``b f d``."""
+    half = like.shape[-1] // 2
+    pace = torch.exp(torch.arange(half, device=like.device) * (-math.log(200.0) / half))
+    number = torch.arange(frames, device=like.device) + torch.as_tensor(start).reshape(-1, 1)
+    angle = number[..., None] * pace
+    code = torch.cat([angle.sin(), angle.cos()], dim=-1)
+    return F.pad(code, (0, like.shape[-1] - 2 * half))

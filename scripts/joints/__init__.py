@@ -1,0 +1,1 @@
+"""Training of the joint detector and of retargeting."""

@@ -1,0 +1,252 @@
+"""The training loop of retargeting."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from anamodiff.lofnet.bones import Body, Placement, body_of, place_of
+from anamodiff.lofnet.joints import JointDetector
+from anamodiff.lofnet.retarget import Retargeter
+
+from .banks import PACE, Bank, Triples
+from .exercises import (
+    Exercise,
+    drawn_exercise,
+    observed,
+    other_bodies,
+    track_exercise,
+    triple_exercise,
+)
+from .rendered import read
+from .state import Clock, Run, mean_parts
+
+
+@dataclass(frozen=True)
+class Options:
+    """Of a run. Batches mix `drawn` pairs, `triples` and single `tracks` with other bodies."""
+
+    steps: int = 40000
+    drawn: int = 64
+    triples: int = 48
+    tracks: int = 48
+    noise: float = 0.2
+    rate: float = 1e-3
+    decay: float = 0.02
+    warmup: int = 300
+    fall: float = 0.4
+    average: float = 0.999
+    seed: int = 0
+    characters: int = 3000
+    minutes_log: float = 1.0
+    minutes_save: float = 5.0
+    minutes_measure: float = 10.0
+    validation: int = 400
+
+
+@dataclass(frozen=True)
+class Material:
+    """What there is to learn from; `triples` and `tracks` may be lacking."""
+
+    bank: Bank
+    held_out: Bank
+    triples: Triples | None = None
+    tracks: list[np.ndarray] | None = None
+
+
+@dataclass(frozen=True)
+class Task:
+    """An exercise as the network sees it: bodies in their own frames, targets ``b f j 2`` in the
+    source's, where they count ``b f j``, and the source's placement."""
+
+    source: Body
+    driving: Body
+    target: Tensor
+    counts: Tensor
+    own: Placement
+
+
+def task_of(exercise: Exercise, noise: float = 0.0) -> Task:
+    """What the network is shown, noisy, and what it is to say, clean."""
+    bodies, places = [], []
+    for track in (exercise.source, exercise.driving):
+        there = (~track.isnan().any(-1)).float()
+        size = place_of(track, there).size[:, 0, 0]
+        joints, weight = observed(track, size, noise)
+        place = place_of(joints, weight)
+        places.append(place)
+        bodies.append(body_of(place.enter(joints), weight))
+    target = places[0].enter(exercise.target)
+    counts = ~target.isnan().any(-1) & bodies[0].known[:, None]
+    return Task(bodies[0], bodies[1], torch.nan_to_num(target), counts, places[0])
+
+
+def losses(found: Tensor, errors: Tensor, task: Task) -> dict[str, Tensor]:
+    """Distances of joints, of their motion about their means, and of their steps, all in trunks;
+    and how well the expected errors fit."""
+    weight = task.counts / task.counts.sum()
+    apart = found - task.target
+    moving = apart - apart.mean(1, keepdim=True)
+    distance = _length(apart)
+    steps = _length(apart.diff(dim=1)) if apart.shape[1] > 1 else torch.zeros(())
+    scale = errors.clamp(-6, 2)
+    fits = distance.detach() * (-scale).exp() + scale
+    return {
+        "place": (distance * weight).sum(),
+        "motion": (_length(moving) * weight).sum(),
+        "steps": (steps * weight[:, 1:]).sum() if apart.shape[1] > 1 else steps,
+        "fit": (fits * weight).sum(),
+    }
+
+
+def total(parts: dict[str, Tensor]) -> Tensor:
+    """The weighted sum of `losses`."""
+    return parts["place"] + 0.7 * parts["motion"] + 0.5 * parts["steps"] + 0.02 * parts["fit"]
+
+
+def _length(vectors: Tensor) -> Tensor:
+    """Lengths with a gradient at zero."""
+    return (vectors.square().sum(-1) + 1e-6).sqrt()
+
+
+class Training(Run):
+    """Training of a `Retargeter`."""
+
+    name = "retargeter"
+
+    def train_on(self, task: Task) -> dict[str, float]:
+        """One step; returns the loss's parts."""
+        start = torch.randint(0, 40, (len(task.target),))
+        parts = losses(*self.module(task.source, task.driving, start), task)
+        self.descend(total(parts))
+        return {name: float(part.detach()) for name, part in parts.items()}
+
+
+def next_exercise(material: Material, options: Options, lot: np.random.Generator) -> Exercise:
+    """A batch of all kinds, of random numbers of frames."""
+    shown = 1 if lot.random() < 0.12 else int(lot.integers(4, 11))
+    frames = (shown, int(lot.integers(6, 11)))
+    parts = [other_bodies(drawn_exercise(material.bank, lot, options.drawn, frames), 0.4)]
+    if material.triples is not None:
+        rows = np.nonzero(~material.triples.held_out)[0]
+        real = triple_exercise(material.triples, rows, lot, options.triples, frames)
+        parts.append(other_bodies(real, 0.4))
+    if material.tracks is not None:
+        real = track_exercise(material.tracks, lot, options.tracks, frames)
+        parts.append(other_bodies(real))
+    return Exercise.join(parts)
+
+
+@dataclass(frozen=True)
+class Scores:
+    """Errors in pixels of 128: of the joints, of holding the source's first pose, and both with
+    every joint's constant offset removed."""
+
+    error: float
+    held: float
+    motion: float
+    motion_held: float
+
+    def line(self) -> str:
+        """All figures in one line."""
+        return (
+            f"error {self.error:.2f} px of 128 (held {self.held:.2f}); without constant offsets "
+            f"{self.motion:.2f} (held {self.motion_held:.2f}), ratio "
+            f"{self.motion / max(self.motion_held, 1e-9):.3f}"
+        )
+
+
+@torch.no_grad()
+def measure(net: Retargeter, exercise: Exercise, noise: float = 0.0) -> Scores:
+    """Scores of a whole set, with true joints or noisy ones."""
+    task = task_of(exercise, noise)
+    found = task.own.leave(net(task.source, task.driving)[0])
+    return compare(found, exercise.target, exercise.source[:, :1])
+
+
+def compare(found: Tensor, target: Tensor, first: Tensor) -> Scores:
+    """Scores of tracks ``b f j 2`` against the truth, and of holding the `first` pose
+    ``b 1 j 2``; joints that any of them lacks do not count."""
+    counts = ~(target.isnan() | first.isnan() | found.isnan()).any(-1)
+    found, target, first = (torch.nan_to_num(x) for x in (found, target, first))
+
+    def mean(vectors: Tensor) -> float:
+        return PACE * float(vectors.norm(dim=-1)[counts].mean())
+
+    def moving(track: Tensor) -> Tensor:
+        return track - track.mean(1, keepdim=True)
+
+    return Scores(
+        mean(found - target), mean(first - target),
+        mean(moving(found) - moving(target)), mean(moving(target)),
+    )  # fmt: skip
+
+
+@torch.no_grad()
+def measure_detected(
+    net: Retargeter, detector: JointDetector, motion: Path, triples: Triples
+) -> dict[str, Scores]:
+    """Scores on the kept-out triples with joints as the detector finds them in the clips."""
+    ids = np.load(motion / "train_pairs" / "joints.npz")["ids"]
+    scores = {}
+    for name, same in (("one skeleton", True), ("across", False)):
+        rows = np.nonzero(triples.held_out & (triples.same == same))[0]
+        found = [
+            _detected(net, detector, motion / "train_pairs" / "triples" / str(ids[row]))
+            for row in rows
+        ]
+        if found:
+            truth = torch.from_numpy(triples.tracks[rows])
+            scores[name] = compare(torch.stack(found), truth[:, 2], truth[:, 0, :1])
+    return scores
+
+
+def _detected(net: Retargeter, detector: JointDetector, folder: Path) -> Tensor:
+    """Target joints `f j 2` of one triple's clips."""
+    words = []
+    for clip in ("source", "driving"):
+        frames = torch.from_numpy(read(folder / f"{clip}.mp4"))
+        joints = detector.detect(frames.permute(0, 3, 1, 2).float() / 127.5 - 1)
+        words += [joints.place, joints.trust()]
+    return net.retarget(*words).place
+
+
+def validation_sets(material: Material, count: int) -> dict[str, Exercise]:
+    """Bodies that are not trained on: drawn species kept out, and rendered triples in which such a
+    species takes part."""
+    lot = np.random.default_rng(17)
+    sets = {"drawn": drawn_exercise(material.held_out, lot, count, (10, 10))}
+    if material.triples is not None:
+        for name, same in (("one skeleton", True), ("across", False)):
+            rows = material.triples.held_out & (material.triples.same == same)
+            if rows.any():
+                tracks = torch.from_numpy(material.triples.tracks[rows])
+                sets[name] = Exercise(*tracks.unbind(1))
+    return sets
+
+
+def train(training: Training, material: Material, say: Callable[[str], None]) -> None:
+    """Train until the options' last step; log, save and measure by the clock."""
+    options = training.options
+    sets = validation_sets(material, options.validation)
+    log, score = Clock(options.minutes_log), Clock(options.minutes_measure)
+    keep = Clock(options.minutes_save)
+    recent: list[dict[str, float]] = []
+    while training.step < options.steps:
+        exercise = next_exercise(material, options, training.lot)
+        recent.append(training.train_on(task_of(exercise, options.noise)))
+        last = training.step == options.steps
+        if seconds := log.due(last):
+            done = f"step {training.step}/{options.steps}"
+            say(f"{done} {mean_parts(recent)} ({len(recent) / seconds:.2f} steps/s)")
+            recent = []
+        if score.due(last):
+            for name, exercise in sets.items():
+                say(f"step {training.step} {name}: {measure(training.averaged, exercise).line()}")
+        if keep.due(last):
+            training.save()
