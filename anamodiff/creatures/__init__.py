@@ -4,11 +4,11 @@ They are the examples, the tests and part of the training data: any species perf
 at any size, with masks and joints, so that the answer to a motion transfer is known.
 """
 
-from .character import COLOURS, MOTIONS, PATTERNS, SPECIES, Character, motions_of
-from .hybrid import hybrid
-from .paint import Drawn, draw
-from .pair import Pair, draw_pair
-from .skeleton import ABSENT, HIDDEN, JOINTS, SEEN
+from anamodiff.creatures.character import COLOURS, MOTIONS, PATTERNS, SPECIES, Character, motions_of
+from anamodiff.creatures.hybrid import hybrid
+from anamodiff.creatures.paint import Drawn, draw
+from anamodiff.creatures.pair import Pair, draw_pair
+from anamodiff.creatures.skeleton import ABSENT, HIDDEN, JOINTS, SEEN
 
 __all__ = [
     "ABSENT",

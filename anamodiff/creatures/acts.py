@@ -7,7 +7,7 @@ Each is a function from phases (`f`, in cycles; whole numbers are the same momen
 
 import numpy as np
 
-from .pose import TAU, Pose, keys
+from anamodiff.creatures.pose import TAU, Pose, keys
 
 
 def jump(t: np.ndarray, legs: int) -> Pose:

@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from .geometry import Frame, ellipse, polar, smooth_outline, tube
-from .rig import ARM, FAR, Rig, spine_point
+from anamodiff.creatures.geometry import Frame, ellipse, polar, smooth_outline, tube
+from anamodiff.creatures.rig import ARM, FAR, Rig, spine_point
 
 
 def _arm(rig: Rig, side: str) -> None:

@@ -5,13 +5,13 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from ..errors import AnaMoDiffError
-from .figure import Figure, Look
-from .motion import COMMON, POSES
-from .others import OTHERS
-from .pose import Pose
-from .species import VERTEBRATES, Build
-from .vertebrate import vertebrate
+from anamodiff.creatures.figure import Figure, Look
+from anamodiff.creatures.motion import COMMON, POSES
+from anamodiff.creatures.others import OTHERS
+from anamodiff.creatures.pose import Pose
+from anamodiff.creatures.species import VERTEBRATES, Build
+from anamodiff.creatures.vertebrate import vertebrate
+from anamodiff.errors import AnaMoDiffError
 
 Rgb = tuple[int, int, int]
 

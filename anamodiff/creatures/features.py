@@ -4,8 +4,16 @@ from collections.abc import Callable
 
 import numpy as np
 
-from .geometry import Frame, ellipse, points, polar, smooth_outline, spline_weights, tube
-from .rig import ABOVE, ARM, BODY, TOP, Rig
+from anamodiff.creatures.geometry import (
+    Frame,
+    ellipse,
+    points,
+    polar,
+    smooth_outline,
+    spline_weights,
+    tube,
+)
+from anamodiff.creatures.rig import ABOVE, ARM, BODY, TOP, Rig
 
 BEHIND = 1  # layer of far horns and ears
 

@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from .geometry import Tube
+from anamodiff.creatures.geometry import Tube
 
 Reach = tuple[float, float, float, float, float]  # legs, neck, girth, head, tail: multipliers
 

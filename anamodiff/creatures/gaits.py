@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .pose import TAU, Pose
+from anamodiff.creatures.pose import TAU, Pose
 
 
 @dataclass(frozen=True)

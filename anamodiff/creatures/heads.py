@@ -5,8 +5,8 @@ from functools import partial
 
 import numpy as np
 
-from .geometry import ellipse, points, smooth_outline
-from .rig import Rig
+from anamodiff.creatures.geometry import ellipse, points, smooth_outline
+from anamodiff.creatures.rig import Rig
 
 OUTLINES = {
     "horse": "-.05,.1 .12,.27 .38,.22 .7,.08 .95,.04 1.04,-.1 .97,-.25 .72,-.24 .42,-.3 .15,-.34"

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from .species import VERTEBRATES, Build, Limb
+from anamodiff.creatures.species import VERTEBRATES, Build, Limb
 
 ON_TAIL = ("tuft_tail", "brush_tail", "bushy_tail", "curly_tail", "fan_tail")
 ON_BODY = ("udder", "humps", "wool", "shell", "ridge", "bib", "panel")

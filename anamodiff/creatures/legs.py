@@ -2,11 +2,11 @@
 
 import numpy as np
 
-from .figure import root_fade
-from .geometry import Frame, bend_limb, points, polar, smooth_outline, tube
-from .pose import FAR_FRONT, FAR_HIND, NEAR_FRONT, NEAR_HIND
-from .rig import FAR, NEAR, Rig, spine_point
-from .species import Limb
+from anamodiff.creatures.figure import root_fade
+from anamodiff.creatures.geometry import Frame, bend_limb, points, polar, smooth_outline, tube
+from anamodiff.creatures.pose import FAR_FRONT, FAR_HIND, NEAR_FRONT, NEAR_HIND
+from anamodiff.creatures.rig import FAR, NEAR, Rig, spine_point
+from anamodiff.creatures.species import Limb
 
 FEET = {
     "hoof": "-.75,0 .95,0 .6,1.15 -.6,1.15",

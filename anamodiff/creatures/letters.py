@@ -2,9 +2,9 @@
 
 import numpy as np
 
-from .figure import Figure, Look, Reach, skin
-from .geometry import Frame, Tube, bend_limb, points, tube
-from .pose import FAR_FRONT, NEAR_FRONT, NEAR_HIND, Pose
+from anamodiff.creatures.figure import Figure, Look, Reach, skin
+from anamodiff.creatures.geometry import Frame, Tube, bend_limb, points, tube
+from anamodiff.creatures.pose import FAR_FRONT, NEAR_FRONT, NEAR_HIND, Pose
 
 MIDDLE = 0.9  # height that the rigid part turns about
 HIND, FRONT, CENTRE = NEAR_HIND, NEAR_FRONT, FAR_FRONT

@@ -4,9 +4,9 @@ from collections.abc import Callable
 
 import numpy as np
 
-from .acts import fly, graze, idle, jump, rear, swim, wave
-from .gaits import gallop, trot, walk
-from .pose import Pose
+from anamodiff.creatures.acts import fly, graze, idle, jump, rear, swim, wave
+from anamodiff.creatures.gaits import gallop, trot, walk
+from anamodiff.creatures.pose import Pose
 
 POSES: dict[str, Callable[[np.ndarray, int], Pose]] = {
     "walk": walk,

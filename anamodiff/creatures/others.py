@@ -5,12 +5,12 @@ from functools import partial
 
 import numpy as np
 
-from .figure import Figure, Look, Reach, skin
-from .geometry import Frame, Tube, ellipse, points, polar, smooth_outline, tube
-from .heads import HEADS
-from .letters import LETTERS, letter
-from .pose import Pose
-from .rig import ABOVE, BODY, NEAR, Rig
+from anamodiff.creatures.figure import Figure, Look, Reach, skin
+from anamodiff.creatures.geometry import Frame, Tube, ellipse, points, polar, smooth_outline, tube
+from anamodiff.creatures.heads import HEADS
+from anamodiff.creatures.letters import LETTERS, letter
+from anamodiff.creatures.pose import Pose
+from anamodiff.creatures.rig import ABOVE, BODY, NEAR, Rig
 
 
 def fish(pose: Pose, look: Look, reach: Reach) -> Figure:

@@ -6,13 +6,14 @@ from functools import lru_cache
 import cv2
 import numpy as np
 
-from ..errors import AnaMoDiffError
-from .character import COLOURS, Character, Rgb, figure_of, legs_of, pose_of
-from .figure import Figure
-from .geometry import grow
-from .motion import POSES
-from .pose import Pose, join
-from .skeleton import skeleton_of, visibility_of
+from anamodiff.creatures.character import COLOURS, Character, Rgb, figure_of, legs_of, pose_of
+from anamodiff.creatures.figure import Figure
+from anamodiff.creatures.geometry import grow
+from anamodiff.creatures.motion import POSES
+from anamodiff.creatures.pose import Pose, join
+from anamodiff.creatures.skeleton import skeleton_of, visibility_of
+from anamodiff.errors import AnaMoDiffError
+from anamodiff.options import FRAMES
 
 MARGIN = 0.94  # share of the picture's half-width that the widest motion may fill
 EDGE = 0.02  # outline width, in half-widths of the picture
@@ -54,7 +55,7 @@ def draw(
     character: Character,
     motion: str,
     *,
-    frames: int = 10,
+    frames: int = FRAMES,
     size: int = 128,
     phase: float = 0.0,
     cycles: float = 1.0,

@@ -5,10 +5,11 @@ from typing import Literal
 
 import numpy as np
 
-from .character import SPECIES, Character
-from .motion import COMMON, STARTS_STANDING
-from .paint import Drawn, draw
-from .species import VERTEBRATES
+from anamodiff.creatures.character import SPECIES, Character
+from anamodiff.creatures.motion import COMMON, STARTS_STANDING
+from anamodiff.creatures.paint import Drawn, draw
+from anamodiff.creatures.species import VERTEBRATES
+from anamodiff.options import FRAMES
 
 StartPose = Literal["similar", "different"]
 CANDIDATE_PHASES = 24
@@ -47,7 +48,7 @@ def draw_pair(
     motion: str | None = None,
     source_motion: str | None = "idle",
     start: StartPose = "similar",
-    frames: int = 10,
+    frames: int = FRAMES,
     size: int = 128,
 ) -> Pair:
     """A benchmark pair from one seed; what is given stays as given, `None` is random.

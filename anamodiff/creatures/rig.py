@@ -4,10 +4,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .figure import Figure, Look
-from .geometry import Frame, Tube
-from .pose import Pose
-from .species import Build
+from anamodiff.creatures.figure import Figure, Look
+from anamodiff.creatures.geometry import Frame, Tube
+from anamodiff.creatures.pose import Pose
+from anamodiff.creatures.species import Build
 
 FAR, BODY, ABOVE, NEAR, ARM, TOP = 0, 2, 3, 4, 5, 6  # layers, from the back to the front
 

@@ -6,7 +6,7 @@ bones; nose, tail tip and feet lie on its surface.
 
 import numpy as np
 
-from .figure import Figure, Part
+from anamodiff.creatures.figure import Figure, Part
 
 SIDES = ("near", "far")
 FORE = ("shoulder", "elbow", "wrist", "front_foot")

@@ -2,15 +2,15 @@
 
 import numpy as np
 
-from .arms import ARMS
-from .features import BEHIND, BEHIND_HEAD, FEATURES
-from .figure import Figure, Look, skin
-from .geometry import Frame, polar, smooth_outline, tube
-from .heads import HEADS, NOSES
-from .legs import add_legs
-from .pose import Pose
-from .rig import ABOVE, BODY, Rig, spine_point
-from .species import Build
+from anamodiff.creatures.arms import ARMS
+from anamodiff.creatures.features import BEHIND, BEHIND_HEAD, FEATURES
+from anamodiff.creatures.figure import Figure, Look, skin
+from anamodiff.creatures.geometry import Frame, polar, smooth_outline, tube
+from anamodiff.creatures.heads import HEADS, NOSES
+from anamodiff.creatures.legs import add_legs
+from anamodiff.creatures.pose import Pose
+from anamodiff.creatures.rig import ABOVE, BODY, Rig, spine_point
+from anamodiff.creatures.species import Build
 
 
 def vertebrate(build: Build, pose: Pose, look: Look) -> Figure:

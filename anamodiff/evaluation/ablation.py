@@ -13,6 +13,7 @@ from anamodiff.evaluation.benchmark import benchmark
 from anamodiff.evaluation.methods import split_names
 from anamodiff.evaluation.pairs import CLIPS
 from anamodiff.evaluation.report import by_method
+from anamodiff.options import FRAMES
 from anamodiff.run.folder import OUTPUTS, unused
 from anamodiff.video.clip import read_clip
 from anamodiff.visual.sheets import contact_sheet, save_picture
@@ -97,4 +98,4 @@ def _title(name: str, rows: Sequence[dict[str, Any]]) -> str:
 
 
 def _frames(path: Path) -> Any:
-    return read_clip(path, frames=10).frames
+    return read_clip(path, frames=FRAMES).frames

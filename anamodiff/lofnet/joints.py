@@ -189,7 +189,8 @@ class JointDetector(nn.Module):
         path = Path(path)
         weights = {name: value.contiguous() for name, value in self.state_dict().items()}
         save_file(weights, path.with_suffix(".safetensors"))
-        path.with_suffix(".json").write_text(json.dumps(self.config, indent=1) + "\n")
+        text = json.dumps(self.config, indent=1) + "\n"
+        path.with_suffix(".json").write_text(text, encoding="utf-8")
 
     @classmethod
     def load(cls, path: str | Path) -> "JointDetector":
@@ -204,7 +205,7 @@ class JointDetector(nn.Module):
                 f"expected joint detector weights {weights} and {config.name} beside them; "
                 "one is missing: train a detector or name another one"
             )
-        detector = cls(**json.loads(config.read_text()))
+        detector = cls(**json.loads(config.read_text(encoding="utf-8")))
         try:
             detector.load_state_dict(load_file(weights), strict=True)
         except RuntimeError as error:

@@ -150,7 +150,8 @@ class Retargeter(nn.Module):
         path = Path(path)
         weights = {name: value.contiguous() for name, value in self.state_dict().items()}
         save_file(weights, path.with_suffix(".safetensors"))
-        path.with_suffix(".json").write_text(json.dumps(self.config, indent=1) + "\n")
+        text = json.dumps(self.config, indent=1) + "\n"
+        path.with_suffix(".json").write_text(text, encoding="utf-8")
 
     @classmethod
     def load(cls, path: str | Path) -> "Retargeter":
@@ -161,7 +162,7 @@ class Retargeter(nn.Module):
                 f"expected retargeting weights {weights} and {config.name} beside them; one is "
                 "missing: train them or name others"
             )
-        made = cls(**json.loads(config.read_text()))
+        made = cls(**json.loads(config.read_text(encoding="utf-8")))
         try:
             made.load_state_dict(load_file(weights), strict=True)
         except RuntimeError as error:

@@ -16,6 +16,7 @@ import imageio.v3 as iio
 import numpy as np
 from torch import Tensor
 
+from anamodiff.options import FRAMES
 from anamodiff.video.gif import write_gif
 from anamodiff.video.letterbox import (
     Letterbox,
@@ -71,7 +72,7 @@ class Clip:
 def read_clip(
     path: str | Path,
     *,
-    frames: int | None = 10,
+    frames: int | None = FRAMES,
     size: int | None = None,
     minimum: int = 1,
     role: str = "clip",

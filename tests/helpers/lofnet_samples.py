@@ -1,13 +1,15 @@
 """A backbone without weights, small clips of discs that move, and latents without files."""
 
+import time
 from collections.abc import Iterable
+from multiprocessing import Queue
 from pathlib import Path
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from anamodiff.lofnet.training.cache import _encode_clip
+from anamodiff.lofnet.training.cache import _encode_clip, cache_latents
 from anamodiff.lofnet.training.dataset import LatentClips
 from anamodiff.lofnet.training.shards import Shards
 
@@ -70,3 +72,16 @@ def latent_clips(
             shards.add(name, _encode_clip(frames, backbone, SIZE))
             names.append(name)
     return LatentClips([shards.find(name, name) for name in names])
+
+
+def cache_in_a_process(folder: Path, cache: Path, encoded: Queue) -> None:
+    backbone = FakeBackbone()
+    encode = backbone.encode
+
+    def slowly(frames: torch.Tensor) -> torch.Tensor:
+        time.sleep(0.02)
+        return encode(frames)
+
+    backbone.encode = slowly
+    clips = cache_latents(folder, backbone=backbone, cache=cache, progress=False)
+    encoded.put((backbone.encoded, len(clips)))

@@ -5,7 +5,6 @@ import logging
 import multiprocessing
 import os
 import shutil
-import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,7 +12,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from einops import rearrange
-from lofnet_samples import FakeBackbone, disc_clip, latent_clips
+from lofnet_samples import cache_in_a_process, disc_clip, latent_clips
 from PIL import Image
 from safetensors.torch import load_file, save_file
 from torch.testing import assert_close
@@ -273,24 +272,11 @@ def test_an_interrupted_cache_keeps_what_was_encoded(
     assert len(cache_latents(folder, **options)) == 6 and backbone.encoded == 36
 
 
-def _cache_in_a_process(folder: Path, cache: Path, encoded: multiprocessing.Queue) -> None:
-    backbone = FakeBackbone()
-    encode = backbone.encode
-
-    def slowly(frames: torch.Tensor) -> torch.Tensor:
-        time.sleep(0.02)
-        return encode(frames)
-
-    backbone.encode = slowly
-    clips = cache_latents(folder, backbone=backbone, cache=cache, progress=False)
-    encoded.put((backbone.encoded, len(clips)))
-
-
 def test_two_processes_fill_one_cache(folder: Path, tmp_path: Path) -> None:
     context = multiprocessing.get_context("spawn")  # forks hang where torch has threads
     encoded = context.Queue()
     both = [
-        context.Process(target=_cache_in_a_process, args=(folder, tmp_path, encoded))
+        context.Process(target=cache_in_a_process, args=(folder, tmp_path, encoded))
         for _ in range(2)
     ]
     for process in both:
