@@ -1,9 +1,9 @@
-"""Which limb is which: near and far ones told apart over a whole clip.
+"""Near and far limbs, told apart over a whole clip.
 
 On a single frame the near leg and the far one often look alike, and the heat maps of both then have
 two peaks. Each pair of joints is read from both maps together, so that no leg is found twice while
 the other is lost; then the legs are put in one order for the whole clip: bones keep their lengths,
-legs move evenly, and the heat maps have their say.
+legs move evenly, and the heat maps' log odds count.
 """
 
 from dataclasses import dataclass
@@ -15,23 +15,30 @@ from torch import Tensor
 from anamodiff.creatures.skeleton import JOINTS
 from anamodiff.lofnet.heat import around, highest, mean_place, peak_place
 
-LEVELS = (("shoulder", "elbow", "wrist", "front_foot"), ("hip", "knee", "hock", "hind_foot"))
+LIMB_JOINTS = (("shoulder", "elbow", "wrist", "front_foot"), ("hip", "knee", "hock", "hind_foot"))
 NEAR, FAR = (
-    [[JOINTS.index(f"{side}_{joint}") for joint in limb] for limb in LEVELS]
+    [[JOINTS.index(f"{side}_{joint}") for joint in limb] for limb in LIMB_JOINTS]
     for side in ("near", "far")
 )
 WITHERS, SPINE, TAIL = (JOINTS.index(name) for name in ("withers", "spine", "tail_base"))
 RADIUS, GAP = 3, 1  # cells about a peak that are its own, and where the next one may begin
 SMOOTH = 3
-SECOND, FIRST = 0.3, 1.7  # least mass of a second peak, greatest of the first, for two limbs apart
-SAID = 1.0  # weight of what the maps say
-SURE = 6.0  # greatest log odds for an order that a frame's maps can give
-BONE, STEP, TURN = 0.1, 0.5, 0.16  # spreads of lengths, steps and changes of step, in trunks
+MIN_SECOND_MASS, MAX_FIRST_MASS = (
+    0.3,
+    1.7,
+)  # least mass of a second peak, greatest of the first, for two limbs apart
+HEAT_MAP_WEIGHT = 1.0  # of the heat maps' log odds beside bones and steps
+MAX_LOG_ODDS = 6.0  # greatest log odds for an order that a frame's maps can give
+BONE_SPREAD, STEP_SPREAD, TURN_SPREAD = (
+    0.1,
+    0.5,
+    0.16,
+)  # spreads of lengths, steps and changes of step, in trunks
 ORDERS = torch.tensor(list(product((0, 1), repeat=4)))  # whether each level's pair is swapped
 
 
 @dataclass(frozen=True)
-class Pairs:
+class LimbPairs:
     """Joints of a limb pair, `places` ``f 4 2 2`` (level, first and second, xy), and the log odds
     ``f 4`` that the first one is the near limb's."""
 
@@ -39,7 +46,7 @@ class Pairs:
     odds: Tensor
 
 
-def read_pairs(near: Tensor, far: Tensor) -> Pairs:
+def read_pairs(near: Tensor, far: Tensor) -> LimbPairs:
     """Places of limb pairs from the maps ``f l h w`` of the near and of the far limb.
 
     Where the maps' sum has two peaks of about one limb each, these are the two places; else each
@@ -51,12 +58,14 @@ def read_pairs(near: Tensor, far: Tensor) -> Pairs:
     one = around(first, size, RADIUS)
     second = highest(smooth * ~around(first, size, RADIUS + GAP))
     two = around(second, size, RADIUS) & ~one
-    apart = (_mass(both, two) > SECOND) & (_mass(both, one) < FIRST)
+    apart = (_mass(both, two) > MIN_SECOND_MASS) & (_mass(both, one) < MAX_FIRST_MASS)
     split = torch.stack([_middle(both, one), _middle(both, two)], dim=-2)
     own = torch.stack([peak_place(near), peak_place(far)], dim=-2)
     alone = around(highest(near), size, 1), around(highest(far), size, 1)
     odds = torch.where(apart, _odds(near, far, one, two), _odds(near, far, *alone))
-    return Pairs(torch.where(apart[..., None, None], split, own), odds.clamp(-SURE, SURE))
+    return LimbPairs(
+        torch.where(apart[..., None, None], split, own), odds.clamp(-MAX_LOG_ODDS, MAX_LOG_ODDS)
+    )
 
 
 def _odds(near: Tensor, far: Tensor, one: Tensor, two: Tensor) -> Tensor:
@@ -91,7 +100,7 @@ def read_limbs(share: Tensor, absent: Tensor) -> Tensor:
     return places
 
 
-def in_order(pairs: Pairs, weight: Tensor, size: Tensor | float) -> Tensor:
+def in_order(pairs: LimbPairs, weight: Tensor, size: Tensor | float) -> Tensor:
     """The most likely order of limb pairs over a clip: ``f 4 2 2``, near before far.
 
     Every frame has 16 orders of its four levels. The best path through them is found by dynamic
@@ -119,12 +128,12 @@ def _options(places: Tensor) -> Tensor:
 def _alone(options: Tensor, odds: Tensor, weight: Tensor) -> Tensor:
     """Costs of every frame's orders by themselves, ``f 16``: what the maps say, and bones that
     keep the lengths which they have in the shortest orders."""
-    said = (ORDERS * odds[:, None] * weight).sum(-1)
+    heat_map_cost = (ORDERS * odds[:, None] * weight).sum(-1)
     lengths = options.diff(dim=2).norm(dim=-1)  # f 16 3 2
     shortest = lengths.sum((2, 3)).argmin(1)
     usual = lengths[torch.arange(len(lengths)), shortest].mean(-1).median(0).values  # 3
-    apart = (lengths - usual[:, None]).square().sum(-1) / (2 * BONE**2)
-    return SAID * said + (apart * weight[1:] * weight[:-1]).sum(-1)
+    apart = (lengths - usual[:, None]).square().sum(-1) / (2 * BONE_SPREAD**2)
+    return HEAT_MAP_WEIGHT * heat_map_cost + (apart * weight[1:] * weight[:-1]).sum(-1)
 
 
 def _path(options: Tensor, alone: Tensor, weight: Tensor) -> Tensor:
@@ -134,12 +143,12 @@ def _path(options: Tensor, alone: Tensor, weight: Tensor) -> Tensor:
         return alone[0].argmin()[None]
     w = weight[:, None, None]
     step = (options[1:, None] - options[:-1, :, None]).square() * w  # f-1 before after ...
-    steps = step.sum((-3, -2, -1)) / (2 * STEP**2)
+    steps = step.sum((-3, -2, -1)) / (2 * STEP_SPREAD**2)
     cost = alone[0][:, None] + alone[1] + steps[0]  # of paths that end in (before, after)
     back = []
     for t in range(2, frames):
         turn = options[t] - 2 * options[t - 1][:, None] + options[t - 2][:, None, None]
-        turn = (turn.square() * w).sum((-3, -2, -1)) / (2 * TURN**2)  # first before after
+        turn = (turn.square() * w).sum((-3, -2, -1)) / (2 * TURN_SPREAD**2)  # first before after
         total = cost[:, :, None] + turn
         cost, first = total.min(dim=0)
         cost = cost + steps[t - 1] + alone[t]

@@ -5,7 +5,7 @@ from torch import Tensor
 
 from anamodiff.creatures import JOINTS, Character, draw
 from anamodiff.lofnet.heat import peak_place, probabilities
-from anamodiff.lofnet.limbs import FAR, NEAR, Pairs, in_order, read_limbs, read_pairs
+from anamodiff.lofnet.limbs import FAR, NEAR, LimbPairs, in_order, read_limbs, read_pairs
 from anamodiff.warp import identity_grid
 
 SPREAD = 0.04
@@ -80,7 +80,7 @@ def test_what_most_frames_say_decides_the_order() -> None:
     odds = torch.full((12, 4), 3.0)
     odds[3:6] = -1.0
     for places, said in ((limb, odds), (limb.flip(2), -odds)):
-        ordered = in_order(Pairs(places, said), torch.ones(4), 0.5)
+        ordered = in_order(LimbPairs(places, said), torch.ones(4), 0.5)
         torch.testing.assert_close(ordered, limb, atol=0.03, rtol=0)
 
 
@@ -89,5 +89,5 @@ def test_absent_levels_have_no_say() -> None:
     limb = torch.stack([joints[:, NEAR[0]], joints[:, FAR[0]]], dim=2)
     limb[:, 1] = torch.rand(12, 2, 2, generator=torch.Generator().manual_seed(1)) * 2 - 1
     weight = torch.tensor([1.0, 0.0, 1.0, 1.0])
-    ordered = in_order(Pairs(limb, torch.full((12, 4), 2.0)), weight, 0.5)
+    ordered = in_order(LimbPairs(limb, torch.full((12, 4), 2.0)), weight, 0.5)
     torch.testing.assert_close(ordered[:, 2:], limb[:, 2:])
