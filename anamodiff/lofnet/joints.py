@@ -1,20 +1,18 @@
 """Named joints of animals, found on single frames (nose to tail tip, near and far limbs apart)."""
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import torch
 import torch.nn.functional as F
 from einops import einsum, rearrange
-from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from anamodiff.creatures.skeleton import JOINTS
-from anamodiff.errors import AnaMoDiffError
 from anamodiff.lofnet.heat import around, highest, peak_place, probabilities
 from anamodiff.lofnet.limbs import read_limbs
+from anamodiff.lofnet.saving import SavedModule
+from anamodiff.lofnet.transformer import TransformerBlock
 
 SIZE = 256  # pixels; frames of any other size are resized to it
 LIMBS = 5  # none, near fore, far fore, near hind, far hind
@@ -91,28 +89,7 @@ class ResidualBlock(nn.Module):
         return F.relu(x + self.norm(self.second(self.first(x))))
 
 
-class GlobalBlock(nn.Module):
-    """Self-attention between all cells of a small map, so that limbs know of each other."""
-
-    def __init__(self, features: int, heads: int) -> None:
-        super().__init__()
-        self.heads = heads
-        self.norm, self.norm_mlp = nn.LayerNorm(features), nn.LayerNorm(features)
-        self.to_qkv = nn.Linear(features, 3 * features)
-        self.to_out = nn.Linear(features, features)
-        self.mlp = nn.Sequential(
-            nn.Linear(features, 2 * features), nn.GELU(), nn.Linear(2 * features, features)
-        )
-
-    def forward(self, x: Tensor) -> Tensor:
-        """``b n d -> b n d``."""
-        parts = rearrange(self.to_qkv(self.norm(x)), "b n (s h d) -> s b h n d", s=3, h=self.heads)
-        mixed = F.scaled_dot_product_attention(*parts.unbind(0))
-        x = x + self.to_out(rearrange(mixed, "b h n d -> b n (h d)"))
-        return x + self.mlp(self.norm_mlp(x))
-
-
-class JointDetector(nn.Module):
+class JointDetector(SavedModule):
     """Find the named joints on RGB frames: a U-Net with one heat map for each joint.
 
     Args:
@@ -121,6 +98,8 @@ class JointDetector(nn.Module):
         heads: of each of them.
         joints: names, in the order of the output.
     """
+
+    role = "joint detector"
 
     def __init__(
         self,
@@ -145,7 +124,9 @@ class JointDetector(nn.Module):
         )
         cells = (SIZE >> len(widths)) ** 2
         self.position = nn.Parameter(torch.randn(1, cells, last) * 0.02)
-        self.whole = nn.ModuleList(GlobalBlock(last, heads) for _ in range(global_blocks))
+        self.whole = nn.ModuleList(
+            TransformerBlock(last, heads, expansion=2) for _ in range(global_blocks)
+        )
         pairs = list(zip(levels[:0:-1], levels[-2::-1], strict=True))
         self.narrow = nn.ModuleList(nn.Conv2d(a, b, 1) for a, b in pairs)
         self.up = nn.ModuleList(
@@ -183,38 +164,6 @@ class JointDetector(nn.Module):
         found = read_joints(whole)
         places = read_limbs(probabilities(whole.heat), found.presence[..., 0])
         return Joints(places, found.confidence, found.presence)
-
-    def save(self, path: str | Path) -> None:
-        """Write `path` (.safetensors) and its configuration beside it (.json)."""
-        path = Path(path)
-        weights = {name: value.contiguous() for name, value in self.state_dict().items()}
-        save_file(weights, path.with_suffix(".safetensors"))
-        text = json.dumps(self.config, indent=1) + "\n"
-        path.with_suffix(".json").write_text(text, encoding="utf-8")
-
-    @classmethod
-    def load(cls, path: str | Path) -> "JointDetector":
-        """Read what `save` wrote, ready for use.
-
-        Raises `AnaMoDiffError` for missing files and weights that do not fit.
-        """
-        path = Path(path)
-        config, weights = path.with_suffix(".json"), path.with_suffix(".safetensors")
-        if not (config.is_file() and weights.is_file()):
-            raise AnaMoDiffError(
-                f"expected joint detector weights {weights} and {config.name} beside them; "
-                "one is missing: train a detector or name another one"
-            )
-        detector = cls(**json.loads(config.read_text(encoding="utf-8")))
-        try:
-            detector.load_state_dict(load_file(weights), strict=True)
-        except RuntimeError as error:
-            reason = str(error).splitlines()[-1].strip()
-            raise AnaMoDiffError(
-                f"expected weights that fit {config}; got others ({reason}): use the pair of files "
-                "that was saved together"
-            ) from None
-        return detector.eval()
 
     def _features(self, frames: Tensor) -> tuple[Tensor, Tensor]:
         """Features ``b c 64 64``, and of the whole picture ``b d``."""

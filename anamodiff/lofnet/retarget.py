@@ -1,18 +1,14 @@
 """Learnt retargeting: the joints that a source character would have in a driving motion."""
 
-import json
 import math
 from dataclasses import dataclass
-from pathlib import Path
 
 import torch
 import torch.nn.functional as F
 from einops import rearrange
-from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from anamodiff.creatures.skeleton import JOINTS
-from anamodiff.errors import AnaMoDiffError
 from anamodiff.lofnet.bones import (
     ROOT,
     Body,
@@ -22,6 +18,8 @@ from anamodiff.lofnet.bones import (
     turned_as,
     unfold,
 )
+from anamodiff.lofnet.saving import SavedModule
+from anamodiff.lofnet.transformer import TransformerBlock
 
 WINDOW, OVERLAP = 16, 8  # frames that are looked at together in a long clip
 COUNT = len(JOINTS)
@@ -37,28 +35,7 @@ class Retargeted:
     expected_error: Tensor
 
 
-class RetargetLayer(nn.Module):
-    """Self-attention over all frames of both clips, then a two-layer network."""
-
-    def __init__(self, features: int, heads: int) -> None:
-        super().__init__()
-        self.heads = heads
-        self.norm, self.norm_mlp = nn.LayerNorm(features), nn.LayerNorm(features)
-        self.to_qkv = nn.Linear(features, 3 * features)
-        self.to_out = nn.Linear(features, features)
-        self.mlp = nn.Sequential(
-            nn.Linear(features, 4 * features), nn.GELU(), nn.Linear(4 * features, features)
-        )
-
-    def forward(self, x: Tensor) -> Tensor:
-        """``b n d -> b n d``."""
-        parts = rearrange(self.to_qkv(self.norm(x)), "b n (s h d) -> s b h n d", s=3, h=self.heads)
-        mixed = F.scaled_dot_product_attention(*parts.unbind(0))
-        x = x + self.to_out(rearrange(mixed, "b h n d -> b n (h d)"))
-        return x + self.mlp(self.norm_mlp(x))
-
-
-class Retargeter(nn.Module):
+class Retargeter(SavedModule):
     """A transformer over the frames of a source and a driving clip.
 
     Both clips come in a frame of their own: facing right, about the mean place of the spine, in
@@ -71,12 +48,16 @@ class Retargeter(nn.Module):
         features, layers, heads: of the transformer.
     """
 
+    role = "retargeting"
+
     def __init__(self, features: int = 160, layers: int = 4, heads: int = 5) -> None:
         super().__init__()
         self.config = {"features": features, "layers": layers, "heads": heads}
         self.read_source = _reader(PER_FRAME + 2 * PER_BODY, features)
         self.read_driving = _reader(PER_FRAME + 2 * PER_BODY, features)
-        self.layers = nn.ModuleList(RetargetLayer(features, heads) for _ in range(layers))
+        self.layers = nn.ModuleList(
+            TransformerBlock(features, heads, expansion=4) for _ in range(layers)
+        )
         self.norm = nn.LayerNorm(features)
         self.answer = nn.Linear(features, 7 * COUNT + 3)
         nn.init.zeros_(self.answer.weight)
@@ -144,34 +125,6 @@ class Retargeter(nn.Module):
             errors[:, cut] += error * ramp[:, None]
             weight[:, cut] += ramp[:, None]
         return joints / weight[..., None], errors / weight
-
-    def save(self, path: str | Path) -> None:
-        """Write `path` (.safetensors) and its configuration beside it (.json)."""
-        path = Path(path)
-        weights = {name: value.contiguous() for name, value in self.state_dict().items()}
-        save_file(weights, path.with_suffix(".safetensors"))
-        text = json.dumps(self.config, indent=1) + "\n"
-        path.with_suffix(".json").write_text(text, encoding="utf-8")
-
-    @classmethod
-    def load(cls, path: str | Path) -> "Retargeter":
-        """Read what `save` wrote. Raises `AnaMoDiffError` where a file is missing or another's."""
-        config, weights = Path(path).with_suffix(".json"), Path(path).with_suffix(".safetensors")
-        if not (config.is_file() and weights.is_file()):
-            raise AnaMoDiffError(
-                f"expected retargeting weights {weights} and {config.name} beside them; one is "
-                "missing: train them or name others"
-            )
-        made = cls(**json.loads(config.read_text(encoding="utf-8")))
-        try:
-            made.load_state_dict(load_file(weights), strict=True)
-        except RuntimeError as error:
-            reason = str(error).splitlines()[-1].strip()
-            raise AnaMoDiffError(
-                f"expected weights that fit {config}; got others ({reason}): use the pair of files "
-                "that was saved together"
-            ) from None
-        return made.eval()
 
 
 def _moved(source: Body, driving: Body, answer: Tensor) -> Tensor:

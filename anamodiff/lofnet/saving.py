@@ -1,0 +1,51 @@
+"""Networks as two files: weights (.safetensors) and what their constructor takes (.json)."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any, Self
+
+from safetensors.torch import load_file, save_file
+from torch import nn
+
+from anamodiff.errors import AnaMoDiffError
+
+
+class SavedModule(nn.Module):
+    """A network that knows its constructor's keywords, `config`, and what it is called, `role`."""
+
+    role = "network"
+    config: dict[str, Any]
+
+    def save(self, path: str | Path) -> None:
+        """Write `path` (.safetensors) and its configuration beside it (.json)."""
+        path = Path(path)
+        weights = {name: value.contiguous() for name, value in self.state_dict().items()}
+        save_file(weights, path.with_suffix(".safetensors"))
+        text = json.dumps(self.config, indent=1) + "\n"
+        path.with_suffix(".json").write_text(text, encoding="utf-8")
+
+    @classmethod
+    def load(cls, path: str | Path) -> Self:
+        """Read what `save` wrote, strictly, in evaluation mode.
+
+        Raises:
+            AnaMoDiffError: a file is missing, or the weights do not fit the configuration.
+        """
+        config, weights = Path(path).with_suffix(".json"), Path(path).with_suffix(".safetensors")
+        if not (config.is_file() and weights.is_file()):
+            raise AnaMoDiffError(
+                f"expected {cls.role} weights {weights} and {config.name} beside them; one is "
+                "missing: train them or name others"
+            )
+        made = cls(**json.loads(config.read_text(encoding="utf-8")))
+        try:
+            made.load_state_dict(load_file(weights), strict=True)
+        except RuntimeError as error:
+            reason = str(error).splitlines()[-1].strip()
+            raise AnaMoDiffError(
+                f"expected weights that fit {config}; got others ({reason}): use the pair of files "
+                "that was saved together"
+            ) from None
+        return made.eval()
