@@ -10,20 +10,18 @@ from __future__ import annotations
 
 import argparse
 import sys
-from dataclasses import fields, replace
 from pathlib import Path
 
 import cv2
-import torch
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT), str(ROOT / "scripts")]
 
+from joints.command import given_options, resume_and_log, run_parser, set_up_torch  # noqa: E402
 from joints.objective import measure  # noqa: E402
 from joints.rendered import rendered_store  # noqa: E402
 from joints.reshaped import reshaped_store  # noqa: E402
 from joints.samples import Store  # noqa: E402
-from joints.state import logger  # noqa: E402
 from joints.training import Options, Training, train, validation_sets  # noqa: E402
 
 from anamodiff.lofnet.joints import JointDetector  # noqa: E402
@@ -35,40 +33,23 @@ SMOKE = Options(
 
 
 def parser() -> argparse.ArgumentParser:
-    made = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    made.add_argument("run", type=Path, help="folder of the state, the weights and the log")
-    made.add_argument("--motion", type=Path, help="folder of motion triples with joints")
+    made = run_parser(__doc__, Options)
     made.add_argument("--clips", type=Path, help="folder of the clips that are labelled there")
     made.add_argument("--cache", type=Path, help="where decoded samples go (RUN)")
-    made.add_argument("--threads", type=int, default=1)
-    made.add_argument("--measure", action="store_true", help="print scores and stop")
-    made.add_argument("--smoke", action="store_true", help="everything once, tiny")
-    for field in fields(Options):
-        kind = type(field.default)
-        kind = (lambda text: text.lower() in ("1", "true", "yes")) if kind is bool else kind
-        made.add_argument(f"--{field.name.replace('_', '-')}", type=kind)
     return made
 
 
 def main(words: list[str] | None = None) -> int:
     arguments = parser().parse_args(words)
-    torch.set_num_threads(arguments.threads)
-    torch.set_flush_denormal(True)
+    set_up_torch(arguments.threads)
     cv2.setNumThreads(1)
-    torch.manual_seed(0)
-    given = {f.name: getattr(arguments, f.name) for f in fields(Options)}
-    given = {name: value for name, value in given.items() if value is not None}
-    options = replace(SMOKE if arguments.smoke else Options(), **given)
+    options = given_options(arguments, SMOKE if arguments.smoke else Options())
     stores = _stores(arguments)
     if arguments.measure:
         return report(JointDetector.load(arguments.run / "detector"), stores, options)
     detector = JointDetector((8, 8, 8, 8, 8), 1, 2) if arguments.smoke else JointDetector()
     training = Training(detector, options, arguments.run)
-    say = logger(arguments.run)
-    say(f"{'resumed' if training.resume() else 'begun'} at step {training.step}: {options}")
-    train(training, stores, say)
+    train(training, stores, resume_and_log(training))
     return 0
 
 

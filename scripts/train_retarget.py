@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import argparse
 import sys
-from dataclasses import fields, replace
 from pathlib import Path
 
 import torch
@@ -19,8 +18,8 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT), str(ROOT / "scripts")]
 
 from joints import banks, retargeting  # noqa: E402
+from joints.command import given_options, resume_and_log, run_parser, set_up_torch  # noqa: E402
 from joints.retargeting import Material, Options, Training  # noqa: E402
-from joints.state import logger  # noqa: E402
 
 from anamodiff.lofnet.joints import JointDetector  # noqa: E402
 from anamodiff.lofnet.retarget import Retargeter  # noqa: E402
@@ -32,28 +31,15 @@ SMOKE = Options(
 
 
 def parser() -> argparse.ArgumentParser:
-    made = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    made.add_argument("run", type=Path, help="folder of the state, the weights and the log")
-    made.add_argument("--motion", type=Path, help="folder of motion triples with joints")
-    made.add_argument("--threads", type=int, default=1)
-    made.add_argument("--measure", action="store_true", help="print scores and stop")
+    made = run_parser(__doc__, Options)
     made.add_argument("--detector", type=Path, help="measure with this detector's joints too")
-    made.add_argument("--smoke", action="store_true", help="everything once, tiny")
-    for field in fields(Options):
-        made.add_argument(f"--{field.name.replace('_', '-')}", type=type(field.default))
     return made
 
 
 def main(words: list[str] | None = None) -> int:
     arguments = parser().parse_args(words)
-    torch.set_num_threads(arguments.threads)
-    torch.set_flush_denormal(True)
-    torch.manual_seed(0)
-    given = {f.name: getattr(arguments, f.name) for f in fields(Options)}
-    given = {name: value for name, value in given.items() if value is not None}
-    options = replace(SMOKE if arguments.smoke else Options(), **given)
+    set_up_torch(arguments.threads)
+    options = given_options(arguments, SMOKE if arguments.smoke else Options())
     material = _material(arguments, options)
     if arguments.measure:
         network = Retargeter.load(arguments.run / Training.name)
@@ -66,9 +52,7 @@ def main(words: list[str] | None = None) -> int:
         return 0
     network = Retargeter(20, 1, 2) if arguments.smoke else Retargeter()
     training = Training(network, options, arguments.run)
-    say = logger(arguments.run)
-    say(f"{'resumed' if training.resume() else 'begun'} at step {training.step}: {options}")
-    retargeting.train(training, material, say)
+    retargeting.train(training, material, resume_and_log(training))
     return 0
 
 

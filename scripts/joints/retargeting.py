@@ -24,29 +24,23 @@ from .exercises import (
     triple_exercise,
 )
 from .rendered import read
-from .state import Clock, Run, mean_parts
+from .state import Run, Schedule
 
 
 @dataclass(frozen=True)
-class Options:
+class Options(Schedule):
     """Of a run. Batches mix `drawn` pairs, `triples` and single `tracks` with other bodies."""
 
     steps: int = 40000
+    rate: float = 1e-3
+    fall: float = 0.4
+    average: float = 0.999
+    minutes_measure: float = 10.0
     drawn: int = 64
     triples: int = 48
     tracks: int = 48
     noise: float = 0.2
-    rate: float = 1e-3
-    decay: float = 0.02
-    warmup: int = 300
-    fall: float = 0.4
-    average: float = 0.999
-    seed: int = 0
     characters: int = 3000
-    minutes_log: float = 1.0
-    minutes_save: float = 5.0
-    minutes_measure: float = 10.0
-    validation: int = 400
 
 
 @dataclass(frozen=True)
@@ -231,22 +225,11 @@ def validation_sets(material: Material, count: int) -> dict[str, Exercise]:
 
 
 def train(training: Training, material: Material, say: Callable[[str], None]) -> None:
-    """Train until the options' last step; log, save and measure by the clock."""
+    """Train on all material, measured on what is kept out of it."""
     options = training.options
-    sets = validation_sets(material, options.validation)
-    log, score = Clock(options.minutes_log), Clock(options.minutes_measure)
-    keep = Clock(options.minutes_save)
-    recent: list[dict[str, float]] = []
-    while training.step < options.steps:
+
+    def one_step() -> dict[str, float]:
         exercise = next_exercise(material, options, training.lot)
-        recent.append(training.train_on(task_of(exercise, options.noise)))
-        last = training.step == options.steps
-        if seconds := log.due(last):
-            done = f"step {training.step}/{options.steps}"
-            say(f"{done} {mean_parts(recent)} ({len(recent) / seconds:.2f} steps/s)")
-            recent = []
-        if score.due(last):
-            for name, exercise in sets.items():
-                say(f"step {training.step} {name}: {measure(training.averaged, exercise).line()}")
-        if keep.due(last):
-            training.save()
+        return training.train_on(task_of(exercise, options.noise))
+
+    training.train(one_step, validation_sets(material, options.validation), measure, say)

@@ -5,25 +5,31 @@ from __future__ import annotations
 import copy
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Any
 
 import numpy as np
 import torch
 from torch import nn
 
 
-class Schedule(Protocol):
-    """What a run's options have in common."""
+@dataclass(frozen=True)
+class Schedule:
+    """The options that all runs have; the rate falls in the last `fall` of `steps`."""
 
     steps: int
     rate: float
-    decay: float
-    warmup: int
     fall: float
     average: float
-    seed: int
+    minutes_measure: float
+    decay: float = 0.02
+    warmup: int = 300
+    seed: int = 0
+    minutes_log: float = 1.0
+    minutes_save: float = 5.0
+    validation: int = 400
 
 
 class Run:
@@ -84,6 +90,40 @@ class Run:
         self.step += 1
         keep = min(self.options.average, (1 + self.step) / (10 + self.step))
         average_into(self.averaged, self.module, keep)
+
+    def train(
+        self,
+        one_step: Callable[[], dict[str, float]],
+        sets: Mapping[str, Any],
+        measure: Callable[[Any, Any], Any],
+        say: Callable[[str], None],
+        pace: str = "{:.2f} steps/s",
+        per_step: int = 1,
+    ) -> None:
+        """Train until the options' last step; log, save and measure by the clock.
+
+        Args:
+            one_step: takes a step and returns the loss's parts.
+            sets: what the averaged weights are measured on, by name.
+            measure: of those weights and a set, scores that have a `line`.
+            say: takes the lines of the log.
+            pace: how speed is written; of what, there are `per_step` in a step.
+        """
+        log, score = Clock(self.options.minutes_log), Clock(self.options.minutes_measure)
+        keep = Clock(self.options.minutes_save)
+        recent: list[dict[str, float]] = []
+        while self.step < self.options.steps:
+            recent.append(one_step())
+            last = self.step == self.options.steps
+            if seconds := log.due(last):
+                speed = pace.format(len(recent) * per_step / seconds)
+                say(f"step {self.step}/{self.options.steps} {mean_parts(recent)} ({speed})")
+                recent = []
+            if score.due(last):
+                for name, held_out in sets.items():
+                    say(f"step {self.step} {name}: {measure(self.averaged, held_out).line()}")
+            if keep.due(last):
+                self.save()
 
 
 def rate_share(step: int, options: Schedule) -> float:

@@ -16,34 +16,28 @@ from .augment import augment, untouched
 from .drawn import DrawnPool, held_out_samples
 from .objective import Batch, measure, terms, total
 from .samples import Sample, Store
-from .state import Clock, Run, mean_parts
+from .state import Run, Schedule
 
 
 @dataclass(frozen=True)
-class Options:
+class Options(Schedule):
     """Of a training run.
 
     `drawn` is the share of drawn samples in a batch of `batch`, where there are others; `fresh` new
     characters of three frames are drawn for each batch, and `pool` samples are kept to be used
-    again; the rate falls in the last `fall` of `steps`.
+    again.
     """
 
     steps: int = 24000
+    rate: float = 1.5e-3
+    fall: float = 0.3
+    average: float = 0.9985
+    minutes_measure: float = 15.0
     batch: int = 32
     drawn: float = 0.32
     fresh: int = 2
     pool: int = 9000
-    rate: float = 1.5e-3
-    decay: float = 0.02
-    warmup: int = 300
-    fall: float = 0.3
-    average: float = 0.9985
-    seed: int = 0
     bf16: bool = True
-    minutes_log: float = 1.0
-    minutes_save: float = 5.0
-    minutes_measure: float = 15.0
-    validation: int = 400
 
 
 class Training(Run):
@@ -116,22 +110,10 @@ def _batches(samples: list[Sample], size: int = 40) -> list[tuple[Batch, Tensor]
 
 
 def train(training: Training, stores: Sequence[Store], say: Callable[[str], None]) -> None:
-    """Train until the options' last step; log, save and measure by the clock."""
+    """Train on all stores and drawn samples, measured on what is kept out of them."""
     options, mixture = training.options, Mixture(stores, training.options)
-    sets = validation_sets(stores, options.validation)
-    log, score = Clock(options.minutes_log), Clock(options.minutes_measure)
-    keep = Clock(options.minutes_save)
-    recent: list[dict[str, float]] = []
-    while training.step < options.steps:
-        recent.append(training.train_on(mixture.next(training.lot)))
-        last = training.step == options.steps
-        if seconds := log.due(last):
-            pace = len(recent) * options.batch / seconds
-            done = f"step {training.step}/{options.steps}"
-            say(f"{done} {mean_parts(recent)} ({pace:.1f} frames/s)")
-            recent = []
-        if score.due(last):
-            for name, batches in sets.items():
-                say(f"step {training.step} {name}: {measure(training.averaged, batches).line()}")
-        if keep.due(last):
-            training.save()
+    training.train(
+        lambda: training.train_on(mixture.next(training.lot)),
+        validation_sets(stores, options.validation), measure, say,
+        pace="{:.1f} frames/s", per_step=options.batch,
+    )  # fmt: skip
