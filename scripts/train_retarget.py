@@ -50,7 +50,7 @@ def main(words: list[str] | None = None) -> int:
     set_up_torch(arguments.threads)
     options = given_options(arguments, SMOKE if arguments.smoke else Options())
     triples = banks.rendered_triples(arguments.motion) if arguments.motion else None
-    kept = max(4, options.characters // 20)
+    kept = max(4, min(200, options.characters // 20))
     held_out = arguments.run / f"held_out{kept}.npz"
     held_out = banks.cached(held_out, lambda: banks.held_out_bank(kept))
     sets = retargeting.validation_sets(held_out, triples, options.validation)

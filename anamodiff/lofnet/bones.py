@@ -40,9 +40,7 @@ def _levels() -> tuple[tuple[int, ...], ...]:
     depth = [0] * len(PARENT)
     for i in ORDER:
         depth[i] = depth[PARENT[i]] + 1
-    return tuple(
-        tuple(i for i in ORDER if depth[i] == level) for level in range(1, max(depth) + 1)
-    )
+    return tuple(tuple(i for i in ORDER if depth[i] == level) for level in range(1, max(depth) + 1))
 
 
 LEVELS = _levels()

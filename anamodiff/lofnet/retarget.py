@@ -86,7 +86,8 @@ class Retargeter(SavedModule):
         bones, errors, root = answer.split([6 * COUNT, COUNT, 3], dim=-1)
         bones = rearrange(bones, "b f (j six) -> b f j six", six=6)
         path = driving.joints[:, :, ROOT] * (1 + root[..., :1]) + root[..., 1:]
-        return unfold(_moved(source, driving, bones), path), errors
+        with torch.autocast(answer.device.type, enabled=False):  # sums of bones need all digits
+            return unfold(_moved(source, driving, bones), path), errors
 
     @torch.no_grad()
     def retarget(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import random
 from dataclasses import dataclass
 
 import torch
@@ -147,13 +148,13 @@ def degrade(pictures: Tensor) -> Tensor:
     """Smaller and up again, blurred, noisy; each now and then."""
     for share in (0.12, 0.12, 0.12):  # three sizes and widths a batch
         if (chosen := some(pictures, share)) is not None:
-            small = int(torch.randint(72, 200, ()))
+            small = random.randrange(72, 200)
             little = F.interpolate(
                 pictures[chosen], (small, small), mode="bilinear", antialias=True
             )
             pictures[chosen] = F.interpolate(little, (SIZE, SIZE), mode="bilinear")
         if (chosen := some(pictures, share / 2)) is not None:
-            pictures[chosen] = _blurred(pictures[chosen], 0.4 + 1.4 * float(torch.rand(())))
+            pictures[chosen] = _blurred(pictures[chosen], random.uniform(0.4, 1.8))
     if (chosen := some(pictures, 0.25)) is not None:
         part = pictures[chosen]
         grain = torch.randn_like(part[:, :1]) * uniform(part, 1, 1, 1, low=0.008, high=0.06)
@@ -164,7 +165,6 @@ def degrade(pictures: Tensor) -> Tensor:
 def _blurred(pictures: Tensor, sigma: float) -> Tensor:
     """Pictures ``b c h w`` under a Gaussian of seven taps a side."""
     taps = [math.exp(-(i**2) / (2 * sigma**2)) for i in range(-3, 4)]
-    kernel = torch.tensor(taps).div(sum(taps)).to(pictures)
-    each = F.pad(pictures.flatten(0, 1)[:, None], (3, 3, 3, 3), mode="replicate")
-    each = F.conv2d(F.conv2d(each, kernel.view(1, 1, 7, 1)), kernel.view(1, 1, 1, 7))
-    return each.view_as(pictures)
+    padded = F.pad(pictures, (3, 3, 3, 3), mode="replicate")
+    rows = sum(tap / sum(taps) * padded[:, :, i : i + SIZE] for i, tap in enumerate(taps))
+    return sum(tap / sum(taps) * rows[..., i : i + SIZE] for i, tap in enumerate(taps))

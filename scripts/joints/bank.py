@@ -7,11 +7,13 @@ for; `tracks-*` are drawn characters without pictures, for retargeting.
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+import traceback
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from multiprocessing import get_context
 from multiprocessing.process import BaseProcess
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -71,7 +73,7 @@ def work(order: Order, worker: int, workers: int, until: float, seed: int) -> No
         parts = part_files(order.folder, order.motion, order.clips)
         for part in range(worker, len(parts), workers):
             if not parts[part].is_file() and time.time() < until:
-                make_part(parts[part], order.motion, order.clips, part)
+                _tried(make_part, parts[part], order.motion, order.clips, part)
     kinds = {"drawn": order.drawn, "reshaped": order.reshaped if order.motion else 0}
     wanted = {kind: -(-count // (CHUNK * workers)) for kind, count in kinds.items()}
     wanted["tracks"] = -(-order.characters // (TRACKS_CHUNK * workers))
@@ -86,8 +88,18 @@ def work(order: Order, worker: int, workers: int, until: float, seed: int) -> No
         kind = min(left, key=lambda name: made[name] / wanted[name])
         path = order.folder / f"{kind}-{worker:02d}-{made[kind]:05d}.npz"
         if order.read_on or not path.is_file():
-            _make(kind, order, path, [seed, worker, made[kind], len(kind)])
+            _tried(_make, kind, order, path, [seed, worker, made[kind], len(kind)])
         made[kind] += 1
+
+
+def _tried(make: Callable[..., None], *words: Any) -> None:
+    """Make a file; where that fails say why, and go on: one bad clip is no reason for a training to
+    stay without samples."""
+    try:
+        make(*words)
+    except Exception:
+        traceback.print_exc()
+        time.sleep(0.1)
 
 
 def _make(kind: str, order: Order, path: Path, seed: Sequence[int]) -> None:

@@ -47,9 +47,7 @@ class Bank:
         os.replace(temporary, path)
 
 
-def make_bank(
-    count: int, seed: int | Sequence[int], species: Sequence[str] | None = None
-) -> Bank:
+def make_bank(count: int, seed: int | Sequence[int], species: Sequence[str] | None = None) -> Bank:
     """`count` characters, of bodies of all kinds; those of given species have their own bodies."""
     lot = np.random.default_rng([*np.atleast_1d(seed), 7])
     characters = []

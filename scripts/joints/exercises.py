@@ -282,7 +282,9 @@ def _mixed_up(joints: Tensor, there: Tensor) -> Tensor:
     for cut in (slice(0, 4), slice(4, 8)):
         near, far = NEAR[cut], FAR[cut]
         pair = (there[:, :, near] & there[:, :, far]).all(-1)
-        kind = torch.where(pair, torch.rand(batch, frames, device=joints.device), 1.0)[..., None, None]
+        kind = torch.where(pair, torch.rand(batch, frames, device=joints.device), 1.0)[
+            ..., None, None
+        ]
         one, two = joints[:, :, near], joints[:, :, far]
         mixed[:, :, near] = torch.where(kind < 0.06, two, one)
         mixed[:, :, far] = torch.where((kind < 0.03) | ((kind > 0.06) & (kind < 0.09)), one, two)

@@ -1,12 +1,14 @@
 """Random colours, coats, outlines and grounds for batches of pictures, on the pictures' device.
 
 Pictures are ``b 3 256 256`` in [0, 1]. What only some of a batch get is done to a random part of
-fixed size, so that nothing has to be read back from a GPU.
+fixed size, so that nothing has to be read back from a GPU. Numbers that the CPU needs are Python's
+`random`, all others are drawn on the pictures' device.
 """
 
 from __future__ import annotations
 
 import math
+import random
 
 import torch
 import torch.nn.functional as F
@@ -30,7 +32,7 @@ def normal(like: Tensor, *shape: int) -> Tensor:
 
 def some(like: Tensor, share: float) -> Tensor | None:
     """Random indices of a share of a batch; None where that is nobody."""
-    count = int(share * len(like) + float(torch.rand(())))
+    count = int(share * len(like) + random.random())
     return torch.rand(len(like), device=like.device).argsort()[:count] if count else None
 
 
@@ -88,7 +90,7 @@ def noise(like: Tensor, cells: int, channels: int = 1) -> Tensor:
 
 
 def _cells(low: int, high: int) -> int:
-    return int(torch.randint(low, high, ()))
+    return random.randrange(low, high)
 
 
 def _tone(like: Tensor) -> Tensor:
@@ -140,7 +142,7 @@ def grounds(pictures: Tensor) -> tuple[Tensor, Tensor]:
     which of them are white, ``b``."""
     made = torch.ones_like(pictures)
     white = torch.ones(len(made), dtype=torch.bool, device=made.device)
-    order, at = torch.rand(len(made), device=made.device).argsort(), float(torch.rand(()))
+    order, at = torch.rand(len(made), device=made.device).argsort(), random.random()
     for share, make in (
         (PLAIN, _plain), (GRADIENTS, _gradient), (CLOUDS, _clouds), (TEXTURES, _texture),
         (STRIPES, _stripes), (SHAPES, _shapes),
@@ -193,13 +195,18 @@ def _shapes(like: Tensor) -> Tensor:
     made = torch.where(y < horizon, _tone(like), _tone(like)).expand_as(like)
     for _ in range(_cells(3, 9)):
         angle = uniform(like, 1, 1, 1, high=math.pi)
-        across, down = (x - uniform(like, 1, 1, 1, high=SIZE), y - uniform(like, 1, 1, 1, high=SIZE))
+        across, down = (
+            x - uniform(like, 1, 1, 1, high=SIZE),
+            y - uniform(like, 1, 1, 1, high=SIZE),
+        )
         along = angle.cos() * across + angle.sin() * down
         aside = angle.cos() * down - angle.sin() * across
         wide, high = (uniform(like, 1, 1, 1, low=4, high=55) for _ in range(2))
         block = (along.abs() < wide) & (aside.abs() < high)
         disc = (across.square() + down.square()) < wide.square()
-        made = torch.where(torch.where(uniform(like, 1, 1, 1) < 0.5, block, disc), _tone(like), made)
+        made = torch.where(
+            torch.where(uniform(like, 1, 1, 1) < 0.5, block, disc), _tone(like), made
+        )
     return made
 
 

@@ -31,7 +31,8 @@ class Shelf:
         self.joints = torch.zeros(room, JOINTS, 2, device=device)
         self.visibility = torch.zeros(room, JOINTS, dtype=torch.long, device=device)
         self.learnt = torch.ones(room, dtype=torch.bool, device=device)
-        self.species, self.legless = np.zeros(room, dtype="U24"), np.zeros(room, bool)
+        self.names: dict[str, int] = {}  # numbers of species: comparing words takes long
+        self.species, self.legless = np.zeros(room, np.int32), np.zeros(room, bool)
         self.sums: Tensor | None = None
 
     def put(self, samples: Samples) -> None:
@@ -52,27 +53,28 @@ class Shelf:
         self.visibility[at] = torch.from_numpy(samples.visibility[:count]).long().to(device)
         learnt = ~np.isin(names, CONFIDENCE) | (self.kind == "drawn")
         self.learnt[at] = torch.from_numpy(learnt).to(device)
-        self.species[slots] = names
+        numbers = [self.names.setdefault(str(name), len(self.names)) for name in names]
+        self.species[slots] = numbers
         self.legless[slots] = np.isnan(samples.joints[:count, 6:]).all((1, 2))
         self.sums = None
 
     def rows(self, count: int) -> Tensor:
         """Random slots, balanced between species."""
         if self.sums is None:
-            weights = balanced(self.species[: self.count], self.legless[: self.count], self.kind)
+            apart = [number for name, number in self.names.items() if name in CONFIDENCE]
+            species, legless = self.species[: self.count], self.legless[: self.count]
+            weights = balanced(species, legless, np.isin(species, apart))
+            weights = np.ones(self.count) if self.kind == "drawn" else weights
             self.sums = torch.from_numpy(weights.cumsum()).to(self.boxes.device)
         at = torch.rand(count, dtype=torch.float64, device=self.boxes.device)
         return torch.searchsorted(self.sums, at * self.sums[-1]).clamp_max(self.count - 1)
 
 
-def balanced(species: np.ndarray, legless: np.ndarray, kind: str) -> np.ndarray:
-    """Probabilities of samples: a species comes up as the root of its number, those of which only
-    confidence is learnt in a set share, and what has no legs more seldom."""
-    if kind == "drawn":  # drawn in the right shares
-        return np.full(len(species), 1 / len(species))
+def balanced(species: np.ndarray, legless: np.ndarray, apart: np.ndarray) -> np.ndarray:
+    """Probabilities of samples `n`: a species comes up as the root of its number, what has no legs
+    more seldom, and those `apart`, of which only confidence is learnt, in a set share."""
     _, inverse, counts = np.unique(species, return_inverse=True, return_counts=True)
     weights = counts[inverse] ** -0.5 * np.where(legless, LEGLESS, 1.0)
-    apart = np.isin(species, CONFIDENCE)
     if apart.any() and not apart.all():
         weights[apart] *= CONFIDENCE_SHARE / weights[apart].sum()
         weights[~apart] *= (1 - CONFIDENCE_SHARE) / weights[~apart].sum()

@@ -236,7 +236,7 @@ def reshaped_samples(
     folder = motion / "train_pairs" / "triples" / meta["id"]
     with np.load(io.BytesIO(lzma.decompress((folder / "dense.npz.xz").read_bytes()))) as dense:
         places = np.cumsum(dense[f"dP_{clip}"].astype(np.int32), 0) / 64.0 - 0.5
-        faces = dense[f"fid_{clip}"] if f"fid_{clip}" in dense else None
+        faces = dense.get(f"fid_{clip}")
     mesh = _mesh(motion, meta[f"{who}_model"], meta["near_side"])
     chosen = lot.permutation(len(places))[:count]
     joints, visibility = joints[chosen] - 0.5, visibility[chosen]

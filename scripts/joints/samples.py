@@ -66,9 +66,7 @@ class Samples:
     def of(cls, samples: Sequence[Sample], species: Sequence[str]) -> Samples:
         """From single samples, at least one."""
         offsets = np.cumsum([0] + [s.cut.nbytes for s in samples[:-1]])
-        boxes = [
-            (at, *s.cut.shape[:2], *s.corner) for at, s in zip(offsets, samples, strict=True)
-        ]
+        boxes = [(at, *s.cut.shape[:2], *s.corner) for at, s in zip(offsets, samples, strict=True)]
         return cls(
             np.concatenate([s.cut.ravel() for s in samples]),
             np.array(boxes, np.int64),

@@ -1,6 +1,8 @@
 """Training of retargeting: banks, exercises, losses, a run and its resumption."""
 
+import json
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -36,9 +38,18 @@ def test_a_bank_holds_what_is_drawn() -> None:
     assert made.legs.tolist() == [4]
 
 
-def test_drawn_exercises_are_exact(bank: banks.Bank, lot: np.random.Generator) -> None:
+def test_banks_come_back_from_their_files(bank: banks.Bank, tmp_path: Path) -> None:
+    bank.save(tmp_path / "tracks-00.npz")
+    bank.save(tmp_path / "tracks-01.npz")
+    again = banks.Bank.load([tmp_path / "tracks-00.npz", tmp_path / "tracks-01.npz"])
+    assert again.legs.tolist() == [*bank.legs, *bank.legs]
+    np.testing.assert_allclose(again.tracks[5:], bank.tracks, atol=1e-3)
+
+
+def test_drawn_exercises_are_exact(bank: banks.Bank) -> None:
     """The target is the source's body: mean bone lengths agree better than with the driver's."""
-    made = exercises.drawn_exercise(bank, lot, 12, (8, 9))
+    torch.manual_seed(0)
+    made = exercises.drawn_exercise(exercises.Drawn.of(bank), 12, (8, 9))
     assert made.source.shape == (12, 8, 22, 2) and made.target.shape == (12, 9, 22, 2)
     absent = made.source.isnan().any(-1).all(1)
     assert torch.equal(absent, made.target.isnan().any(-1).all(1))
@@ -91,8 +102,9 @@ def test_limbs_are_mixed_up_within_their_pairs() -> None:
     assert torch.equal(nobody, joints)
 
 
-def test_losses_vanish_at_the_truth(bank: banks.Bank, lot: np.random.Generator) -> None:
-    task = retargeting.task_of(exercises.drawn_exercise(bank, lot, 4, (6, 7)))
+def test_losses_vanish_at_the_truth(bank: banks.Bank) -> None:
+    torch.manual_seed(0)
+    task = retargeting.task_of(exercises.drawn_exercise(exercises.Drawn.of(bank), 4, (6, 7)))
     errors = torch.zeros(task.counts.shape)
     right = retargeting.losses(task.target, errors, task)
     wrong = retargeting.losses(task.target + 0.1, errors, task)
@@ -103,15 +115,68 @@ def test_losses_vanish_at_the_truth(bank: banks.Bank, lot: np.random.Generator) 
 
 
 def test_tracks_bounce_at_their_ends() -> None:
-    at = exercises._bounce(np.arange(0, 14), 5)
+    at = exercises._bounce(torch.arange(0, 14), torch.tensor(5))
     assert at.tolist() == [0, 1, 2, 3, 4, 3, 2, 1, 0, 1, 2, 3, 4, 3]
+    assert exercises._bounce(torch.arange(4), torch.tensor(1)).tolist() == [0] * 4
+
+
+def test_tracks_are_read_within_their_length() -> None:
+    """The padding of short tracks is never shown."""
+    tracks = [np.full((n, 22, 2), n, np.float32) + np.arange(n)[:, None, None] for n in (3, 7)]
+    padded = exercises.Tracks.of(tracks)
+    padded.tracks[0, 3:] = -1
+    torch.manual_seed(0)
+    made = exercises.track_exercise(padded, 40, (5, 12))
+    assert made.source.shape == (40, 5, 22, 2) and torch.equal(made.driving, made.target)
+    assert (made.source > 0).all() and (made.target > 0).all()
+    steps = made.target[:, :, 0, 0].diff(dim=1).abs()
+    assert (steps <= 2).all() and steps.max() == 2
+
+
+def test_triples_keep_their_parts_apart() -> None:
+    """Source, driving and target are those of one triple; a swap is a triple too."""
+    number, clip, frame = torch.meshgrid(
+        torch.arange(4), torch.arange(3), torch.arange(10), indexing="ij"
+    )
+    tracks = (100 * number + 20 * clip + frame).float()[..., None, None].expand(4, 3, 10, 22, 2)
+    torch.manual_seed(0)
+    for frames in ((6, 9), (12, 16), (1, 5)):
+        made = exercises.triple_exercise(tracks, 60, frames)
+        parts = [getattr(made, k)[..., 0, 0] for k in ("source", "driving", "target")]
+        of, clips, at = zip(*((x // 100, x % 100 // 20, x % 20) for x in parts), strict=True)
+        assert (of[0][:, :1] == of[1]).all() and torch.equal(of[1], of[2])
+        assert torch.equal(at[1], at[2]) and (at[1] < 10).all()
+        found = {tuple(int(c[i, 0]) for c in clips) for i in range(60)}
+        assert found == ({(0, 1, 2), (1, 2, 1)} if frames[0] == 1 else {(0, 1, 2)})
+
+
+def test_wider_motion_keeps_the_body(bank: banks.Bank) -> None:
+    """Means stay, deviations grow, and a factor of one changes nothing."""
+    track = torch.from_numpy(bank.tracks[:3, 0, ::4])
+    there = (~track.isnan().any(-1)).float()
+    torch.testing.assert_close(
+        exercises.widened(track, torch.ones(3)), track, equal_nan=True, atol=0, rtol=0
+    )
+    wide = exercises.widened(track, torch.full((3,), 1.3))
+    assert torch.equal(wide.isnan(), track.isnan())
+
+    def swing(joints: torch.Tensor) -> torch.Tensor:
+        """Mean angle of near elbows from their mean bones."""
+        _, mean, bones = fill_in(joints, there)
+        i = JOINTS.index("near_elbow")
+        own, now = (torch.view_as_complex(x[..., i, :].contiguous()) for x in (mean, bones))
+        return (now * own[:, None].conj()).angle().abs().mean(1)
+
+    legs = there[:, 0, JOINTS.index("near_elbow")] > 0
+    ratio = swing(wide)[legs] / swing(track)[legs].clamp_min(1e-6)
+    assert legs.any() and ((ratio - 1.3).abs() < 0.1).all(), ratio
 
 
 def test_a_few_steps_learn(bank: banks.Bank, tmp_path, lot: np.random.Generator) -> None:
     torch.manual_seed(0)
-    options = retargeting.Options(drawn=16, warmup=1, rate=3e-3)
+    options = retargeting.Options(batch=16, warmup=1, rate=3e-3)
     training = retargeting.Training(Retargeter(40, 1, 2), options, tmp_path)
-    material = retargeting.Material(bank, bank)
+    material = retargeting.Material(exercises.Drawn.of(bank))
     task = retargeting.task_of(retargeting.next_exercise(material, options, lot))
     first = training.train_on(task)
     for _ in range(40):
@@ -142,11 +207,12 @@ def test_a_reshaped_mesh_goes_with_its_joints(lot: np.random.Generator) -> None:
     mesh = reshaped.mesh_of(model, "left")
     np.testing.assert_allclose(mesh.hold.sum(1), 1)
     vertices = np.stack([40 + 170 * mesh.reference[:, 2], 200 - 170 * mesh.reference[:, 1]], -1)
-    filled = reshaped._filled(joints)
+    filled = reshaped.filled(joints[None])[0]
     still = reshaped.bend(vertices, mesh, filled, filled, np.ones(len(mesh.bones)))
     np.testing.assert_allclose(still, vertices, atol=1e-3)
     for _ in range(5):
-        moved, wanted = reshaped.reshape(mesh, vertices, joints, lot)
+        other = reshaped.filled(reshaped.other_body(joints[None], lot))[0]
+        moved, wanted = reshaped.reshape(mesh, vertices, filled, other, lot)
         assert moved.min() >= 5 and moved.max() <= 251
         foot = wanted[JOINTS.index("near_front_foot")]
         assert np.abs(moved[10:12].mean(0) - foot).max() < 8
@@ -172,3 +238,18 @@ def test_smoke(tmp_path, capsys) -> None:
     assert "begun at step 0" in log and "resumed at step 4" in log and "step 5 drawn" in log
     assert main([run, "--smoke", "--measure"]) == 0
     assert "ratio" in capsys.readouterr().out
+
+
+def test_a_run_by_the_clock_ends_in_time(tmp_path) -> None:
+    """The rate falls with the time, and weights and scores are there in the end."""
+    from train_retarget import main
+
+    run, began = tmp_path / "run", time.monotonic()
+    words = ["--smoke", "--reserve", "1", "--steps", "1000000"]
+    already = began - sys.modules["train_retarget"].STARTED
+    assert main([str(run), *words, "--seconds", str(already + 4)]) == 0
+    assert 2.5 < time.monotonic() - began < 15
+    assert not (run / "state.pt").exists()
+    scores = json.loads((run / "scores.json").read_text())
+    assert scores["run"]["steps"] > 2 and scores["drawn"]["motion_held"] > 0
+    Retargeter.load(run / "retargeter")
