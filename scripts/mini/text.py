@@ -6,6 +6,8 @@ from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
+import torch
+from torch import Tensor
 
 WORDS = """
 a an the of in on and with is are it its one two small big little large old young baby cute
@@ -49,19 +51,47 @@ def build_text_encoder(tokenizer, *, width: int, layers: int, heads: int):
     return CLIPTextModel(config)
 
 
-def vary(caption: str, rng: np.random.Generator) -> str:
-    """A random variant of a caption: whole, without colour or article, or empty (for guidance)."""
-    draw = rng.random()
-    if draw < 0.1:
-        return ""
+# Shares of the variants of a caption, in the order of `variants`; of the first two alone, where
+# the picture's colours are not those of the caption.
+SHARES = (0.1, 0.25, 0.5, 0.15)
+
+
+def variants(caption: str) -> tuple[str, str, str, str]:
+    """Empty (for guidance), without the colour, whole, and without the article."""
     words = caption.split()
     article, rest = (words[0], words[1:]) if words[0] in ("a", "an") else ("", words)
-    if draw < 0.35 and len(rest) > 1:  # "a green turtle" -> "a turtle"
-        rest = rest[1:]
-        article = article and ("an" if rest[0][0] in "aeiou" else "a")
-    if draw > 0.85:
-        article = ""
-    return " ".join([article, *rest] if article else rest)
+    bare = rest[1:] if len(rest) > 1 else rest  # "a green turtle" -> "a turtle"
+    own = ("an" if bare[0][0] in "aeiou" else "a") if article else ""
+    return "", f"{own} {' '.join(bare)}".strip(), caption, " ".join(rest)
+
+
+class Captions:
+    """Tokens of all variants of the frames' captions, on the device."""
+
+    def __init__(self, tokenizer, device: torch.device) -> None:
+        self.tokenizer, self.device = tokenizer, device
+        self.rows: dict[str, int] = {}
+        self.tokens = torch.empty(0)
+
+    def indices(self, captions: list[str]) -> Tensor:
+        """A number for each caption, by which `draw` knows it."""
+        new = [c for c in dict.fromkeys(captions) if c not in self.rows]
+        if new:
+            self.rows |= {c: len(self.rows) + i for i, c in enumerate(new)}
+            texts = [text for caption in self.rows for text in variants(caption)]
+            ids = self.tokenizer(
+                texts, padding="max_length", max_length=self.tokenizer.model_max_length,
+                truncation=True, return_tensors="pt",
+            )["input_ids"]  # fmt: skip
+            self.tokens = ids.view(len(self.rows), len(SHARES), -1).to(self.device)
+        return torch.tensor([self.rows[c] for c in captions], device=self.device)
+
+    def draw(self, rows: Tensor, recoloured: Tensor, generator: torch.Generator) -> Tensor:
+        """Tokens b n of a random variant of each caption; of recoloured ones without colour."""
+        bounds = torch.tensor(np.cumsum(SHARES)[:-1], device=self.device, dtype=torch.float32)
+        lot = torch.rand(len(rows), generator=generator, device=self.device)
+        kind = torch.bucketize(lot, bounds, right=True)
+        return self.tokens[rows, torch.where(recoloured, kind.clamp(max=1), kind)]
 
 
 def save_text(tokenizer, encoder, folder: Path) -> None:
