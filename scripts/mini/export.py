@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from .checkpoint import save_state
+from .precision import half
 from .vae import grow
 
 
-def export_vae(vae, target: Path) -> None:
-    """Write the autoencoder, which becomes half precision."""
-    vae.half().save_pretrained(target / "vae", safe_serialization=True)
+def export_vae(vae: Any, target: Path) -> None:
+    """Write the autoencoder, in half precision from then on."""
+    half(vae).save_pretrained(target / "vae", safe_serialization=True)
 
 
 def print_size(target: Path) -> None:

@@ -28,6 +28,7 @@ def measure(
 ) -> None:  # fmt: skip
     """Print reconstruction and noise prediction on held-out pictures, beside those of `former`;
     then draw the sheet."""
+    latents, drawn = {}, held_out_samples(size, count)
     for name, folder in (("former", former), ("now", target)):
         if folder is None or not (folder / "vae").is_dir():
             continue
@@ -41,7 +42,11 @@ def measure(
             errors = prediction_errors(backbone, side, count)
             listed = ", ".join(f"{t}: {e:.3f}" for t, e in errors.items())
             print(f"{name}: clean latents' error at {side} pixels by timestep: {listed}")
+        latents[name] = backbone.encode(to_tensor(frame[..., :3] for frame, _, _ in drawn))
         print(f"{name}: measured in {time.monotonic() - began:.1f} s", flush=True)
+    if len(latents) == 2:
+        moved = (latents["now"] - latents["former"]).pow(2).mean() / latents["former"].var()
+        print(f"latents moved: {moved:.4f} of their variance", flush=True)
     if sheet is not None:
         save_picture(target / "samples.png", draw_sheet(backbone, sheet))
 

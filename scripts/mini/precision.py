@@ -37,6 +37,11 @@ def set_up(device: torch.device) -> None:
     torch.backends.cudnn.benchmark = device.type == "cuda"
 
 
+def half(module: nn.Module) -> Any:
+    """The module on the CPU, in half precision and in the layout that safetensors takes."""
+    return module.half().cpu().to(memory_format=torch.contiguous_format)
+
+
 LAYOUTS = {"planes": torch.contiguous_format, "channels last": torch.channels_last}
 
 

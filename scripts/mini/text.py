@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
+
+from .precision import half
 
 WORDS = """
 a an the of in on and with is are it its one two small big little large old young baby cute
@@ -19,7 +22,7 @@ panda zebra giraffe rhino turtle horse cat elephant rabbit cow dog pig camel cro
 """
 
 
-def build_tokenizer(captions: Iterable[str], length: int, vocabulary: int = 1400):
+def build_tokenizer(captions: Iterable[str], length: int, vocabulary: int = 1400) -> Any:
     """A CLIP tokenizer (byte-level BPE) with a single token for each word of the captions.
 
     Every string tokenizes: unknown words are split into pieces and, if need be, bytes.
@@ -32,7 +35,7 @@ def build_tokenizer(captions: Iterable[str], length: int, vocabulary: int = 1400
     return tokenizer
 
 
-def build_text_encoder(tokenizer, *, width: int, layers: int, heads: int):
+def build_text_encoder(tokenizer: Any, *, width: int, layers: int, heads: int) -> Any:
     """A CLIP text encoder for that tokenizer, with random weights."""
     from transformers import CLIPTextConfig, CLIPTextModel
 
@@ -68,7 +71,7 @@ def variants(caption: str) -> tuple[str, str, str, str]:
 class Captions:
     """Tokens of all variants of the frames' captions, on the device."""
 
-    def __init__(self, tokenizer, device: torch.device) -> None:
+    def __init__(self, tokenizer: Any, device: torch.device) -> None:
         self.tokenizer, self.device = tokenizer, device
         self.rows: dict[str, int] = {}
         self.tokens = torch.empty(0)
@@ -94,7 +97,7 @@ class Captions:
         return self.tokens[rows, torch.where(recoloured, kind.clamp(max=1), kind)]
 
 
-def save_text(tokenizer, encoder, folder: Path) -> None:
+def save_text(tokenizer: Any, encoder: Any, folder: Path) -> None:
     """Write both in the diffusers layout."""
     tokenizer.save_pretrained(folder / "tokenizer")
-    encoder.half().save_pretrained(folder / "text_encoder", safe_serialization=True)
+    half(encoder).save_pretrained(folder / "text_encoder", safe_serialization=True)

@@ -197,7 +197,7 @@ def train_unet(
 def save_unet(model: Model, folder: Path) -> None:
     """Write tokenizer, text encoder, UNet, scheduler and the index in the diffusers layout."""
     save_text(model.tokenizer, model.text, folder)
-    model.unet.half().save_pretrained(folder / "unet", safe_serialization=True)
+    precision.half(model.unet).save_pretrained(folder / "unet", safe_serialization=True)
     (folder / "scheduler").mkdir(parents=True, exist_ok=True)
     (folder / "scheduler" / "scheduler_config.json").write_text(json.dumps(SCHEDULER, indent=2))
     index = {

@@ -126,6 +126,8 @@ def random_move(count: int, generator: torch.Generator) -> Tensor:
 
 def move(x: Tensor, theta: Tensor) -> Tensor:
     """`x` b c h w resampled by the affine maps `theta` b 2 3, with border padding."""
+    if not len(x):
+        return x
     grid = F.affine_grid(theta, list(x.shape), align_corners=False)
     return F.grid_sample(x, grid, padding_mode="border", align_corners=False)
 
@@ -258,7 +260,7 @@ def train_vae(
         "vae", clock, optimiser, generator, seed, loss=loss, save=save,
         after=frames.poll, report=lambda mean: f"psnr {-10 * math.log10(mean / 4 + 1e-12):.2f} dB",
     )  # fmt: skip
-    if sound and not settled:
+    if sound and clock.share >= 1 and not settled:
         generator.manual_seed(seed)
         chosen = frames.choose(256, creatures, generator)
         pixels = augment(frames.pixels[chosen], generator, **look).pixels
