@@ -27,7 +27,9 @@ SHIFT = 4  # fractional bits of OpenCV's coordinates
 class Drawn:
     """A drawn clip and what is known about it.
 
-    `frames` uint8 `f h w 3` (RGB); `masks` bool `f h w`, the foreground; `joints` float32 `f j 2`
+    `frames` uint8 `f h w 3` (RGB); `masks` bool `f h w`, the foreground; `coverage` uint8 `f h w`,
+    how much of each pixel is painted, so that `frames + (1 - coverage / 255) * (other -
+    background)` is the same figure on another ground; `joints` float32 `f j 2`
     as (x, y) in [-1, 1] with the corners' pixel centres at -1 and 1, named in `joint_names`, which
     differ between species; `fps` frames a second. `skeleton` float32 `f 22 2` are the joints that
     all animals share (`JOINTS`), NaN for those that this one lacks; `visibility` uint8 `f 22` says
@@ -36,6 +38,7 @@ class Drawn:
 
     frames: np.ndarray
     masks: np.ndarray
+    coverage: np.ndarray
     joints: np.ndarray
     joint_names: tuple[str, ...]
     fps: float
@@ -85,6 +88,7 @@ def draw(
     return Drawn(
         frames=pictures,
         masks=alpha > COVERED,
+        coverage=alpha,
         joints=joints.astype(np.float32),
         joint_names=names,
         fps=float(fps),

@@ -19,11 +19,3 @@ def save_state(path: Path, **state) -> None:
 def load_state(path: Path) -> dict | None:
     """Read what `save_state` wrote; None where there is no file."""
     return torch.load(path, map_location="cpu", weights_only=True) if path.is_file() else None
-
-
-def cosine(step: int, steps: int, *, warmup: int = 0, floor: float = 0.01) -> float:
-    """Learning-rate factor: linear warm-up, then half a cosine down to `floor`."""
-    if step < warmup:
-        return (step + 1) / warmup
-    share = (step - warmup) / max(1, steps - warmup)
-    return floor + (1 - floor) * 0.5 * (1 + float(torch.cos(torch.tensor(share * torch.pi))))

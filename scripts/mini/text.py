@@ -4,8 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import torch
+from torch import Tensor
+
+from .precision import half
 
 WORDS = """
 a an the of in on and with is are it its one two small big little large old young baby cute
@@ -17,7 +22,7 @@ panda zebra giraffe rhino turtle horse cat elephant rabbit cow dog pig camel cro
 """
 
 
-def build_tokenizer(captions: Iterable[str], length: int, vocabulary: int = 1400):
+def build_tokenizer(captions: Iterable[str], length: int, vocabulary: int = 1400) -> Any:
     """A CLIP tokenizer (byte-level BPE) with a single token for each word of the captions.
 
     Every string tokenizes: unknown words are split into pieces and, if need be, bytes.
@@ -30,7 +35,7 @@ def build_tokenizer(captions: Iterable[str], length: int, vocabulary: int = 1400
     return tokenizer
 
 
-def build_text_encoder(tokenizer, *, width: int, layers: int, heads: int):
+def build_text_encoder(tokenizer: Any, *, width: int, layers: int, heads: int) -> Any:
     """A CLIP text encoder for that tokenizer, with random weights."""
     from transformers import CLIPTextConfig, CLIPTextModel
 
@@ -49,22 +54,50 @@ def build_text_encoder(tokenizer, *, width: int, layers: int, heads: int):
     return CLIPTextModel(config)
 
 
-def vary(caption: str, rng: np.random.Generator) -> str:
-    """A random variant of a caption: whole, without colour or article, or empty (for guidance)."""
-    draw = rng.random()
-    if draw < 0.1:
-        return ""
+# Shares of the variants of a caption, in the order of `variants`; of the first two alone, where
+# the picture's colours are not those of the caption.
+SHARES = (0.1, 0.25, 0.5, 0.15)
+
+
+def variants(caption: str) -> tuple[str, str, str, str]:
+    """Empty (for guidance), without the colour, whole, and without the article."""
     words = caption.split()
     article, rest = (words[0], words[1:]) if words[0] in ("a", "an") else ("", words)
-    if draw < 0.35 and len(rest) > 1:  # "a green turtle" -> "a turtle"
-        rest = rest[1:]
-        article = article and ("an" if rest[0][0] in "aeiou" else "a")
-    if draw > 0.85:
-        article = ""
-    return " ".join([article, *rest] if article else rest)
+    bare = rest[1:] if len(rest) > 1 else rest  # "a green turtle" -> "a turtle"
+    own = ("an" if bare[0][0] in "aeiou" else "a") if article else ""
+    return "", f"{own} {' '.join(bare)}".strip(), caption, " ".join(rest)
 
 
-def save_text(tokenizer, encoder, folder: Path) -> None:
+class Captions:
+    """Tokens of all variants of the frames' captions, on the device."""
+
+    def __init__(self, tokenizer: Any, device: torch.device) -> None:
+        self.tokenizer, self.device = tokenizer, device
+        self.rows: dict[str, int] = {}
+        self.tokens = torch.empty(0)
+
+    def indices(self, captions: list[str]) -> Tensor:
+        """A number for each caption, by which `draw` knows it."""
+        new = [c for c in dict.fromkeys(captions) if c not in self.rows]
+        if new:
+            self.rows |= {c: len(self.rows) + i for i, c in enumerate(new)}
+            texts = [text for caption in self.rows for text in variants(caption)]
+            ids = self.tokenizer(
+                texts, padding="max_length", max_length=self.tokenizer.model_max_length,
+                truncation=True, return_tensors="pt",
+            )["input_ids"]  # fmt: skip
+            self.tokens = ids.view(len(self.rows), len(SHARES), -1).to(self.device)
+        return torch.tensor([self.rows[c] for c in captions], device=self.device)
+
+    def draw(self, rows: Tensor, recoloured: Tensor, generator: torch.Generator) -> Tensor:
+        """Tokens b n of a random variant of each caption; of recoloured ones without colour."""
+        bounds = torch.tensor(np.cumsum(SHARES)[:-1], device=self.device, dtype=torch.float32)
+        lot = torch.rand(len(rows), generator=generator, device=self.device)
+        kind = torch.bucketize(lot, bounds, right=True)
+        return self.tokens[rows, torch.where(recoloured, kind.clamp(max=1), kind)]
+
+
+def save_text(tokenizer: Any, encoder: Any, folder: Path) -> None:
     """Write both in the diffusers layout."""
     tokenizer.save_pretrained(folder / "tokenizer")
-    encoder.half().save_pretrained(folder / "text_encoder", safe_serialization=True)
+    half(encoder).save_pretrained(folder / "text_encoder", safe_serialization=True)

@@ -1,22 +1,26 @@
-"""The text-to-image UNet and its text encoder, trained together on cached latents."""
+"""The text-to-image UNet and its text encoder, trained together on latents of two sizes."""
 
 from __future__ import annotations
 
+import copy
 import json
-import os
-import time
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
-from anamodiff.diffusion import Schedule, add_noise
+from anamodiff.diffusion import Schedule
 
-from .checkpoint import cosine, load_state, save_state
-from .data import Frames, draw_creature
-from .optimiser import descend, new_optimiser
-from .text import build_text_encoder, build_tokenizer, vary
+from . import precision
+from .checkpoint import load_state, save_state
+from .data import Frames
+from .latents import LatentPool
+from .loop import Clock, Plan, train
+from .optimiser import new_optimiser
+from .text import build_text_encoder, build_tokenizer, save_text
 
 SCHEDULER = {
     "_class_name": "DDIMScheduler", "num_train_timesteps": 1000, "beta_start": 0.00085,
@@ -25,7 +29,7 @@ SCHEDULER = {
 }  # fmt: skip
 
 
-def build_unet(channels: list[int], heads: list[int], layers: int, width: int, size: int):
+def build_unet(channels: list[int], heads: list[int], layers: int, width: int, size: int) -> Any:
     """A UNet with random weights, and attention at every level but the first."""
     from diffusers import UNet2DConditionModel
 
@@ -44,80 +48,39 @@ def build_unet(channels: list[int], heads: list[int], layers: int, width: int, s
     )
 
 
-@torch.no_grad()
-def cache_latents(
-    folder: Path, vae, clips: Frames | None, *, size: int, creatures: int, stride: int, seed: int,
-    part: int = 256,
-) -> None:  # fmt: skip
-    """Latents (fp16) and captions of every `stride`-th clip frame and of drawn creatures.
+def noisy_timesteps(count: int, generator: torch.Generator) -> Tensor:
+    """Timesteps spread over a batch, which lowers the variance of the gradient.
 
-    Written in parts: a kill loses one. Latents of another encoder need another folder.
+    Their density rises from half the mean at 0 to one and a half of it at 1000: what a picture
+    shows is decided at high noise, and there the loss is hardest to bring down.
     """
-    from .vae import to_tensor
-
-    folder.mkdir(parents=True, exist_ok=True)
-    jobs: list[tuple[int, int]] = []  # (clip, frame), or (-1, seed of a creature)
-    if clips is not None:
-        for i in range(len(clips.captions)):
-            jobs += [(i, k) for k in range(0, int(clips.starts[i + 1] - clips.starts[i]), stride)]
-    jobs += [(-1, seed + k) for k in range(creatures)]
-    for first in range(0, len(jobs), part):
-        path = folder / f"{first:06d}.npz"
-        if path.is_file():
-            continue
-        frames, captions, groups = [], [], []
-        for clip, k in jobs[first : first + part]:
-            if clip >= 0:
-                frames.append(np.asarray(clips.clip(clip)[k]))
-                captions.append(clips.captions[clip])
-                groups.append(clips.species[clip])
-            else:
-                drawn, caption = draw_creature(k, size)
-                frames.append(drawn[0])
-                captions.append(caption)
-                groups.append("drawn " + caption.split(" ", 2)[-1])
-        batches = to_tensor(frames).split(8)
-        latents = torch.cat([vae.encode(batch).latent_dist.mode() for batch in batches])
-        temporary = path.with_suffix(".tmp.npz")
-        np.savez(
-            temporary,
-            latents=latents.half().numpy(),
-            captions=np.array(captions),
-            groups=np.array(groups),
-        )
-        os.replace(temporary, path)
-        print(f"latents {first + len(frames)}/{len(jobs)}", flush=True)
-
-
-def load_latents(folder: Path) -> tuple[Tensor, list[str], np.ndarray]:
-    """All cached latents n 4 h w (fp16), their captions, and a sampling weight for each."""
-    parts = [np.load(path) for path in sorted(folder.glob("??????.npz"))]
-    latents = torch.from_numpy(np.concatenate([part["latents"] for part in parts]))
-    captions = [str(c) for part in parts for c in part["captions"]]
-    groups = np.concatenate([part["groups"] for part in parts])
-    _, where, counts = np.unique(groups, return_inverse=True, return_counts=True)
-    weights = 1 / np.sqrt(counts[where])
-    return latents, captions, weights / weights.sum()
+    device = generator.device
+    spread = torch.arange(count, device=device)
+    spread = (spread + torch.rand(count, generator=generator, device=device)) / count
+    return (500 * ((1 + 8 * spread).sqrt() - 1)).long().clamp(0, 999)
 
 
 def unet_loss(
-    unet, text, schedule: Schedule, clean: Tensor, tokens: Tensor, generator: torch.Generator
-) -> Tensor:
-    """Noise-prediction error, weighted (min(SNR, 5) + 1) / SNR.
+    unet: Any, text: Any, alphas: Tensor, clean: Tensor, tokens: Tensor,
+    generator: torch.Generator, dtype: torch.dtype = torch.float32,
+) -> Tensor:  # fmt: skip
+    """Noise-prediction error, weighted (min(SNR, 5) + 1) / SNR; `alphas` are cumulative ones.
 
     At high noise that is the error of the velocity: there shapes are decided, which hardly change
     the plain error of the noise. At low noise it is the clean latents' error, times six.
-    Timesteps are stratified over the batch, which lowers the variance of the gradient.
     """
-    spread = torch.arange(len(clean)) + torch.rand(len(clean), generator=generator)
-    t = (1000 * spread / len(clean)).long().clamp(max=999)
-    noise = torch.randn(clean.shape, generator=generator)
-    noisy = add_noise(schedule, clean, noise, t)
-    predicted = unet(noisy, t, encoder_hidden_states=text(tokens).last_hidden_state).sample.float()
-    alpha = schedule.alphas_cumprod[t]
-    snr = alpha / (1 - alpha)
+    t = noisy_timesteps(len(clean), generator)
+    noise = torch.randn(clean.shape, generator=generator, device=clean.device)
+    alpha = alphas[t][:, None, None, None]
+    noisy = alpha.sqrt() * clean + (1 - alpha).sqrt() * noise
+    prompt = text(tokens).last_hidden_state
+    predicted = precision.call(
+        unet, dtype, noisy.to(dtype), t, encoder_hidden_states=prompt.to(dtype)
+    )
+    snr = alphas[t] / (1 - alphas[t])
     weight = (snr.clamp(max=5) + 1) / snr
-    return (weight * (predicted - noise).pow(2).mean(dim=(1, 2, 3))).mean()
+    error = (predicted.sample.float() - noise).pow(2).mean(dim=(1, 2, 3))
+    return (weight * error).mean()
 
 
 class Average:
@@ -141,8 +104,13 @@ class Average:
         for parameter, value in zip(parameters, self.values, strict=True):
             parameter.copy_(value)
 
+    def load(self, values: list[Tensor], updates: int) -> None:
+        """Go on from saved averages."""
+        self.values = [v.to(old) for v, old in zip(values, self.values, strict=True)]
+        self.updates = updates
 
-def _tokenizer(folder: Path, captions: list[str], length: int):
+
+def _tokenizer(folder: Path, captions: list[str], length: int) -> Any:
     """The tokenizer of `folder`, built once: other captions would change its tokens."""
     from transformers import CLIPTokenizer
 
@@ -151,61 +119,85 @@ def _tokenizer(folder: Path, captions: list[str], length: int):
     return CLIPTokenizer.from_pretrained(folder)
 
 
-def train_unet(
-    folder: Path, latents_folder: Path, *, channels: list[int], heads: list[int], layers: int,
-    width: int, text_layers: int, length: int, size: int, steps: int, batch: int, lr: float,
-    seed: int, compiled: bool = False, precision: str = "fp32", save_every: int = 250,
-) -> tuple:  # fmt: skip
-    """Train, or resume; returns tokenizer, text encoder and UNet with averaged weights."""
-    latents, captions, weights = load_latents(latents_folder)
-    torch.manual_seed(seed)
+@dataclass(frozen=True)
+class Model:
+    """UNet, text encoder and tokenizer, whose averaged weights are what is kept."""
+
+    unet: Any
+    text: Any
+    tokenizer: Any
+
+
+def build_model(
+    folder: Path, captions: list[str], *, channels: list[int], heads: list[int], layers: int,
+    width: int, text_layers: int, length: int, size: int,
+) -> Model:  # fmt: skip
+    """A model with random weights, and the folder's tokenizer."""
     tokenizer = _tokenizer(folder / "tokenizer", captions, length)
     text = build_text_encoder(tokenizer, width=width, layers=text_layers, heads=width // 32)
-    unet = build_unet(channels, heads, layers, width, size)
-    optimiser = new_optimiser([unet, text], lr)
-    average = Average([unet, text])
-    schedule = Schedule.from_config(SCHEDULER)
-    if compiled:
-        unet.compile()
-    state, start = load_state(folder / "unet.pt"), 0
+    return Model(build_unet(channels, heads, layers, width, size), text, tokenizer)
+
+
+def averaged(folder: Path, model: Model) -> Model:
+    """The model with the averaged weights of the last state."""
+    state = load_state(folder / "unet.pt")
+    if state is None:
+        raise SystemExit(f"expected a trained UNet in {folder}, found none: run the stage `unet`")
+    average = Average([model.unet, model.text])
+    average.load(state["average"], state["step"])
+    average.apply()
+    return model
+
+
+def train_unet(
+    folder: Path, model: Model, frames: Frames, pool: LatentPool, *, plan: Plan, seed: int,
+    dtype: torch.dtype = torch.float32, publish: Callable[[Model], None] | None = None,
+) -> None:  # fmt: skip
+    """Train, or resume; `publish` gets a copy with averaged weights whenever a state is saved."""
+    torch.manual_seed(seed)
+    modules = [model.unet.to(frames.device).train(), model.text.to(frames.device).train()]
+    alphas = Schedule.from_config(SCHEDULER).alphas_cumprod.to(frames.device)
+    state, generator = load_state(folder / "unet.pt"), torch.Generator(frames.device)
     if state is not None:
-        unet.load_state_dict(state["unet"])
-        text.load_state_dict(state["text"])
+        model.unet.load_state_dict(state["unet"])
+        model.text.load_state_dict(state["text"])
+
+    def loss(step: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        clean, tokens = pool.batch(step, generator)
+        value = unet_loss(model.unet, model.text, alphas, clean, tokens, generator, dtype)
+        return value, value.detach()
+
+    precision.choose_layout([model.unet], lambda: loss(0, generator)[0].backward())
+    optimiser, average, clock = new_optimiser(modules, plan.lr), Average(modules), Clock(plan)
+    if state is not None:
         if state["optimiser"]:
             optimiser.load_state_dict(state["optimiser"])
-        average.values, average.updates, start = state["average"], state["step"], state["step"]
-    began, losses = time.time(), []
-    for step in range(start, steps):
-        rng = np.random.default_rng([seed, step])
-        generator = torch.Generator().manual_seed(seed * 1_000_003 + step)
-        chosen = rng.choice(len(latents), size=batch, p=weights)
-        prompts = [vary(captions[i], rng) for i in chosen]
-        tokens = tokenizer(
-            prompts, padding="max_length", max_length=length, truncation=True, return_tensors="pt"
-        )["input_ids"]
-        with torch.autocast("cpu", torch.bfloat16, enabled=precision == "bf16"):
-            loss = unet_loss(unet, text, schedule, latents[chosen].float(), tokens, generator)
-        descend(optimiser, loss, lr * cosine(step, steps, warmup=100))
-        average.update()
-        losses.append(loss.item())
-        if (step + 1) % save_every == 0 or step + 1 == steps:
-            save_state(
-                folder / "unet.pt", unet=unet.state_dict(), text=text.state_dict(),
-                optimiser=optimiser.state_dict(), average=average.values, step=step + 1,
-            )  # fmt: skip
-            mean, seconds = np.mean(losses), time.time() - began
-            print(f"unet {step + 1}/{steps} loss {mean:.4f} {seconds:.0f} s", flush=True)
-            losses.clear()
-    average.apply()
-    return tokenizer, text, unet
+        clock = Clock(plan, state["step"], state["spent"])
+        average.load(state["average"], state["step"])
+
+    def save() -> None:
+        save_state(
+            folder / "unet.pt", unet=model.unet.state_dict(), text=model.text.state_dict(),
+            optimiser=optimiser.state_dict(), average=average.values, step=clock.step,
+            spent=clock.spent,
+        )  # fmt: skip
+        if publish is not None:
+            kept = copy.deepcopy(modules)
+            other = Average(kept)
+            other.load(average.values, average.updates)
+            other.apply()
+            publish(Model(kept[0], kept[1], model.tokenizer))
+
+    train(
+        "unet", clock, optimiser, generator, seed, loss=loss, save=save,
+        after=average.update, report=lambda mean: f"loss {mean:.4f}",
+    )  # fmt: skip
 
 
-def save_unet(tokenizer, text, unet, folder: Path) -> None:
+def save_unet(model: Model, folder: Path) -> None:
     """Write tokenizer, text encoder, UNet, scheduler and the index in the diffusers layout."""
-    from .text import save_text
-
-    save_text(tokenizer, text, folder)
-    unet.half().save_pretrained(folder / "unet", safe_serialization=True)
+    save_text(model.tokenizer, model.text, folder)
+    precision.half(model.unet).save_pretrained(folder / "unet", safe_serialization=True)
     (folder / "scheduler").mkdir(parents=True, exist_ok=True)
     (folder / "scheduler" / "scheduler_config.json").write_text(json.dumps(SCHEDULER, indent=2))
     index = {

@@ -1,25 +1,29 @@
-"""The autoencoder: pixels f c h w in [-1, 1] to latents of 4 channels at a quarter of the size.
+"""The autoencoder: pixels b 3 h w in [-1, 1] to latents of 4 channels at a quarter of the size.
 
 Three choices serve the later stages. The initial weights pass a thumbnail through
 (`start_as_thumbnail`): otherwise shapes are learnt in grey, and hues long after. Crops around the
-character make a step worth four. And half of each batch is decoded from *moved* latents and
+character teach more than ground does. And a share of each batch is decoded from *moved* latents and
 compared with the moved picture, so that warped latents keep their colours and edges.
 """
 
 from __future__ import annotations
 
 import math
-import time
+from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
-from .checkpoint import cosine, load_state, save_state
-from .data import Frames, draw_creature, random_crop, recolour
-from .optimiser import descend, new_optimiser
+from . import precision
+from .bank import held_out_samples
+from .checkpoint import load_state, save_state
+from .data import Frames, augment, crop, halved
+from .loop import Clock, Plan, train
+from .optimiser import new_optimiser
 from .thumbnail import start_as_thumbnail
 
 
@@ -42,36 +46,77 @@ def build_vae(channels: list[int], latent_channels: int, layers: int, size: int)
     return vae
 
 
-def to_tensor(frames: list[np.ndarray]) -> Tensor:
+def to_tensor(frames: Iterable[np.ndarray]) -> Tensor:
     """uint8 h w 3 frames to b c h w in [-1, 1]."""
-    return torch.from_numpy(np.stack(frames)).permute(0, 3, 1, 2).float() / 127.5 - 1
+    return torch.from_numpy(np.stack(list(frames))).permute(0, 3, 1, 2).float() / 127.5 - 1
 
 
 def sample_batch(
-    clips: Frames | None,
-    rng: np.random.Generator,
-    *,
-    size: int,
-    crop: int | None,
-    count: int,
-    creatures: float = 0.5,
-) -> Tensor:
-    """Frames of drawn creatures, a share, and of clips: cropped, mirrored, recoloured."""
-    batch = []
-    for _ in range(count):
-        if clips is None or rng.random() < creatures:
-            frame = draw_creature(int(rng.integers(2**31)), size)[0][0]
-        else:
-            frame = np.asarray(clips.pixels[rng.integers(len(clips.pixels))])
-        frame = random_crop(frame, crop, rng) if crop else frame
-        frame = frame[:, ::-1] if rng.random() < 0.5 else frame
-        batch.append(np.ascontiguousarray(recolour(frame, rng)))
-    return to_tensor(batch)
+    frames: Frames, generator: torch.Generator, *, kind: int, batch: int, creatures: float,
+    look: dict[str, float],
+) -> Tensor:  # fmt: skip
+    """Pictures of about the cost of `batch` whole frames, by turns (`kind`) whole ones, crops of
+    half the size, whole ones at half the size, and crops again."""
+    count = batch if kind % 4 == 0 else 4 * batch
+    chosen = frames.choose(count, creatures, generator)
+    pictures = augment(frames.pixels[chosen], generator, **look)
+    if kind % 4 == 0:
+        return pictures.pixels
+    if kind % 4 == 2:
+        return halved(pictures.pixels)
+    return crop(pictures, pictures.pixels.shape[-1] // 2, generator)
+
+
+class Reconstruction(nn.Module):
+    """The autoencoder from pictures to pictures, by way of sampled latents, some of them moved."""
+
+    def __init__(self, vae: Any) -> None:
+        super().__init__()
+        self.vae = vae
+
+    def forward(self, x: Tensor, noise: Tensor, theta: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Decoded pictures, and mean and log variance of the latents; the first are moved."""
+        with torch.set_grad_enabled(self.vae.encoder.conv_in.weight.requires_grad):
+            posterior = self.vae.encode(x).latent_dist
+        latents = posterior.mean.float() + posterior.std.float() * noise
+        half = len(theta)
+        latents = torch.cat([move(latents[:half], theta), latents[half:]]).to(x.dtype)
+        return self.vae.decode(latents).sample.float(), posterior.mean, posterior.logvar
+
+
+def vae_loss(
+    model: Reconstruction, x: Tensor, generator: torch.Generator, *, kl_weight: float,
+    square: float, moved: float, anchor: float = 0.0, former: Any = None,
+    dtype: torch.dtype = torch.float32,
+) -> tuple[Tensor, Tensor]:  # fmt: skip
+    """Loss and plain squared error; the first `moved` share is decoded from moved latents.
+
+    `square` is the squared error's weight beside the absolute one's: more of it raises PSNR, which
+    depends on edges, less of it keeps flat colours true. `anchor` weighs the squared distance to
+    the latents of the autoencoder `former`, for which a UNet was trained.
+    """
+    config = model.vae.config
+    side = x.shape[-1] // 2 ** (len(config.block_out_channels) - 1)
+    shape = (len(x), config.latent_channels, side, side)
+    noise = torch.randn(shape, generator=generator, device=x.device)
+    half = min(max(1, round(len(x) * moved)), len(x) - 1)
+    theta = random_move(half, generator)
+    decoded, mean, logvar = precision.call(model, dtype, x.to(dtype), noise, theta)
+    error = decoded - torch.cat([move(x[:half], theta), x[half:]])
+    mean, logvar = mean.float(), logvar.float()
+    kl = 0.5 * (mean**2 + logvar.exp() - 1 - logvar).mean()
+    plain = error[half:].pow(2).mean().detach()
+    loss = error.abs().mean() + square * error.pow(2).mean() + kl_weight * kl
+    if former is not None:
+        with torch.no_grad():
+            before = former.encode(x.to(former.dtype)).latent_dist.mean.float()
+        loss = loss + anchor * (mean - before).pow(2).mean()
+    return loss, plain
 
 
 def random_move(count: int, generator: torch.Generator) -> Tensor:
     """Small random affine maps (rotation, zoom, shear, shift) as b 2 3."""
-    u = torch.rand(count, 5, generator=generator) * 2 - 1
+    u = torch.rand(count, 5, generator=generator, device=generator.device) * 2 - 1
     angle, zoom = 0.35 * u[:, 0], 1 + 0.2 * u[:, 1]
     cos, sin = zoom * angle.cos(), zoom * angle.sin()
     shear = 0.15 * u[:, 4]
@@ -81,37 +126,10 @@ def random_move(count: int, generator: torch.Generator) -> Tensor:
 
 def move(x: Tensor, theta: Tensor) -> Tensor:
     """`x` b c h w resampled by the affine maps `theta` b 2 3, with border padding."""
+    if not len(x):
+        return x
     grid = F.affine_grid(theta, list(x.shape), align_corners=False)
     return F.grid_sample(x, grid, padding_mode="border", align_corners=False)
-
-
-def vae_loss(
-    vae, x: Tensor, generator: torch.Generator, *, kl_weight: float, square: float, moved: float,
-    anchor: float = 0.0, former=None,
-) -> tuple[Tensor, Tensor]:  # fmt: skip
-    """Loss and plain squared error; the first `moved` share is decoded from moved latents.
-
-    `square` is the squared error's weight beside the absolute one's: more of it raises PSNR, which
-    depends on edges, less of it keeps flat colours true. `anchor` weighs the squared distance to
-    the latents of the autoencoder `former`, for which a UNet was trained.
-    """
-    with torch.set_grad_enabled(vae.encoder.conv_in.weight.requires_grad):
-        posterior = vae.encode(x).latent_dist
-    noise = torch.randn(posterior.mean.shape, generator=generator)
-    latents = posterior.mean + posterior.std * noise
-    half = max(1, round(len(x) * moved))
-    theta = random_move(half, generator)
-    latents = torch.cat([move(latents[:half], theta), latents[half:]])
-    target = torch.cat([move(x[:half], theta), x[half:]])
-    error = vae.decode(latents).sample - target
-    kl = 0.5 * (posterior.mean**2 + posterior.var - 1 - posterior.logvar).mean()
-    plain = error[half:].pow(2).mean().detach()
-    loss = error.abs().mean() + square * error.pow(2).mean() + kl_weight * kl
-    if former is not None:
-        with torch.no_grad():
-            before = former.encode(x).latent_dist.mean
-        loss = loss + anchor * (posterior.mean - before).pow(2).mean()
-    return loss, plain
 
 
 @torch.no_grad()
@@ -153,106 +171,99 @@ def normalise_latents(autoencoder, mean: torch.Tensor, std: torch.Tensor) -> Non
     post.weight *= std[None, :, None, None]
 
 
-def settle(folder: Path, clips: Frames | None, options: dict, size: int, count: int = 512):
-    """Normalise the latents of a trained autoencoder, once, and return it."""
-    vae = load_vae(folder, options, size)
+def settle(folder: Path, vae: Any, latents: Tensor) -> None:
+    """Normalise the latents of a trained autoencoder, once: `latents` b c h w are some of them."""
     state = load_state(folder / "vae.pt")
-    if not state.get("settled"):
-        rng = np.random.default_rng(0)
-        frames = sample_batch(clips, rng, size=size, crop=None, count=count)
-        with torch.no_grad():
-            latents = torch.cat([vae.encode(x).latent_dist.mode() for x in frames.split(8)])
-        normalise_latents(vae, latents.mean(dim=(0, 2, 3)), latents.std(dim=(0, 2, 3)))
-        save_state(folder / "vae.pt", **{**state, "vae": vae.state_dict(), "settled": True})
-    return vae
+    if state is None or state.get("settled"):
+        return
+    normalise_latents(vae, latents.mean(dim=(0, 2, 3)), latents.std(dim=(0, 2, 3)))
+    save_state(folder / "vae.pt", **{**state, "vae": vae.state_dict(), "settled": True})
 
 
 def held_out(size: int, count: int = 24) -> Tensor:
     """Creatures of seeds that training does not use."""
-    return to_tensor([draw_creature(-(i + 1) % 2**31 + 2**31, size)[0][0] for i in range(count)])
+    return to_tensor(frame[..., :3] for frame, _, _ in held_out_samples(size, count))
 
 
-def _former(folder: Path):
+def _former(folder: Path, device: torch.device, dtype: torch.dtype) -> Any:
     """The autoencoder that stage `start` started from; None without that stage."""
     if not (folder / "former").is_dir():
         return None
     from diffusers import AutoencoderKL
 
-    return AutoencoderKL.from_pretrained(folder / "former").requires_grad_(False).float().eval()
+    former = AutoencoderKL.from_pretrained(folder / "former").requires_grad_(False)
+    return former.to(device, dtype).eval()
 
 
 def train_vae(
     folder: Path,
-    clips: Frames | None,
+    frames: Frames,
     *,
+    plan: Plan,
     size: int,
     channels: list[int],
     latent_channels: int,
     layers: int,
-    steps: int,
     batch: int,
-    crop: int,
-    lr: float,
     kl_weight: float,
     square: float,
     moved: float,
     creatures: float,
+    look: dict[str, float],
     seed: int,
     anchor: float = 0.0,
     decoder_only: bool = False,
-    save_every: int = 200,
-    stop_at: int | None = None,
+    dtype: torch.dtype = torch.float32,
 ) -> None:
     """Train, or resume; `decoder_only` keeps the latents as they are.
 
     `anchor` penalises the distance to the latents of the weights that stage `start` started from.
-    `stop_at` ends early, at a step where a state is saved, as a kill would.
     """
     torch.manual_seed(seed)
-    vae = build_vae(channels, latent_channels, layers, size)
+    vae = build_vae(channels, latent_channels, layers, size).to(frames.device)
     parts = [vae.decoder, vae.post_quant_conv] if decoder_only else [vae]
     vae.requires_grad_(not decoder_only)
     for part in parts:
         part.requires_grad_(True)
-    optimiser = new_optimiser(parts, lr)
     state = load_state(folder / "vae.pt")
-    start, settled = 0, False
+    step, spent, settled, momenta = 0, 0.0, False, None
     if state is not None:
         if state["decoder_only"] and not decoder_only:
             return  # the decoder's own training has begun, so this stage is done
         vae.load_state_dict(state["vae"])
         settled = state.get("settled", False)
         if state["decoder_only"] == decoder_only and state["optimiser"]:
-            optimiser.load_state_dict(state["optimiser"])
-            start = state["step"]
-    former = _former(folder) if anchor and not decoder_only else None
-    began, errors = time.time(), []
-    for step in range(start, min(steps, stop_at or steps)):
-        rng = np.random.default_rng([seed, step])
-        generator = torch.Generator().manual_seed(seed * 1_000_003 + step)
-        whole = step % 4 == 3  # a quarter of the steps takes whole frames, at the same cost
-        count = max(2, batch * crop**2 // size**2) if whole else batch
-        x = sample_batch(
-            clips, rng, size=size, crop=None if whole else crop, count=count, creatures=creatures
-        )
-        loss, plain = vae_loss(
-            vae, x, generator, kl_weight=kl_weight, square=square, moved=moved, anchor=anchor,
-            former=former,
+            momenta, step, spent = state["optimiser"], state["step"], state["spent"]
+    former = _former(folder, frames.device, dtype) if anchor and not decoder_only else None
+    model = Reconstruction(vae)
+
+    def loss(step: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        x = sample_batch(frames, generator, kind=step, batch=batch, creatures=creatures, look=look)
+        return vae_loss(
+            model, x, generator, kl_weight=kl_weight, square=square, moved=moved, anchor=anchor,
+            former=former, dtype=dtype,
         )  # fmt: skip
-        descend(optimiser, loss, lr * cosine(step, steps, warmup=50))
-        errors.append(float(plain))
-        if (step + 1) % save_every == 0 or step + 1 == steps:
-            save_state(
-                folder / "vae.pt",
-                vae=vae.state_dict(),
-                optimiser=optimiser.state_dict(),
-                step=step + 1,
-                decoder_only=decoder_only,
-                settled=settled,
-            )
-            line = f"vae {step + 1}/{steps} batch psnr {-10 * math.log10(np.mean(errors) / 4):.2f}"
-            line += (
-                f" held-out {psnr(vae, held_out(size)).mean():.2f} dB {time.time() - began:.0f} s"
-            )
-            print(line, flush=True)
-            errors.clear()
+
+    generator = torch.Generator(frames.device)
+    precision.choose_layout([vae], lambda: loss(0, generator)[0].backward())
+    optimiser, clock = new_optimiser(parts, plan.lr), Clock(plan, step, spent)
+    if momenta:
+        optimiser.load_state_dict(momenta)
+
+    def save() -> None:
+        save_state(
+            folder / "vae.pt", vae=vae.state_dict(), optimiser=optimiser.state_dict(),
+            step=clock.step, spent=clock.spent, decoder_only=decoder_only, settled=settled,
+        )  # fmt: skip
+
+    sound = train(
+        "vae", clock, optimiser, generator, seed, loss=loss, save=save,
+        after=frames.poll, report=lambda mean: f"psnr {-10 * math.log10(mean / 4 + 1e-12):.2f} dB",
+    )  # fmt: skip
+    if sound and clock.share >= 1 and not settled:
+        generator.manual_seed(seed)
+        chosen = frames.choose(256, creatures, generator)
+        pixels = augment(frames.pixels[chosen], generator, **look).pixels
+        with torch.no_grad():
+            latents = torch.cat([vae.encode(x).latent_dist.mode() for x in pixels.split(8)])
+        settle(folder, vae, latents)
