@@ -34,8 +34,6 @@ from anamodiff.options import FRAMES
 from anamodiff.pipeline import AnaMoDiff
 from anamodiff.run.motion_transfer import MotionTransfer
 
-PAPER_LATENTS = 64
-
 
 def main(words: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
@@ -104,7 +102,7 @@ def _noise(method: AnaMoDiff, pairs: Pairs, given: argparse.Namespace) -> None:
 def _speed(method: AnaMoDiff, pairs: Pairs, given: argparse.Namespace) -> None:
     networks = {
         "given": (method.lofnet, method.backbone.latent_size),
-        "mgif": (speed.mgif_network(), PAPER_LATENTS),
+        "mgif": (speed.mgif_network(), speed.PAPER_LATENTS),
     }
     rows = {
         name: speed.inference(lofnet, latents, repeats=given.repeats)

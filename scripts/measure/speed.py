@@ -22,6 +22,7 @@ from anamodiff.lofnet.training.trainer import Trainer
 BATCH = 16
 CLIPS = 4
 FRAMES = 10  # of a clip, which go through the flow together
+PAPER_LATENTS = 64  # along a side
 
 
 def mgif_network() -> LOFNet:
@@ -48,13 +49,13 @@ def inference(lofnet: LOFNet, latent_size: int, *, repeats: int = 5) -> dict[str
 def training(lofnet: LOFNet, latent_size: int, *, steps: int = 3) -> float:
     """Pairs a second in training on cached latents, batches of 16; the best of `steps`."""
     with TemporaryDirectory() as folder:
-        clips = _random_clips(Path(folder), lofnet, latent_size)
+        clips = random_clips(Path(folder), lofnet, latent_size)
         options, alone = TrainOptions(batch_size=BATCH), Accelerator(cpu=True)
         trainer = Trainer(deepcopy(lofnet), options, steps + 1, "cpu", alone)
         return BATCH / _best(lambda: trainer.train_step(clips), steps)
 
 
-def _random_clips(folder: Path, lofnet: LOFNet, latent_size: int) -> LatentClips:
+def random_clips(folder: Path, lofnet: LOFNet, latent_size: int) -> LatentClips:
     """Noise in the cache's format: the pictures' content does not change the time."""
     channels = lofnet.dense_motion.config["num_channels"]
     shard, rows = folder / "noise.safetensors", CLIPS * FRAMES

@@ -79,10 +79,15 @@ def make_unet(size: Architecture) -> UNet3D:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         unet = inflate(UNet2DConditionModel(**size.unet).eval())
-        for name, parameter in unet.named_parameters():
-            if ".attn_temp.to_out.0.weight" in name:
-                nn.init.normal_(parameter, std=1 / math.sqrt(parameter.shape[1]))
+        stir_temporal_attention(unet)
     return unet.requires_grad_(False)
+
+
+def stir_temporal_attention(unet: UNet3D) -> None:
+    """Give the temporal attention's output random weights; inflation makes them zero."""
+    for name, parameter in unet.named_parameters():
+        if ".attn_temp.to_out.0.weight" in name:
+            nn.init.normal_(parameter, std=1 / math.sqrt(parameter.shape[1]))
 
 
 def make_input(size: Architecture) -> tuple[Tensor, Tensor, Tensor]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -27,6 +28,7 @@ from speed.timing import matmul_peak, once
 #: Figures of a run: by stage, then by name.
 Figures = dict[str, dict[str, float]]
 PROMPT = "a turtle"
+LEARNING_RATE = 1e-6
 
 
 class RandomBackbone(Backbone):
@@ -46,16 +48,25 @@ def make_mover(
     torch.manual_seed(0)
     memory = memory or Memory()
     text = CLIPTextConfig(**{"max_position_embeddings": size.tokens, **size.text})
-    parts = (
-        AutoencoderKL(**size.vae),
-        UNet2DConditionModel(**size.unet),
-        CLIPTextModel(text),
-    )
+    with built_on(device, size.dtype):
+        parts = AutoencoderKL(**size.vae), UNet2DConditionModel(**size.unet), CLIPTextModel(text)
     backbone = RandomBackbone(
         *(nn.Module.to(part, size.dtype) for part in parts), None, SCHEDULE, folder=Path("random"),
         files={}, device=device, offload=memory.offload, frames_at_once=memory.frames_at_once,
     )  # fmt: skip
     return MotionTransfer(backbone, lofnet, memory=memory)
+
+
+@contextmanager
+def built_on(device: torch.device, dtype: torch.dtype = torch.float32) -> Iterator[None]:
+    """Create modules on the device, in a precision: drawing a billion weights takes a CPU long."""
+    before = torch.get_default_dtype()
+    torch.set_default_dtype(dtype)
+    try:
+        with device:
+            yield
+    finally:
+        torch.set_default_dtype(before)
 
 
 def make_frames(size: Architecture) -> tuple[Tensor, Tensor]:
@@ -71,49 +82,65 @@ def measure_preset(
     """Seconds, operations and peak memory of each stage under a preset.
 
     Args:
-        iterations: of tuning that are run; the stage's seconds are scaled to the preset's number.
+        iterations: of tuning that are run, all by default. The stage's `seconds` are those of the
+            preset's number, extrapolated from the time between iterations; `measured` were taken.
     """
     method, options = mover.method, mover.resolve(preset=preset)
-    # The plateau's probes take their time, but noise does not tell when it would be reached.
-    tuning = replace(options.tuning, iterations_min=options.tuning.iterations)
+    # The plateau's probes take their time, but noise does not tell when it would be reached. The
+    # learning rate keeps random weights from diverging.
+    tuning = replace(options.tuning, iterations_min=options.tuning.iterations, lr=LEARNING_RATE)
     generation = options.generation
     run = replace(tuning, iterations=min(iterations or tuning.iterations, tuning.iterations))
-    costs = _operations(size, tuning, generation)
     figures: Figures = {}
     made: dict[str, Any] = {}
 
-    def stage(name: str, work: Callable[[], Any], share: float = 1.0) -> None:
+    def stage(name: str, work: Callable[[], Any]) -> dict[str, float]:
         with _peak(method.backbone.device) as peak:
             seconds = once(lambda: made.update({name: work()}), method.backbone.device)
-        figures[name] = {"seconds": seconds / share, "operations": costs[name], **peak}
+        figures[name] = {"seconds": seconds, "measured": seconds, **peak}
+        return figures[name]
 
     frames = make_frames(size)
     stage("encode and warp", lambda: method.warp(*frames, adaptation=options.adaptation))
     warped: WarpedIntermediate = made["encode and warp"]
-    share = run.iterations / tuning.iterations
-    stage("tuning", lambda: method.fit(warped, PROMPT, run, seed=0), share)
+    ends: list[float] = []
+    row = stage(
+        "tuning",
+        lambda: method.fit(
+            warped, PROMPT, run, seed=0, progress=lambda *_: ends.append(time.perf_counter())
+        ),
+    )
+    # The first call is before the first iteration.
+    each = (ends[-1] - ends[1]) / (len(ends) - 2) if len(ends) > 2 else row["measured"]
+    row |= {"iterations": run.iterations, "seconds_per_iteration": each}
+    row["seconds"] += (tuning.iterations - run.iterations) * each
     unet, _ = made["tuning"]
     stage("invert and sample", lambda: method.sample(unet, warped, PROMPT, generation, seed=0))
     latents = made["invert and sample"]
     stage("decode", lambda: (method.decode_result(latents, warped, generation),
                              method.backbone.decode(warped.warped)))  # fmt: skip
+    for name, operations in _operations(size, tuning, generation).items():
+        figures[name]["operations"] = operations
     return figures
 
 
 def measure_memory(
-    size: Architecture, lofnet: LOFNet, device: torch.device, *, iterations: int = 2
-) -> Figures:
-    """Peak memory of tuning and generation for each `--vram`, from a few tuning iterations."""
-    figures = {}
-    for vram, memory in VRAM_PRESETS.items():
-        mover = make_mover(size, lofnet, device, memory)
-        made = measure_preset(mover, size, "paper", iterations=iterations)
-        figures[f"--vram {vram}"] = {
-            name: made[stage]["gib"]
-            for name, stage in (("tuning", "tuning"), ("generation", "invert and sample"))
-            if "gib" in made[stage]
-        }
-    return figures
+    size: Architecture, lofnet: LOFNet, device: torch.device, vram: int, *, iterations: int = 2
+) -> dict[str, float]:
+    """Peak memory (GiB) of tuning and of generation with a `--vram`, from a few iterations."""
+    mover = make_mover(size, lofnet, device, VRAM_PRESETS[vram])
+    method, options = mover.method, mover.resolve(preset="paper")
+    tuning = replace(options.tuning, iterations=iterations, lr=LEARNING_RATE)
+    generation = replace(options.generation, steps=iterations)
+    warped = method.warp(*make_frames(size), adaptation=options.adaptation)
+    with _peak(device) as peak_tuning:
+        unet, _ = method.fit(warped, PROMPT, tuning)
+    with _peak(device) as peak_generation:
+        latents = method.sample(unet, warped, PROMPT, generation)
+        method.decode_result(latents, warped, generation)
+        method.backbone.decode(warped.warped)
+    peaks = {"tuning": peak_tuning, "generation": peak_generation}
+    return {name: peak["gib"] for name, peak in peaks.items() if "gib" in peak}
 
 
 def measure_graph(mover: MotionTransfer, *, steps: int = 50) -> dict[str, float]:
@@ -154,7 +181,8 @@ def measure_all(
     if device.type == "cuda":
         figures["inversion"] = measure_graph(mover)
         del mover
-        figures["vram"] = measure_memory(size, lofnet, device)
+        for vram in VRAM_PRESETS:
+            figures["vram"][f"--vram {vram}"] = measure_memory(size, lofnet, device, vram)
     return figures
 
 

@@ -35,16 +35,23 @@ def once(work: Callable[[], object], device: torch.device) -> float:
     return time.perf_counter() - started
 
 
-def matmul_peak(device: torch.device, dtype: torch.dtype, *, seconds: float = 1.0) -> float:
-    """Operations a second of large matrix products, the fastest of those run in some seconds."""
+def matmul_peak(device: torch.device, dtype: torch.dtype, *, repeats: int = 20) -> float:
+    """Operations a second of large matrix products, the mean of some after a few first ones."""
     side = 8192 if device.type == "cuda" else 1024
     left, right = (torch.randn(side, side, device=device, dtype=dtype) for _ in range(2))
-    fastest, spent = float("inf"), 0.0
-    once(lambda: left @ right, device)
-    while spent < seconds:
-        taken = once(lambda: left @ right, device)
-        fastest, spent = min(fastest, taken), spent + taken
-    return 2 * side**3 / fastest
+    for _ in range(3):
+        left @ right
+    if device.type == "cuda":
+        begin, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
+        begin.record()
+        for _ in range(repeats):
+            left @ right
+        end.record()
+        end.synchronize()
+        seconds = begin.elapsed_time(end) / 1000
+    else:
+        seconds = once(lambda: [left @ right for _ in range(repeats)], device)
+    return 2 * side**3 * repeats / seconds
 
 
 def _wait(device: torch.device) -> None:

@@ -1,0 +1,129 @@
+"""Inversion as one CUDA graph, and transformer blocks compiled: same answers, and the gain."""
+
+from __future__ import annotations
+
+import traceback
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from speed import stages
+from speed.cpu import stir_temporal_attention
+from speed.timing import once
+from torch import Tensor
+
+from anamodiff.options import TuningOptions
+from anamodiff.tuning.loss import NoisyClip, disentangled_loss
+from anamodiff.unet3d.blocks import VideoTransformerBlock
+from anamodiff.unet3d.lora import add_lora, trainable_parameters
+from anamodiff.unet3d.model import UNet3D
+from gpu.bench import Bench
+
+REPEATS = 5
+TRAINING_SECONDS = 25.0  # that compiling a training step may take
+SAME = 3e-2  # relative error that rounding to 16 bits may come to
+
+
+def measure(bench: Bench) -> None:
+    """Each trial by itself: one that fails leaves its error, and the others go on."""
+    mover = stages.make_mover(bench.size, bench.lofnet(), bench.device)
+    trials = {"cuda_graph": _graph, "compiled_sampling": _sampling, "compiled_tuning": _tuning}
+    for name, trial in trials.items():
+        if name == "compiled_tuning" and bench.record.left() < TRAINING_SECONDS:
+            bench.record.note(**{name: f"left out: {bench.record.left():.0f} s left"})
+            continue
+        try:
+            bench.record.note(**{name: trial(bench, mover)})
+        except Exception:  # the next trial may work
+            bench.record.note(**{name: {"error": traceback.format_exc()[-3000:]}, "failed": True})
+            traceback.print_exc()
+        bench.settle()
+
+
+def _graph(bench: Bench, mover: Any) -> dict[str, Any]:
+    if not bench.on_cuda:
+        return {"left out": "needs CUDA"}
+    steps = 50
+    stages.measure_graph(mover, steps=3)
+    seconds = stages.measure_graph(mover, steps=steps)  # raises where the results differ
+    return {"steps": steps, "same": True, "seconds": seconds,
+            "gain": seconds["kernels"] / seconds["cuda graph"]}  # fmt: skip
+
+
+def _sampling(bench: Bench, mover: Any) -> dict[str, Any]:
+    """A guided step of sampling."""
+    unet = _unet(mover).eval()
+    latents, text = _inputs(bench, clips=2)
+
+    @torch.no_grad()
+    def step() -> Tensor:
+        return unet(latents, 500, text).sample.float()
+
+    return _compare(bench, unet, step)
+
+
+def _tuning(bench: Bench, mover: Any) -> dict[str, Any]:
+    """Forward and backward of a tuning iteration; compared are the gradients."""
+    unet = _unet(mover)
+    add_lora(unet)
+    unet.checkpoint_gradients("none")
+    unet.train()
+    latents, text = _inputs(bench, clips=2)
+    trained = [parameter for _, parameter in trainable_parameters(unet)]
+    clips = [NoisyClip(latents[i].transpose(0, 1), 500, 501) for i in range(2)]
+
+    def step() -> Tensor:
+        generator = torch.Generator().manual_seed(0)
+        disentangled_loss(
+            unet, *clips, text[:1], stages.SCHEDULE, generator, backward=torch.Tensor.backward
+        )
+        gradients = [p.grad.float().flatten() for p in trained if p.grad is not None]
+        unet.zero_grad(set_to_none=True)
+        return torch.cat(gradients)
+
+    return _compare(bench, unet, step)
+
+
+def _compare(bench: Bench, unet: UNet3D, step: Callable[[], Tensor]) -> dict[str, Any]:
+    """Seconds of a step before and after each transformer block is compiled."""
+    plain, seconds = step(), {}
+    seconds["kernels"] = _mean(bench, step)
+    torch._dynamo.reset()
+    torch._dynamo.config.recompile_limit = 64  # one for each width of the UNet, at least
+    # Inductor on a CPU wants a C++ compiler; the trial there is of the traces.
+    backend = "inductor" if bench.on_cuda else "aot_eager"
+    for block in unet.modules():
+        if isinstance(block, VideoTransformerBlock):
+            block.compile(backend=backend, dynamic=False)
+    compiling = once(step, bench.device)
+    compiled = step()
+    seconds["compiled"] = _mean(bench, step)
+    error = float((compiled - plain).norm() / plain.norm())
+    return {
+        "compiling_seconds": compiling,
+        "seconds": seconds,
+        "gain": seconds["kernels"] / seconds["compiled"],
+        "relative_error": error,
+        "same": error <= SAME,
+        "graph_breaks": sum(torch._dynamo.utils.counters["graph_break"].values()),
+    }
+
+
+def _mean(bench: Bench, step: Callable[[], Tensor]) -> float:
+    step()
+    return once(lambda: [step() for _ in range(REPEATS)], bench.device) / REPEATS
+
+
+def _unet(mover: Any) -> UNet3D:
+    unet = mover.method.inflate(TuningOptions())
+    stir_temporal_attention(unet)
+    return unet
+
+
+def _inputs(bench: Bench, clips: int) -> tuple[Tensor, Tensor]:
+    """Latents b c f h w and prompts' embeddings b n d of noise."""
+    size, generator = bench.size, torch.Generator().manual_seed(0)
+    side, width = size.unet["sample_size"], size.unet["cross_attention_dim"]
+    latents = torch.randn(clips, 4, size.frames, side, side, generator=generator)
+    text = torch.randn(clips, size.tokens, width, generator=generator)
+    return latents.to(bench.device), text.to(bench.device)
