@@ -1,4 +1,4 @@
-"""A dense flow from joints: which bone's motion each cell follows, and whether the source shows it."""
+"""A dense flow from joints: which bone moves each cell, and whether the source shows it."""
 
 from __future__ import annotations
 
@@ -40,9 +40,12 @@ class LimbMotion:
     visible: Tensor
 
     def flow(self, background: Tensor, height: int = GRID, width: int = GRID) -> Tensor:
-        """One flow ``b height width 2``: the character's where it is, else `background` ``1 h w 2``.
+        """One flow ``b height width 2``: the character's where it is, `background` elsewhere.
 
         The two are not blended: between a place on the character and one beside it lies neither.
+
+        Args:
+            background: ``1 h w 2`` or ``b h w 2``, see `background_flow`.
         """
         character = resize_flow(self.character, height, width)
         ground = F.interpolate(

@@ -132,13 +132,20 @@ def _random_linear(size: int, device: torch.device) -> Tensor:
 
 def _shift(linear: Tensor, joints: Tensor) -> Tensor:
     """Shifts ``b 2`` so that the joints' box lies somewhere within the picture."""
-    inverse = torch.linalg.inv(linear)
+    inverse = _inverse(linear)
     placed = torch.einsum("bij,bnj->bni", inverse, joints)
     low = torch.nan_to_num(placed, nan=9.0).amin(1)
     high = torch.nan_to_num(placed, nan=-9.0).amax(1)
     room = (0.9 - (high - low) / 2).clamp_min(0)
     goal = (torch.rand_like(low) * 2 - 1) * room
     return torch.einsum("bij,bj->bi", linear, (low + high) / 2 - goal)
+
+
+def _inverse(matrix: Tensor) -> Tensor:
+    """Of matrices ``b 2 2``, without waiting for the device as `torch.linalg.inv` does."""
+    a, b, c, d = matrix.flatten(1).unbind(-1)
+    adjugate = torch.stack([d, -b, -c, a], dim=-1).view_as(matrix)
+    return adjugate / (a * d - b * c)[:, None, None]
 
 
 Map = tuple[Tensor, Tensor]
@@ -154,7 +161,7 @@ def _apply(where: Map, points: Tensor) -> Tensor:
 def _invert(where: Map, points: Tensor) -> Tensor:
     """From old places ``b n 2`` to new ones."""
     linear, shift = where
-    return (points - shift[:, None]) @ torch.linalg.inv(linear).transpose(1, 2)
+    return (points - shift[:, None]) @ _inverse(linear).transpose(1, 2)
 
 
 def _move(picture: Tensor, look: Tensor) -> Tensor:
