@@ -14,6 +14,9 @@ from anamodiff.warp import identity_grid, warp
 from .pairs import GRID, Pairs
 
 
+APART = 0.3  # share of pairs whose target is shifted elsewhere than the source
+
+
 @dataclass(frozen=True)
 class Batch:
     """What the network is shown and what is true.
@@ -93,7 +96,9 @@ def augment(batch: Batch) -> Batch:
     size, device = len(batch.source), batch.source.device
     linear = _random_linear(size, device)
     inside = [_shift(linear, joints) for joints in (batch.joints_source, batch.joints_target)]
-    source_map, target_map = ((linear, shift) for shift in inside)
+    apart = torch.rand(size, 1, device=device) < APART
+    source_map = (linear, inside[0])
+    target_map = (linear, torch.where(apart, inside[1], inside[0]))
     grid = identity_grid(GRID, GRID, device=device)
     look_target = _apply(target_map, grid[None].expand(size, -1, -1, -1))
     source = _move(batch.source, _apply(source_map, grid[None].expand(size, -1, -1, -1)))
