@@ -85,7 +85,7 @@ def skeletal_motion(
     allowed = torch.arange(len(source)) if frames is None else frames
     chosen = allowed[nearest_poses(target, own.place[allowed])]
     pictures = with_coverage(source)
-    place = torch.where(target.isnan().all(0)[:, None], torch.nan, own.place)
+    place = torch.where(target.isnan().any(-1).all(0)[:, None], torch.nan, own.place)
     motion = networks.limb_flow(pictures[chosen], place[chosen], target)
     beside = torch.cat([background_flow(picture[3] > 0.5) for picture in pictures])
     flow = motion.flow(beside[chosen], *size)

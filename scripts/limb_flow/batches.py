@@ -13,7 +13,6 @@ from anamodiff.warp import identity_grid, warp
 
 from .pairs import GRID, Pairs
 
-
 APART = 0.3  # share of pairs whose target is shifted elsewhere than the source
 
 

@@ -26,6 +26,7 @@ from .objective import Scores, measure, terms, total
 from .pairs import Pairs
 
 WARMUP, FALL, KEEP = 200, 0.4, 0.999
+MEASURING = 12.0  # seconds kept for it
 NOISE_SOURCE, NOISE_TARGET, LOST = 0.03, 0.012, 0.03
 
 
@@ -41,7 +42,7 @@ def train(options: argparse.Namespace, began: float) -> None:
     resident = fill_first(options, device)
     makers = start_makers(options)
     start, logged, saved = time.monotonic(), time.monotonic(), time.monotonic()
-    whole = options.seconds - (start - began) - 12  # the rest is for measuring
+    whole = options.seconds - (start - began) - MEASURING
     shown, last = step, {}
     say(f"begins after {start - began:.0f} s with {resident.count} pairs")
     while (passed := time.monotonic() - start) < whole:
