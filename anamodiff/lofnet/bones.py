@@ -1,8 +1,10 @@
 """Skeletons as trees of bones: the frame a clip is seen in, mean bones, and poses made of them."""
 
+import functools
 from dataclasses import dataclass
 
 import torch
+from einops import einsum
 from torch import Tensor
 
 from anamodiff.creatures.skeleton import JOINTS
@@ -31,6 +33,35 @@ def _order() -> tuple[int, ...]:
 
 
 ORDER = _order()
+
+
+def _levels() -> tuple[tuple[int, ...], ...]:
+    """Joints but the root, by their number of bones from it."""
+    depth = [0] * len(PARENT)
+    for i in ORDER:
+        depth[i] = depth[PARENT[i]] + 1
+    return tuple(
+        tuple(i for i in ORDER if depth[i] == level) for level in range(1, max(depth) + 1)
+    )
+
+
+LEVELS = _levels()
+
+
+@functools.cache
+def _on(numbers: tuple[int, ...], device: torch.device) -> Tensor:
+    """Joints' numbers on a device, brought there once."""
+    return torch.tensor(numbers, device=device)
+
+
+@functools.cache
+def _ancestors(device: torch.device) -> Tensor:
+    """Which bones ``j j`` lie between the root and each joint."""
+    chain = torch.zeros(len(PARENT), len(PARENT))
+    for i in ORDER:
+        chain[i] = chain[PARENT[i]]
+        chain[i, i] = 1.0
+    return chain.to(device)
 
 
 @dataclass(frozen=True)
@@ -115,20 +146,22 @@ def fill_in(joints: Tensor, weight: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """
     there = weight > 0
     clean = torch.where(there[..., None], joints, 0.0)
-    columns = list(clean.unbind(2))
-    columns[ROOT] = _root(clean, weight)
-    bones = [torch.zeros_like(columns[0][:, 0])] * len(columns)
-    for i in ORDER:
-        parent, w = columns[PARENT[i]], weight[:, :, i, None]
-        bone = clean[:, :, i] - parent
+    filled = clean.clone()
+    filled[:, :, ROOT] = _root(clean, weight)
+    bones = torch.zeros_like(clean[:, 0])
+    for level in LEVELS:
+        at = _on(level, joints.device)
+        parent = filled[:, :, _on(tuple(PARENT[i] for i in level), joints.device)]
+        own, w, known = clean[:, :, at], weight[:, :, at, None], there[:, :, at]
+        bone = own - parent
         total = w.sum(1).clamp_min(1e-6)
         towards = (w * bone).sum(1)
         length = (w * bone.norm(dim=-1, keepdim=True)).sum(1) / total
         mean = towards / towards.norm(dim=-1, keepdim=True).clamp_min(1e-6) * length
-        bones[i] = torch.where(there[:, :, i].any(1)[:, None], mean, 0.0)
-        columns[i] = torch.where(there[:, :, i, None], clean[:, :, i], parent + bones[i][:, None])
-    filled = torch.stack(columns, dim=2)
-    return filled, torch.stack(bones, dim=1), filled - filled[:, :, list(PARENT)]
+        mean = torch.where(known.any(1)[..., None], mean, 0.0)
+        bones[:, at] = mean
+        filled[:, :, at] = torch.where(known[..., None], own, parent + mean[:, None])
+    return filled, bones, filled - filled[:, :, _on(PARENT, joints.device)]
 
 
 def _root(joints: Tensor, weight: Tensor) -> Tensor:
@@ -142,10 +175,8 @@ def _root(joints: Tensor, weight: Tensor) -> Tensor:
 
 def unfold(bones: Tensor, root: Tensor) -> Tensor:
     """Poses ``b f j 2`` from bones ``b f j 2`` and the spine's places ``b f 2``."""
-    columns = [root] * len(PARENT)
-    for i in ORDER:
-        columns[i] = columns[PARENT[i]] + bones[:, :, i]
-    return torch.stack(columns, dim=2)
+    chain = _ancestors(bones.device).to(bones.dtype)
+    return einsum(chain, bones, "i j, b f j xy -> b f i xy") + root[:, :, None]
 
 
 def turned_as(bones: Tensor, mover: Body) -> Tensor:

@@ -103,7 +103,7 @@ class JointDetector(SavedModule):
 
     def __init__(
         self,
-        widths: Sequence[int] = (24, 48, 80, 144, 192),
+        widths: Sequence[int] = (32, 56, 96, 160, 224),
         global_blocks: int = 2,
         heads: int = 4,
         joints: Sequence[str] = JOINTS,
@@ -135,8 +135,12 @@ class JointDetector(SavedModule):
         )
         self.heat = nn.Conv2d(levels[0], count, 1)
         self.name = nn.Parameter(torch.randn(count, 64) * 0.1)
-        self.describe = nn.Linear(levels[0] + last + 2, 64)
-        self.answer = nn.Linear(64, 4)
+        self.describe = nn.Linear(levels[0] + last + 3, 64)
+        self.answer = nn.Linear(64, 3)
+        self.judge = nn.Sequential(nn.Linear(levels[0] + last + 3 + 64, 64), nn.GELU())
+        self.confidence = nn.Linear(64, 1)
+        pairs = _pairs(joints)
+        self.register_buffer("pair", torch.tensor(pairs), persistent=False)
         self.limbs = nn.Conv2d(levels[0], LIMBS, 1)
 
     def forward(self, frames: Tensor) -> JointMaps:
@@ -144,8 +148,8 @@ class JointDetector(SavedModule):
         features, whole = self._features(frames)
         heat = self.heat(features).float()
         with torch.autocast(frames.device.type, enabled=False):
-            answers = self._answers(heat.detach(), features.float(), whole.float())
-        return JointMaps(heat, answers[..., :3], answers[..., 3], self.limbs(features).float())
+            presence, confidence = self._answers(heat.detach(), features.float(), whole.float())
+        return JointMaps(heat, presence, confidence, self.limbs(features).float())
 
     @torch.no_grad()
     def detect(
@@ -179,13 +183,21 @@ class JointDetector(SavedModule):
             x = block(F.interpolate(narrow(x), scale_factor=2) + maps.pop())
         return x, tokens.mean(dim=1)
 
-    def _answers(self, heat: Tensor, features: Tensor, whole: Tensor) -> Tensor:
-        """Logits ``b j 4``, of absent, hidden, seen and confidence, from what lies at each peak."""
+    def _answers(self, heat: Tensor, features: Tensor, whole: Tensor) -> tuple[Tensor, Tensor]:
+        """Logits of absent, hidden and seen, ``b j 3``, and of confidence, ``b j``, from what lies
+        at each peak.
+
+        Confidence is learnt from features that it has no hold on: it is to judge what was found,
+        not to be told which animals were learnt.
+        """
         share = probabilities(heat)
         there = einsum(share, features, "b j h w, b d h w -> b j d")
         whole = whole[:, None].expand(-1, heat.shape[1], -1)
-        described = self.describe(torch.cat([there, whole, _sharpness(share)], dim=-1))
-        return self.answer(F.gelu(described + self.name))
+        read = torch.cat([there, whole, _sharpness(share, self.pair)], dim=-1)
+        presence = self.answer(F.gelu(self.describe(read) + self.name))
+        named = self.name.detach().expand(len(heat), -1, -1)
+        judged = self.judge(torch.cat([read.detach(), named], dim=-1))
+        return presence, self.confidence(judged)[..., 0]
 
 
 def resized(frames: Tensor) -> Tensor:
@@ -204,8 +216,17 @@ def read_joints(maps: JointMaps) -> Joints:
     )
 
 
-def _sharpness(share: Tensor) -> Tensor:
-    """How high each map's peak is, and how much lies about it: ``b j 2``, of order one."""
+def _pairs(joints: Sequence[str]) -> list[int]:
+    """The number of each joint's near or far counterpart; of the trunk's joints, their own."""
+    swap = {"near": "far", "far": "near"}
+    names = ["_".join(swap.get(part, part) for part in name.split("_")) for name in joints]
+    return [joints.index(name) if name in joints else i for i, name in enumerate(names)]
+
+
+def _sharpness(share: Tensor, pair: Tensor) -> Tensor:
+    """How high each map's peak is, and how much lies about it and about the peak of its `pair`
+    ``j``: ``b j 3``, of order one."""
     height = share.flatten(2).amax(-1).log() + 4
-    about = (share * around(highest(share), share.shape[-2:], 3)).sum((-2, -1))
-    return torch.stack([height, 4 * about - 2], dim=-1)
+    at = around(highest(share), share.shape[-2:], 3)
+    own, other = ((share * where).sum((-2, -1)) for where in (at, at[:, pair]))
+    return torch.stack([height, 4 * own - 2, 4 * other - 2], dim=-1)

@@ -95,7 +95,9 @@ def read_limbs(share: Tensor, absent: Tensor) -> Tensor:
     for near, far in zip(NEAR, FAR, strict=True):
         pairs = read_pairs(share[:, near], share[:, far])
         weight = 1 - absent[:, near + far].mean(0).unflatten(0, (2, 4)).amax(0)
-        ordered = in_order(pairs, weight, trunk)
+        # The search goes from frame to frame over a few numbers: on a GPU each would be waited for.
+        pairs = LimbPairs(pairs.places.cpu(), pairs.odds.cpu())
+        ordered = in_order(pairs, weight.cpu(), trunk.cpu()).to(places.device)
         places[:, near], places[:, far] = ordered.unbind(2)
     return places
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Any, Self
 
@@ -18,11 +19,18 @@ class SavedModule(nn.Module):
     role = "network"
     config: dict[str, Any]
 
-    def save(self, path: str | Path) -> None:
-        """Write `path` (.safetensors) and its configuration beside it (.json)."""
+    def save(self, path: str | Path, half: bool = False) -> None:
+        """Write `path` (.safetensors), whole or not at all, and its configuration (.json).
+
+        With `half`, matrices and kernels are written in half precision.
+        """
         path = Path(path)
         weights = {name: value.contiguous() for name, value in self.state_dict().items()}
-        save_file(weights, path.with_suffix(".safetensors"))
+        if half:
+            weights = {n: v.half() if v.ndim > 1 else v for n, v in weights.items()}
+        temporary = path.with_suffix(".tmp")
+        save_file(weights, temporary)
+        os.replace(temporary, path.with_suffix(".safetensors"))
         text = json.dumps(self.config, indent=1) + "\n"
         path.with_suffix(".json").write_text(text, encoding="utf-8")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,16 +27,31 @@ PACE = 64.0  # pixels of 128 in a unit of [-1, 1]
 
 @dataclass(frozen=True)
 class Bank:
-    """Drawn characters: `tracks` float32 `n m p j 2` in [-1, 1] holds `n` characters in `m`
+    """Drawn characters: `tracks` float `n m p j 2` in [-1, 1] holds `n` characters in `m`
     motions at `p` phases of a cycle (NaN: absent); `legs` `n` is 0, 2 or 4."""
 
     tracks: np.ndarray
     legs: np.ndarray
 
+    @classmethod
+    def load(cls, paths: Sequence[Path]) -> Bank:
+        """The characters of all files."""
+        known = [np.load(path) for path in paths]
+        return cls(*(np.concatenate([one[name] for one in known]) for name in ("tracks", "legs")))
 
-def make_bank(count: int, seed: int, species: Sequence[str] | None = None) -> Bank:
+    def save(self, path: Path) -> None:
+        """Write one file in half precision, whole or not at all."""
+        temporary = path.with_suffix(f".{os.getpid()}.tmp")
+        with temporary.open("wb") as file:
+            np.savez(file, tracks=self.tracks.astype(np.float16), legs=self.legs)
+        os.replace(temporary, path)
+
+
+def make_bank(
+    count: int, seed: int | Sequence[int], species: Sequence[str] | None = None
+) -> Bank:
     """`count` characters, of bodies of all kinds; those of given species have their own bodies."""
-    lot = np.random.default_rng([seed, 7])
+    lot = np.random.default_rng([*np.atleast_1d(seed), 7])
     characters = []
     while len(characters) < count:
         if species is None:
@@ -63,10 +79,8 @@ def cached(path: Path, make: Callable[[], Bank]) -> Bank:
     """A bank from a file, made first if there is none."""
     if not path.is_file():
         path.parent.mkdir(parents=True, exist_ok=True)
-        bank = make()
-        np.savez(path, tracks=bank.tracks.astype(np.float16), legs=bank.legs)
-    known = np.load(path)
-    return Bank(known["tracks"].astype(np.float32), known["legs"])
+        make().save(path)
+    return Bank.load([path])
 
 
 def held_out_bank(count: int) -> Bank:

@@ -22,6 +22,7 @@ def run_parser(description: str | None, options: type[Schedule]) -> argparse.Arg
     )
     made.add_argument("run", type=Path, help="folder of the state, the weights and the log")
     made.add_argument("--motion", type=Path, help="folder of motion triples with joints")
+    made.add_argument("--device", type=torch.device, default=torch.device("cpu"))
     made.add_argument("--threads", type=int, default=1)
     made.add_argument("--measure", action="store_true", help="print scores and stop")
     made.add_argument("--smoke", action="store_true", help="everything once, tiny")
@@ -39,10 +40,12 @@ def given_options(arguments: argparse.Namespace, options: Given) -> Given:
 
 
 def set_up_torch(threads: int) -> None:
-    """Threads, no denormals, which are slow, and a fixed seed."""
+    """Threads, no denormals, which are slow, a fixed seed, and a GPU's fast kernels."""
     torch.set_num_threads(threads)
     torch.set_flush_denormal(True)
     torch.manual_seed(0)
+    torch.backends.cudnn.benchmark = True
+    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = True
 
 
 def resume_and_log(training: Run) -> Callable[[str], None]:

@@ -46,33 +46,6 @@ def draw_samples(character: Character, draw_lot: np.random.Generator, count: int
     return [sample for sample in (cut_out(*one) for one in each) if sample is not None]
 
 
-class DrawnPool:
-    """Drawn samples of which a few are new in every batch, each used several times.
-
-    Drawing a character takes about as long as a quarter of a training step on a frame.
-    """
-
-    def __init__(self, size: int, frames: int = 3) -> None:
-        self.size, self.frames = size, frames
-        self.samples: list[Sample] = []
-        self.oldest = 0
-
-    def take(self, draw_lot: np.random.Generator, count: int, fresh: int) -> list[Sample]:
-        """`count` samples after `fresh` new characters came in."""
-        while fresh > 0 or len(self.samples) < min(count, self.size):
-            for sample in draw_samples(random_character(draw_lot), draw_lot, self.frames):
-                self._put(sample)
-            fresh -= 1
-        return [self.samples[i] for i in draw_lot.integers(len(self.samples), size=count)]
-
-    def _put(self, sample: Sample) -> None:
-        if len(self.samples) < self.size:
-            self.samples.append(sample)
-        else:
-            self.samples[self.oldest] = sample
-            self.oldest = (self.oldest + 1) % self.size
-
-
 def held_out_samples(count: int, seed: int = 99) -> list[Sample]:
     """Always the same frames of the species kept out, with their own bodies."""
     draw_lot = np.random.default_rng(seed)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -19,9 +20,10 @@ NEAR = [i for i, name in enumerate(JOINTS) if name.startswith("near")]
 FAR = [i for i, name in enumerate(JOINTS) if name.startswith("far")]
 SPREAD = 1.3  # cells: the width of the wanted peak
 HIDDEN_WEIGHT = 0.6
+IGNORED = -100
 # Weights of the terms.
 WEIGHTS = {
-    "heat": 0.25, "place": 3.0, "order": 0.5, "limbs": 0.4, "presence": 0.15, "confidence": 0.1,
+    "heat": 0.25, "place": 3.0, "order": 0.8, "limbs": 0.6, "presence": 0.15, "confidence": 0.1,
 }  # fmt: skip
 LIMB_WIDTH = 0.032  # half the width of a limb in `limb_map`, in [-1, 1]
 APART = 1 / 12  # of [-1, 1]: a near and a far joint so far from each other can be told apart
@@ -30,14 +32,24 @@ SURE_WITHIN = 1 / 16  # of [-1, 1]: a thirty-second of the picture
 
 @dataclass(frozen=True)
 class Batch:
-    """Pictures uint8 ``b h w 3``, joints ``b j 2`` in [-1, 1] (NaN: absent), visibility ``b j``."""
+    """Samples as a detector is shown them.
+
+    Attributes:
+        pictures: uint8 ``b h w 3``, or ``b 3 h w`` in [-1, 1].
+        joints: ``b j 2`` in [-1, 1], NaN where absent.
+        visibility: ``b j``.
+        learnt: bool ``b``; from the others only confidence is learnt. None: all are.
+        judged: ``b``, how much each counts for confidence. None: all the same.
+    """
 
     pictures: Tensor
     joints: Tensor
     visibility: Tensor
+    learnt: Tensor | None = None
+    judged: Tensor | None = None
 
     @classmethod
-    def of(cls, samples: list[tuple[np.ndarray, np.ndarray, np.ndarray]]) -> Batch:
+    def of(cls, samples: Sequence[tuple[np.ndarray, np.ndarray, np.ndarray]]) -> Batch:
         """From pictures, joints and visibility of single samples."""
         pictures, joints, visibility = (np.stack(parts) for parts in zip(*samples, strict=True))
         return cls(
@@ -47,12 +59,18 @@ class Batch:
 
     def frames(self) -> Tensor:
         """``b 3 h w`` in [-1, 1], channels last in memory."""
+        if self.pictures.dtype != torch.uint8:
+            return self.pictures.contiguous(memory_format=torch.channels_last)
         return rearrange(self.pictures, "b h w c -> b c h w").float() / 127.5 - 1
+
+    def to(self, device: torch.device | str) -> Batch:
+        """The same on a device."""
+        return Batch(*(x if x is None else x.to(device) for x in self.__dict__.values()))
 
 
 def wanted_heat(joints: Tensor, size: int) -> Tensor:
     """Gaussian peaks ``b j size size`` that sum to one each, at joints ``b j 2``."""
-    grid = identity_grid(size, size)
+    grid = identity_grid(size, size, device=joints.device)
     sigma = SPREAD * 2 / (size - 1)
     x = torch.exp(-((grid[0, :, 0] - joints[..., :1]) ** 2) / (2 * sigma**2))
     y = torch.exp(-((grid[:, 0, 1] - joints[..., 1:]) ** 2) / (2 * sigma**2))
@@ -60,25 +78,36 @@ def wanted_heat(joints: Tensor, size: int) -> Tensor:
     return peak / peak.sum((-2, -1), keepdim=True).clamp_min(1e-6)
 
 
-def terms(maps: JointMaps, joints: Tensor, visibility: Tensor) -> dict[str, Tensor]:
+def terms(maps: JointMaps, batch: Batch) -> dict[str, Tensor]:
     """The loss's parts, each a mean over the joints that it applies to."""
+    joints, visibility = batch.joints, batch.visibility
     inside = (visibility != ABSENT) & (joints.abs() <= 1).all(-1)  # NaN is not inside
-    place = torch.where(inside[..., None], joints, torch.zeros(()))
+    place = torch.where(inside[..., None], joints, 0.0)
+    sure = inside & ((read_joints(maps).place.detach() - place).norm(dim=-1) < SURE_WITHIN)
+    judged = torch.ones_like(sure[:, 0], dtype=place.dtype)
+    judged = (judged if batch.judged is None else batch.judged)[:, None].expand(sure.shape)
+    learnt = torch.ones_like(inside) if batch.learnt is None else batch.learnt[:, None]
+    inside, visible = inside & learnt, torch.where(learnt, visibility, IGNORED)
     weight = inside * torch.where(visibility == HIDDEN, HIDDEN_WEIGHT, 1.0)
     weight = weight / weight.sum().clamp_min(1)
     logarithm = rearrange(maps.heat, "b j h w -> b j (h w)").log_softmax(-1)
     wanted = wanted_heat(place, maps.heat.shape[-1]).flatten(2)
     found = mean_place(logarithm.exp().view_as(maps.heat))
     apart = F.smooth_l1_loss(found, place, reduction="none", beta=0.02).sum(-1)
-    read = read_joints(maps).place.detach()
-    sure = inside & ((read - place).norm(dim=-1) < SURE_WITHIN)
     return {
         "heat": (-(wanted * logarithm).sum(-1) * weight).sum(),
         "place": (apart * weight).sum(),
         "order": order_loss(logarithm.exp(), wanted, place, inside),
-        "limbs": limb_loss(maps.limbs, limb_map(joints, visibility, maps.limbs.shape[-1])),
-        "presence": F.cross_entropy(maps.presence.flatten(0, 1), visibility.flatten()),
-        "confidence": F.binary_cross_entropy_with_logits(maps.confidence, sure.float()),
+        "limbs": limb_loss(
+            maps.limbs, limb_map(joints, visibility, maps.limbs.shape[-1]), learnt[:, :1, None]
+        ),
+        "presence": F.cross_entropy(
+            maps.presence.flatten(0, 1), visible.flatten(), ignore_index=IGNORED
+        ),
+        "confidence": (
+            F.binary_cross_entropy_with_logits(maps.confidence, sure.float(), judged)
+            / judged.mean().clamp_min(1e-6)
+        ),
     }
 
 
@@ -108,8 +137,8 @@ def order_loss(share: Tensor, wanted: Tensor, place: Tensor, inside: Tensor) -> 
 def limb_map(joints: Tensor, visibility: Tensor, size: int) -> Tensor:
     """What limb is seen at each cell, ``b size size``: 0 none, 1 near fore, 2 far fore, 3 near
     hind, 4 far hind. Near limbs lie over far ones; bones of which no end is seen are left out."""
-    grid = identity_grid(size, size)
-    shown = torch.zeros(len(joints), size, size, dtype=torch.long)
+    grid = identity_grid(size, size, device=joints.device)
+    shown = torch.zeros(len(joints), size, size, dtype=torch.long, device=joints.device)
     for number, start in ((4, 18), (2, 10), (3, 14), (1, 6)):
         for a in range(start, start + 3):
             there = (visibility[:, a : a + 2] == SEEN).any(1)
@@ -127,11 +156,11 @@ def _to_segment(grid: Tensor, start: Tensor, end: Tensor) -> Tensor:
     return (local - t.clamp(0, 1)[..., None] * along).norm(dim=-1)
 
 
-def limb_loss(logits: Tensor, shown: Tensor) -> Tensor:
-    """Cross-entropy of limbs ``b 5 h w``; cells with and without limbs weigh the same in all."""
+def limb_loss(logits: Tensor, shown: Tensor, learnt: Tensor) -> Tensor:
+    """Cross-entropy of limbs ``b 5 h w``; cells with and without limbs weigh the same in all.
+    Only pictures of which `learnt` ``b 1 1`` is true count."""
     loss = F.cross_entropy(logits, shown, reduction="none")
-    limb = (shown > 0).float()
-    none = 1 - limb
+    limb, none = ((shown > 0) & learnt).float(), ((shown == 0) & learnt).float()
     inside = (loss * limb).sum() / limb.sum().clamp_min(1)
     return 0.5 * (inside + (loss * none).sum() / none.sum().clamp_min(1))
 
@@ -170,14 +199,15 @@ class Scores:
 def measure(detector: JointDetector, batches: list[tuple[Batch, Tensor]]) -> Scores:
     """Scores on unaugmented pictures; with each batch come the bodies' longer sides ``b`` in
     [-1, 1] units."""
-    rows = []
+    rows, device = [], next(detector.parameters()).device
     for batch, longer in batches:
+        batch, longer = batch.to(device), longer.to(device)
         maps = detector(batch.frames())
         read = read_joints(maps)
         mean = mean_place(probabilities(maps.heat))
         rows.append(_errors(read, mean, batch, longer))
     error, mean, tenth, there, seen, right, sure, near, apart, order = (
-        torch.cat(c) for c in zip(*rows, strict=True)
+        torch.cat(c).cpu() for c in zip(*rows, strict=True)
     )
     by_joint = {name: float(error[:, i][there[:, i]].mean()) for i, name in enumerate(JOINTS)}
     return Scores(

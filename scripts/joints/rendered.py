@@ -1,71 +1,117 @@
-"""Rendered animals: motion triples and labelled clips, decoded once into a `Store`."""
+"""Rendered animals: motion triples and labelled clips, as `Samples`."""
 
 from __future__ import annotations
 
+import functools
 import itertools
 import json
 import lzma
 from collections.abc import Iterator
 from pathlib import Path
 
-import av
 import cv2
 import numpy as np
 
-from .samples import Store, StoreWriter, cut_out
+from .samples import Samples, cut_out
 
 CLIPS = ("source", "driving", "truth")
 # Species whose skeletons no other species shares: never trained on, so that they tell what the
 # detector makes of an animal that it has not seen.
 HELD_OUT = ("goat", "ibex", "hippo", "rabbit")
+# Species that only confidence is learnt from: on those whose joints are learnt a detector is right
+# nearly always, and would come to trust itself on all others as well.
+CONFIDENCE = ("wildebeest", "boar", "peacock", "stegosaurus", "catfish")
 WHITE_TOLERANCE = 14
-
-
-def rendered_store(folder: Path, motion: Path, clips: Path) -> Store:
-    """The samples of `motion` (triples) and `clips` (labelled clips), cached in `folder`."""
-    if not (folder / "index.npz").is_file():
-        writer = StoreWriter(folder)
-        for clip in itertools.chain(triples(motion), labelled(motion, clips)):
-            frames, masks, joints, visibility, species = clip
-            for frame, mask, place, seen in zip(frames, masks, joints, visibility, strict=True):
-                sample = cut_out(frame, mask, place - 0.5, seen)
-                writer.add(sample, species, species in HELD_OUT)
-        writer.close()
-    return Store(folder)
-
+PARTS = 48  # files that all the samples are made into, by as many workers as there are
 
 Clip = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, str]
 
 
-def triples(motion: Path) -> Iterator[Clip]:
-    """Of every clip of every triple: frames, masks, joints (pixel centres at .5), visibility and
+def jobs(motion: Path, clips: Path | None) -> list[int | str]:
+    """Triples by number and labelled clips by name."""
+    return [*range(len(metas(motion))), *(labels(motion) if clips else ())]
+
+
+def part_files(folder: Path, motion: Path, clips: Path | None) -> list[Path]:
+    """The files that hold all the samples."""
+    parts = min(PARTS, len(jobs(motion, clips)))
+    return [folder / f"rendered-{part:02d}.npz" for part in range(parts)]
+
+
+def make_part(path: Path, motion: Path, clips: Path | None, part: int) -> None:
+    """Write one of `part_files`."""
+    samples, names = [], []
+    for job in jobs(motion, clips)[part::PARTS]:
+        made = triple(motion, job) if isinstance(job, int) else [labelled(motion, clips, job)]
+        for frames, masks, joints, visibility, species in made:
+            for frame, mask, place, seen in zip(frames, masks, joints, visibility, strict=True):
+                if sample := cut_out(frame, mask, place - 0.5, seen):
+                    samples.append(sample)
+                    names.append(species)
+    Samples.of(samples, names).save(path)
+
+
+@functools.cache
+def metas(motion: Path) -> list[dict]:
+    """What is known of every triple."""
+    return [json.loads(line) for line in (motion / "train_pairs" / "index.jsonl").open()]
+
+
+@functools.cache
+def tracks(motion: Path) -> tuple[np.ndarray, np.ndarray]:
+    """Joints `n 3 f j 2` (pixel centres at .5) and visibility `n 3 f j` of all triples."""
+    known = np.load(motion / "train_pairs" / "joints.npz")
+    return known["xy"], known["vis"]
+
+
+@functools.cache
+def labels(motion: Path) -> dict[str, dict]:
+    """What is known of every labelled clip, by name."""
+    return json.loads((motion / "train_joints" / "joints.json").read_text())
+
+
+def triple(motion: Path, number: int) -> Iterator[Clip]:
+    """Of every clip of a triple: frames, masks, joints (pixel centres at .5), visibility and
     species."""
-    root = motion / "train_pairs"
-    known = np.load(root / "joints.npz")
-    metas = [json.loads(line) for line in (root / "index.jsonl").read_text().splitlines()]
-    for meta, joints, visibility in zip(metas, known["xy"], known["vis"], strict=True):
-        folder = root / "triples" / meta["id"]
-        bits = np.frombuffer(lzma.decompress((folder / "masks.bin.xz").read_bytes()), np.uint8)
+    meta, (joints, visibility) = metas(motion)[number], tracks(motion)
+    folder = motion / "train_pairs" / "triples" / meta["id"]
+    kept = folder / "masks.bin.xz"
+    masks = itertools.repeat(None)
+    if kept.is_file():
+        bits = np.frombuffer(lzma.decompress(kept.read_bytes()), np.uint8)
         masks = np.unpackbits(bits).reshape(3, 10, 256, 256).astype(bool)
-        for i, clip in enumerate(CLIPS):
-            species = meta["driving_species" if clip == "driving" else "source_species"]
-            yield read(folder / f"{clip}.mp4"), masks[i], joints[i], visibility[i], species
+    for i, (clip, mask) in enumerate(zip(CLIPS, masks, strict=False)):
+        frames = read(folder / f"{clip}.mp4")
+        mask = foregrounds(frames) if mask is None else mask
+        species = meta["driving_species" if clip == "driving" else "source_species"]
+        yield frames, mask, joints[number, i], visibility[number, i], species
 
 
-def labelled(motion: Path, clips: Path) -> Iterator[Clip]:
-    """The same of the clips for which joints are known."""
-    known = np.load(motion / "train_joints" / "joints.npz")
-    metas = json.loads((motion / "train_joints" / "joints.json").read_text())
-    for name, meta in metas.items():
-        frames = read(clips / meta["file"])
-        masks = np.stack([foreground(frame) for frame in frames])
-        yield frames, masks, known[f"{name}/xy"], known[f"{name}/vis"], meta["species"]
+def labelled(motion: Path, clips: Path, name: str) -> Clip:
+    """The same of a clip for which joints are known."""
+    meta = labels(motion)[name]
+    with np.load(motion / "train_joints" / "joints.npz") as known:
+        joints, visibility = known[f"{name}/xy"], known[f"{name}/vis"]
+    frames = read(clips / meta["file"])
+    return frames, foregrounds(frames), joints, visibility, meta["species"]
 
 
 def read(path: Path) -> np.ndarray:
-    """Frames uint8 `f h w 3`."""
-    with av.open(str(path)) as video:
-        return np.stack([frame.to_ndarray(format="rgb24") for frame in video.decode(video=0)])
+    """Frames uint8 `f h w 3`, read by OpenCV, which more machines have than PyAV."""
+    video, frames = cv2.VideoCapture(str(path)), []
+    while True:
+        more, frame = video.read()
+        if not more:
+            break
+        frames.append(frame[..., ::-1])
+    if not frames:
+        raise ValueError(f"expected a video in {path}; no frame could be read: is it there?")
+    return np.stack(frames)
+
+
+def foregrounds(frames: np.ndarray) -> np.ndarray:
+    """Foregrounds bool `f h w` of frames on white."""
+    return np.stack([foreground(frame) for frame in frames])
 
 
 def foreground(frame: np.ndarray) -> np.ndarray:

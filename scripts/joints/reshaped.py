@@ -6,10 +6,9 @@ and angles, the vertices follow, and the faces are painted from the far side to 
 
 from __future__ import annotations
 
+import functools
 import io
-import json
 import lzma
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,11 +16,12 @@ import cv2
 import numpy as np
 import torch
 
+from anamodiff.creatures import ABSENT
 from anamodiff.lofnet.bones import fill_in
 
 from .exercises import random_change, rebuilt
-from .rendered import CLIPS, HELD_OUT, read
-from .samples import Sample, Store, StoreWriter, cut_out
+from .rendered import CLIPS, HELD_OUT, metas, read, tracks
+from .samples import Sample, cut_out
 
 SIZE, FINE = 256, 2
 SOFT = 0.03  # body lengths over which one bone's hold on the skin passes to the next one's
@@ -104,28 +104,36 @@ def bend(
     return total
 
 
-def reshape(
-    mesh: Mesh, vertices: np.ndarray, joints: np.ndarray, lot: np.random.Generator
-) -> tuple[np.ndarray, np.ndarray]:
-    """Vertices `v 2` and joints `22 2` (pixels, NaN where absent) of another body in this pose."""
-    track = torch.from_numpy(joints[None, None].astype(np.float32))
+def other_body(joints: np.ndarray, lot: np.random.Generator) -> np.ndarray:
+    """Poses `f 22 2` (pixels, NaN where absent) with the bones of another body in each frame."""
     torch.manual_seed(int(lot.integers(2**31)))
-    wanted = rebuilt(track, random_change(1))[0, 0].numpy()
-    filled, after = (_filled(x) for x in (joints, wanted))
+    track = torch.from_numpy(joints[:, None].astype(np.float32))
+    return rebuilt(track, random_change(len(track)))[:, 0].numpy()
+
+
+def reshape(
+    mesh: Mesh,
+    vertices: np.ndarray,
+    joints: np.ndarray,
+    wanted: np.ndarray,
+    lot: np.random.Generator,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Vertices `v 2` and joints `22 2` (pixels) after the `joints` went to `wanted`, within the
+    picture; neither may have gaps."""
     girth = np.exp(np.clip(lot.normal(0, 0.2, len(mesh.bones)), -0.4, 0.4))
     girth[2:4] = girth[2]  # the trunk's halves alike, and limbs by pairs
     girth[8:11], girth[14:17] = girth[5:8], girth[11:14]
-    moved = bend(vertices, mesh, filled, after, girth)
+    moved = bend(vertices, mesh, joints, wanted, girth)
     low, high = moved.min(0), moved.max(0)
     scale = min(1.0, (SIZE - 12) / (high - low).max())
     shift = SIZE / 2 - scale * (low + high) / 2
     return moved * scale + shift, wanted * scale + shift
 
 
-def _filled(joints: np.ndarray) -> np.ndarray:
-    """Joints `22 2` without gaps."""
-    track = torch.from_numpy(joints[None, None].astype(np.float32))
-    return fill_in(track, (~track.isnan().any(-1)).float())[0][0, 0].numpy()
+def filled(joints: np.ndarray) -> np.ndarray:
+    """Poses `f 22 2` without gaps, each by itself."""
+    track = torch.from_numpy(joints[:, None].astype(np.float32))
+    return fill_in(track, (~track.isnan().any(-1)).float())[0][:, 0].numpy()
 
 
 def paint(
@@ -211,57 +219,43 @@ def own_coat(mesh: Mesh, frame: np.ndarray, faces: np.ndarray) -> np.ndarray:
     return colours
 
 
-def reshaped_sample(
-    mesh: Mesh,
-    vertices: np.ndarray,
-    joints: np.ndarray,
-    visibility: np.ndarray,
-    colours: np.ndarray,
-    lot: np.random.Generator,
-) -> Sample | None:
-    """One frame of another animal; None where hardly anything of it is left."""
-    moved, wanted = reshape(mesh, vertices, joints, lot)
-    picture, mask = paint(mesh, moved, colours, bool(lot.random() < 0.4))
-    return cut_out(picture, mask, wanted, visibility) if mask.mean() > 0.01 else None
+def reshaped_samples(
+    motion: Path, lot: np.random.Generator, count: int
+) -> tuple[list[Sample], str]:
+    """Some frames of a random clip of the triples, each as another animal; and the species.
 
-
-def reshaped_store(folder: Path, motion: Path, per_clip: int = 10, seed: int = 3) -> Store:
-    """`per_clip` samples of every clip of every triple whose species is trained on, in `folder`."""
-    if not (folder / "index.npz").is_file():
-        writer, lot, root = StoreWriter(folder), np.random.default_rng(seed), motion / "train_pairs"
-        known = np.load(root / "joints.npz")
-        metas = [json.loads(line) for line in (root / "index.jsonl").read_text().splitlines()]
-        for meta, joints, visibility in zip(metas, known["xy"], known["vis"], strict=True):
-            for i, clip in enumerate(CLIPS):
-                who = "driving" if clip == "driving" else "source"
-                if meta[f"{who}_species"] in HELD_OUT:
-                    continue
-                for sample in _of_clip(
-                    root, meta, clip, joints[i] - 0.5, visibility[i], per_clip, lot
-                ):
-                    writer.add(sample, meta[f"{who}_species"], False)
-        writer.close()
-    return Store(folder)
-
-
-def _of_clip(
-    root: Path,
-    meta: dict,
-    clip: str,
-    joints: np.ndarray,
-    visibility: np.ndarray,
-    count: int,
-    lot: np.random.Generator,
-) -> Iterator[Sample | None]:
-    """Some frames of one clip, each as another animal."""
-    folder = root / "triples" / meta["id"]
-    dense = np.load(io.BytesIO(lzma.decompress((folder / "dense.npz.xz").read_bytes())))
-    model = meta["driving_model" if clip == "driving" else "source_model"]
-    mesh = mesh_of(np.load(root / "models" / f"{model}.npz"), meta["near_side"])
-    places = np.cumsum(dense[f"dP_{clip}"].astype(np.int32), 0) / 64.0 - 0.5
-    frames, faces = read(folder / f"{clip}.mp4"), dense[f"fid_{clip}"]
-    for f in lot.permutation(len(places))[:count]:
+    Species that are kept out are never taken.
+    """
+    while True:
+        number, i = int(lot.integers(len(metas(motion)))), int(lot.integers(len(CLIPS)))
+        meta, clip = metas(motion)[number], CLIPS[i]
+        who = "driving" if clip == "driving" else "source"
+        if meta[f"{who}_species"] not in HELD_OUT:
+            break
+    joints, visibility = (known[number, i] for known in tracks(motion))
+    folder = motion / "train_pairs" / "triples" / meta["id"]
+    with np.load(io.BytesIO(lzma.decompress((folder / "dense.npz.xz").read_bytes()))) as dense:
+        places = np.cumsum(dense[f"dP_{clip}"].astype(np.int32), 0) / 64.0 - 0.5
+        faces = dense[f"fid_{clip}"] if f"fid_{clip}" in dense else None
+    mesh = _mesh(motion, meta[f"{who}_model"], meta["near_side"])
+    chosen = lot.permutation(len(places))[:count]
+    joints, visibility = joints[chosen] - 0.5, visibility[chosen]
+    changed = other_body(joints, lot)
+    frames = None if faces is None else read(folder / f"{clip}.mp4")
+    samples = []
+    for f, old, new, seen in zip(chosen, filled(joints), filled(changed), visibility, strict=True):
         colours = coat(mesh, lot)
-        if lot.random() < 0.35:
+        if faces is not None and lot.random() < 0.35:
             colours = own_coat(mesh, frames[f], faces[f])
-        yield reshaped_sample(mesh, places[f], joints[f], visibility[f], colours, lot)
+        moved, wanted = reshape(mesh, places[f], old, new, lot)
+        picture, mask = paint(mesh, moved, colours, bool(lot.random() < 0.4))
+        # A joint that the body lacks has no place.
+        wanted = np.where((seen == ABSENT)[:, None], np.nan, wanted)
+        if mask.mean() > 0.01:
+            samples.append(cut_out(picture, mask, wanted, seen))
+    return samples, meta[f"{who}_species"]
+
+
+@functools.lru_cache(maxsize=200)
+def _mesh(motion: Path, model: str, near: str) -> Mesh:
+    return mesh_of(np.load(motion / "train_pairs" / "models" / f"{model}.npz"), near)

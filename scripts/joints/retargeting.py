@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,10 +16,13 @@ from anamodiff.lofnet.retarget import Retargeter
 
 from .banks import PACE, Bank, Triples
 from .exercises import (
+    Drawn,
     Exercise,
+    Tracks,
     drawn_exercise,
     observed,
     other_bodies,
+    other_motions,
     track_exercise,
     triple_exercise,
 )
@@ -29,28 +32,29 @@ from .state import Run, Schedule
 
 @dataclass(frozen=True)
 class Options(Schedule):
-    """Of a run. Batches mix `drawn` pairs, `triples` and single `tracks` with other bodies."""
+    """Of a run. A batch of `batch` mixes pairs of drawn characters, in the share `drawn`, rendered
+    triples, and rendered tracks with other bodies."""
 
     steps: int = 40000
     rate: float = 1e-3
     fall: float = 0.4
     average: float = 0.999
     minutes_measure: float = 10.0
-    drawn: int = 64
-    triples: int = 48
-    tracks: int = 48
+    batch: int = 160
+    drawn: float = 0.4
+    triples: float = 0.3
     noise: float = 0.2
     characters: int = 3000
 
 
 @dataclass(frozen=True)
 class Material:
-    """What there is to learn from; `triples` and `tracks` may be lacking."""
+    """What there is to learn from, on the training's device: drawn characters, rendered triples
+    ``n 3 f j 2`` and rendered tracks, of which the latter two may be lacking."""
 
-    bank: Bank
-    held_out: Bank
-    triples: Triples | None = None
-    tracks: list[np.ndarray] | None = None
+    drawn: Drawn
+    triples: Tensor | None = None
+    tracks: Tracks | None = None
 
 
 @dataclass(frozen=True)
@@ -87,7 +91,7 @@ def losses(found: Tensor, errors: Tensor, task: Task) -> dict[str, Tensor]:
     apart = found - task.target
     moving = apart - apart.mean(1, keepdim=True)
     distance = _length(apart)
-    steps = _length(apart.diff(dim=1)) if apart.shape[1] > 1 else torch.zeros(())
+    steps = _length(apart.diff(dim=1)) if apart.shape[1] > 1 else distance.new_zeros(())
     scale = errors.clamp(-6, 2)
     fits = distance.detach() * (-scale).exp() + scale
     return {
@@ -100,7 +104,7 @@ def losses(found: Tensor, errors: Tensor, task: Task) -> dict[str, Tensor]:
 
 def total(parts: dict[str, Tensor]) -> Tensor:
     """The weighted sum of `losses`."""
-    return parts["place"] + 0.7 * parts["motion"] + 0.5 * parts["steps"] + 0.02 * parts["fit"]
+    return parts["place"] + parts["motion"] + 0.5 * parts["steps"] + 0.02 * parts["fit"]
 
 
 def _length(vectors: Tensor) -> Tensor:
@@ -113,27 +117,33 @@ class Training(Run):
 
     name = "retargeter"
 
-    def train_on(self, task: Task) -> dict[str, float]:
+    def train_on(self, task: Task) -> dict[str, Tensor]:
         """One step; returns the loss's parts."""
-        start = torch.randint(0, 40, (len(task.target),))
-        parts = losses(*self.module(task.source, task.driving, start), task)
+        start = torch.randint(0, 40, (len(task.target),), device=self.device)
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.device.type == "cuda"):
+            found = self.module(task.source, task.driving, start)
+        parts = losses(*found, task)
         self.descend(total(parts))
-        return {name: float(part.detach()) for name, part in parts.items()}
+        return {name: part.detach() for name, part in parts.items()}
 
 
 def next_exercise(material: Material, options: Options, lot: np.random.Generator) -> Exercise:
     """A batch of all kinds, of random numbers of frames."""
-    shown = 1 if lot.random() < 0.12 else int(lot.integers(4, 11))
-    frames = (shown, int(lot.integers(6, 11)))
-    parts = [other_bodies(drawn_exercise(material.bank, lot, options.drawn, frames), 0.4)]
+    shown = 1 if lot.random() < 0.15 else int(lot.integers(4, 13))
+    frames = (shown, int(lot.integers(4, 17)))
+    triples = round(options.batch * options.triples) if material.triples is not None else 0
+    drawn = round(options.batch * options.drawn) if triples else options.batch
+    parts = [drawn_exercise(material.drawn, drawn, frames)]
+    shares = [torch.full((drawn,), 0.4)]
     if material.triples is not None:
-        rows = np.nonzero(~material.triples.held_out)[0]
-        real = triple_exercise(material.triples, rows, lot, options.triples, frames)
-        parts.append(other_bodies(real, 0.4))
+        parts.append(triple_exercise(material.triples, triples, frames))
+        shares.append(torch.full((triples,), 0.4))
     if material.tracks is not None:
-        real = track_exercise(material.tracks, lot, options.tracks, frames)
-        parts.append(other_bodies(real))
-    return Exercise.join(parts)
+        left = options.batch - drawn - triples
+        parts.append(track_exercise(material.tracks, left, frames))
+        shares.append(torch.ones(left))
+    share = torch.cat(shares).to(parts[0].source.device, non_blocking=True)
+    return other_motions(other_bodies(Exercise.join(parts), share), 0.5)
 
 
 @dataclass(frozen=True)
@@ -158,9 +168,9 @@ class Scores:
 @torch.no_grad()
 def measure(net: Retargeter, exercise: Exercise, noise: float = 0.0) -> Scores:
     """Scores of a whole set, with true joints or noisy ones."""
-    task = task_of(exercise, noise)
+    task = task_of(exercise.to(next(net.parameters()).device), noise)
     found = task.own.leave(net(task.source, task.driving)[0])
-    return compare(found, exercise.target, exercise.source[:, :1])
+    return compare(found.cpu(), exercise.target, exercise.source[:, :1])
 
 
 def compare(found: Tensor, target: Tensor, first: Tensor) -> Scores:
@@ -210,26 +220,32 @@ def _detected(net: Retargeter, detector: JointDetector, folder: Path) -> Tensor:
     return net.retarget(*words).place
 
 
-def validation_sets(material: Material, count: int) -> dict[str, Exercise]:
+def validation_sets(drawn: Bank, triples: Triples | None, count: int) -> dict[str, Exercise]:
     """Bodies that are not trained on: drawn species kept out, and rendered triples in which such a
     species takes part."""
-    lot = np.random.default_rng(17)
-    sets = {"drawn": drawn_exercise(material.held_out, lot, count, (10, 10))}
-    if material.triples is not None:
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(17)
+        sets = {"drawn": drawn_exercise(Drawn.of(drawn), count, (10, 10))}
+    if triples is not None:
         for name, same in (("one skeleton", True), ("across", False)):
-            rows = material.triples.held_out & (material.triples.same == same)
+            rows = triples.held_out & (triples.same == same)
             if rows.any():
-                tracks = torch.from_numpy(material.triples.tracks[rows])
+                tracks = torch.from_numpy(triples.tracks[rows])
                 sets[name] = Exercise(*tracks.unbind(1))
     return sets
 
 
-def train(training: Training, material: Material, say: Callable[[str], None]) -> None:
+def train(
+    training: Training,
+    material: Material,
+    sets: Mapping[str, Exercise],
+    say: Callable[[str], None],
+) -> None:
     """Train on all material, measured on what is kept out of it."""
     options = training.options
 
-    def one_step() -> dict[str, float]:
+    def one_step() -> dict[str, Tensor]:
         exercise = next_exercise(material, options, training.lot)
         return training.train_on(task_of(exercise, options.noise))
 
-    training.train(one_step, validation_sets(material, options.validation), measure, say)
+    training.train(one_step, sets, measure, say)

@@ -1,11 +1,15 @@
-"""Pictures of animals with known joints, cut out of their grounds, and where they are kept."""
+"""Pictures of animals with known joints, cut out of their grounds, and files of them."""
 
 from __future__ import annotations
 
+import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+
+SIZE = 256
 
 
 @dataclass(frozen=True)
@@ -37,15 +41,54 @@ def cut_out(
     return Sample(cut, (int(left), int(top)), joints.astype(np.float32), visibility)
 
 
-class Store:
-    """Samples on disk: all cuts in one flat file that is mapped, the rest in arrays."""
+def untouched(sample: Sample) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The sample on white where it was: uint8 `256 256 3`; joints `22 2` in [-1, 1]; visibility."""
+    picture = np.full((SIZE, SIZE, 3), 255, np.uint8)
+    (x, y), (height, width) = sample.corner, sample.cut.shape[:2]
+    rgb, inside = sample.cut[..., :3], sample.cut[..., 3:] > 0
+    picture[y : y + height, x : x + width] = np.where(inside, rgb, 255)
+    joints = (sample.joints / (SIZE - 1) * 2 - 1).astype(np.float32)
+    return picture, joints, sample.visibility
 
-    def __init__(self, folder: Path) -> None:
-        index = np.load(folder / "index.npz")
-        self.joints, self.visibility = index["joints"], index["visibility"]
-        self.species, self.held_out = index["species"], index["held_out"]
-        self.boxes = index["boxes"]  # n 5: offset, height, width, x, y
-        self.pixels = np.memmap(folder / "pixels.bin", np.uint8, "r")
+
+@dataclass(frozen=True)
+class Samples:
+    """Many samples: all cuts in one flat uint8 array, the rest in arrays `n ...`; `boxes` `n 5` are
+    offset, height, width, x and y."""
+
+    pixels: np.ndarray
+    boxes: np.ndarray
+    joints: np.ndarray
+    visibility: np.ndarray
+    species: np.ndarray
+
+    @classmethod
+    def of(cls, samples: Sequence[Sample], species: Sequence[str]) -> Samples:
+        """From single samples, at least one."""
+        offsets = np.cumsum([0] + [s.cut.nbytes for s in samples[:-1]])
+        boxes = [
+            (at, *s.cut.shape[:2], *s.corner) for at, s in zip(offsets, samples, strict=True)
+        ]
+        return cls(
+            np.concatenate([s.cut.ravel() for s in samples]),
+            np.array(boxes, np.int64),
+            np.stack([s.joints for s in samples]).astype(np.float32),
+            np.stack([s.visibility for s in samples]).astype(np.uint8),
+            np.array(species),
+        )
+
+    @classmethod
+    def load(cls, path: Path) -> Samples:
+        """Read what `save` wrote."""
+        with np.load(path) as known:
+            return cls(*(known[name] for name in cls.__dataclass_fields__))
+
+    def save(self, path: Path) -> None:
+        """Write one file, whole or not at all."""
+        temporary = path.with_suffix(f".{os.getpid()}.tmp")
+        with temporary.open("wb") as file:
+            np.savez(file, **self.__dict__)
+        os.replace(temporary, path)
 
     def __len__(self) -> int:
         return len(self.boxes)
@@ -53,36 +96,9 @@ class Store:
     def __getitem__(self, i: int) -> Sample:
         offset, height, width, x, y = (int(v) for v in self.boxes[i])
         cut = self.pixels[offset : offset + 4 * height * width].reshape(height, width, 4)
-        return Sample(np.asarray(cut), (x, y), self.joints[i], self.visibility[i])
+        return Sample(cut, (x, y), self.joints[i], self.visibility[i])
 
-
-class StoreWriter:
-    """Writes samples one by one; `close` makes them a `Store`."""
-
-    def __init__(self, folder: Path) -> None:
-        folder.mkdir(parents=True, exist_ok=True)
-        self.folder, self.rows, self.offset = folder, [], 0
-        self.file = (folder / "pixels.bin").open("wb")
-
-    def add(self, sample: Sample | None, species: str, held_out: bool) -> None:
-        """Append a sample; None is left out."""
-        if sample is None:
-            return
-        height, width = sample.cut.shape[:2]
-        self.file.write(sample.cut.tobytes())
-        box = (self.offset, height, width, *sample.corner)
-        self.rows.append((box, sample.joints, sample.visibility, species, held_out))
-        self.offset += sample.cut.nbytes
-
-    def close(self) -> None:
-        """Write the index; without it there is no store."""
-        self.file.close()
-        boxes, joints, visibility, species, held_out = zip(*self.rows, strict=True)
-        np.savez(
-            self.folder / "index.npz",
-            boxes=np.array(boxes, np.int64),
-            joints=np.stack(joints),
-            visibility=np.stack(visibility),
-            species=np.array(species),
-            held_out=np.array(held_out),
-        )
+    def where(self, wanted: np.ndarray) -> Samples:
+        """Those of which `wanted` bool `n` is true, over the same pixels."""
+        rest = (self.boxes, self.joints, self.visibility, self.species)
+        return Samples(self.pixels, *(part[wanted] for part in rest))

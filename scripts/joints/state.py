@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import copy
+import json
 import os
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,11 @@ from torch import nn
 
 @dataclass(frozen=True)
 class Schedule:
-    """The options that all runs have; the rate falls in the last `fall` of `steps`."""
+    """The options that all runs have; the rate falls in the last `fall` of the run.
+
+    A run ends after `steps` or, where `seconds` is not 0, so that it is over `seconds` after its
+    process began, `reserve` of them for the last scores; it then keeps weights and no state.
+    """
 
     steps: int
     rate: float
@@ -30,6 +35,8 @@ class Schedule:
     minutes_log: float = 1.0
     minutes_save: float = 5.0
     validation: int = 400
+    seconds: float = 0.0
+    reserve: float = 12.0
 
 
 class Run:
@@ -41,9 +48,20 @@ class Run:
         self.options, self.folder = options, folder
         self.module = module.train()
         self.averaged = copy.deepcopy(module).eval()
-        self.optimiser = torch.optim.AdamW(_groups(module, options.decay), lr=options.rate)
+        self.device = next(module.parameters()).device
+        groups, fused = _groups(module, options.decay), self.device.type == "cuda"
+        self.optimiser = torch.optim.AdamW(groups, lr=options.rate, fused=fused)
+        self.average = Average(self.averaged, self.module)
         self.lot = np.random.default_rng(options.seed)
         self.step = 0
+        self.started = time.monotonic()
+
+    def progress(self) -> float:
+        """How far the run has come, 1 at its end."""
+        if self.options.seconds:
+            passed = time.monotonic() - self.started
+            return passed / max(1e-9, self.options.seconds - self.options.reserve)
+        return self.step / self.options.steps
 
     @property
     def state_file(self) -> Path:
@@ -53,6 +71,9 @@ class Run:
         """Write the state so that a kill leaves the old file or the new one, and the averaged
         weights for use."""
         self.folder.mkdir(parents=True, exist_ok=True)
+        self.averaged.save(self.folder / self.name, half=True)
+        if self.options.seconds:
+            return
         state = {
             "step": self.step,
             "module": self.module.state_dict(),
@@ -64,7 +85,6 @@ class Run:
         temporary = self.state_file.with_suffix(".tmp")
         torch.save(state, temporary)
         os.replace(temporary, self.state_file)
-        self.averaged.save(self.folder / self.name)
 
     def resume(self) -> bool:
         """Go on from a saved state, if there is one."""
@@ -82,65 +102,100 @@ class Run:
     def descend(self, loss: torch.Tensor) -> None:
         """One step of the optimiser, at the schedule's rate, and of the averages."""
         for group in self.optimiser.param_groups:
-            group["lr"] = self.options.rate * rate_share(self.step, self.options)
+            group["lr"] = self.options.rate * rate_share(self.progress(), self.step, self.options)
         self.optimiser.zero_grad()
         loss.backward()
+        for parameter in self.module.parameters():
+            if parameter.grad is not None:
+                parameter.grad.nan_to_num_(0, 0, 0)
         nn.utils.clip_grad_norm_(self.module.parameters(), 1.0)
         self.optimiser.step()
         self.step += 1
         keep = min(self.options.average, (1 + self.step) / (10 + self.step))
-        average_into(self.averaged, self.module, keep)
+        self.average.update(keep)
 
     def train(
         self,
-        one_step: Callable[[], dict[str, float]],
+        one_step: Callable[[], dict[str, torch.Tensor]],
         sets: Mapping[str, Any],
         measure: Callable[[Any, Any], Any],
         say: Callable[[str], None],
         pace: str = "{:.2f} steps/s",
         per_step: int = 1,
     ) -> None:
-        """Train until the options' last step; log, save and measure by the clock.
+        """Train to the end of the run; log, save and measure by the clock.
 
         Args:
-            one_step: takes a step and returns the loss's parts.
+            one_step: takes a step and returns the loss's parts, which are only read for the log.
             sets: what the averaged weights are measured on, by name.
             measure: of those weights and a set, scores that have a `line`.
             say: takes the lines of the log.
             pace: how speed is written; of what, there are `per_step` in a step.
         """
         log, score = Clock(self.options.minutes_log), Clock(self.options.minutes_measure)
-        keep = Clock(self.options.minutes_save)
-        recent: list[dict[str, float]] = []
-        while self.step < self.options.steps:
-            recent.append(one_step())
-            last = self.step == self.options.steps
+        keep, recent = Clock(self.options.minutes_save), Means()
+        last = self.progress() >= 1
+        while not last:
+            recent.add(one_step())
+            last = self.progress() >= 1
             if seconds := log.due(last):
-                speed = pace.format(len(recent) * per_step / seconds)
-                say(f"step {self.step}/{self.options.steps} {mean_parts(recent)} ({speed})")
-                recent = []
-            if score.due(last):
-                for name, held_out in sets.items():
-                    say(f"step {self.step} {name}: {measure(self.averaged, held_out).line()}")
+                speed = pace.format(recent.count * per_step / seconds)
+                say(f"step {self.step} ({min(self.progress(), 1):.1%}) {recent} ({speed})")
+                recent = Means()
             if keep.due(last):
                 self.save()
+            if score.due(last):
+                scores = {name: measure(self.averaged, kept) for name, kept in sets.items()}
+                for name, found in scores.items():
+                    say(f"step {self.step} {name}: {found.line()}")
+                self._write(scores, per_step)
+
+    def _write(self, scores: Mapping[str, Any], per_step: int) -> None:
+        """The last scores as a file."""
+        made = {name: asdict(found) for name, found in scores.items()}
+        seconds = round(time.monotonic() - self.started, 1)
+        made["run"] = {"steps": self.step, "samples": self.step * per_step, "seconds": seconds}
+        (self.folder / "scores.json").write_text(json.dumps(made, indent=1) + "\n")
 
 
-def rate_share(step: int, options: Schedule) -> float:
+def rate_share(progress: float, step: int, options: Schedule) -> float:
     """Learning-rate factor: up, level, and straight down to a fiftieth at the end."""
-    left = (options.steps - step) / max(1, options.fall * options.steps)
+    left = (1 - progress) / max(1e-9, options.fall)
     return min(1.0, (step + 1) / max(1, options.warmup), max(0.02, left))
 
 
-@torch.no_grad()
-def average_into(averaged: nn.Module, module: nn.Module, keep: float) -> None:
-    """Exponential averages of all weights and of the batch norms' statistics."""
-    pairs = zip(averaged.state_dict().values(), module.state_dict().values(), strict=True)
-    for mean, value in pairs:
-        if mean.is_floating_point():
-            mean.lerp_(value, 1 - keep)
-        else:
+class Average:
+    """Exponential averages of a module's weights and of its batch norms' statistics."""
+
+    def __init__(self, averaged: nn.Module, module: nn.Module) -> None:
+        states = (averaged.state_dict().values(), module.state_dict().values())
+        pairs = list(zip(*states, strict=True))
+        self.weights = [pair for pair in pairs if pair[0].is_floating_point()]
+        self.counts = [pair for pair in pairs if not pair[0].is_floating_point()]
+
+    @torch.no_grad()
+    def update(self, keep: float) -> None:
+        """Bring the averages nearer to the module by 1 - `keep`."""
+        means, values = (list(side) for side in zip(*self.weights, strict=True))
+        torch._foreach_lerp_(means, values, 1 - keep)
+        for mean, value in self.counts:
             mean.copy_(value)
+
+
+class Means:
+    """Means of a loss's parts over steps, read from the device only when they are written."""
+
+    def __init__(self) -> None:
+        self.sums: dict[str, torch.Tensor] = {}
+        self.count = 0
+
+    def add(self, parts: Mapping[str, torch.Tensor]) -> None:
+        """Take in one step's parts."""
+        self.sums = {k: self.sums[k] + v if self.sums else v for k, v in parts.items()}
+        self.count += 1
+
+    def __str__(self) -> str:
+        return " ".join(f"{k} {float(v) / self.count:.4f}" for k, v in self.sums.items())
 
 
 def _groups(module: nn.Module, decay: float) -> list[dict]:
@@ -165,11 +220,6 @@ class Clock:
             return 0.0
         self.last = time.monotonic()
         return max(passed, 1e-9)
-
-
-def mean_parts(recent: list[dict[str, float]]) -> str:
-    """The means of a loss's parts, in one line."""
-    return " ".join(f"{k} {np.mean([parts[k] for parts in recent]):.4f}" for k in recent[0])
 
 
 def logger(folder: Path) -> Callable[[str], None]:

@@ -1,9 +1,10 @@
-"""The training loop of the joint detector: resumable, evaluated on averaged weights."""
+"""The training loop of the joint detector, evaluated on averaged weights."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -12,10 +13,12 @@ from torch import Tensor
 
 from anamodiff.lofnet.joints import JointDetector
 
-from .augment import augment, untouched
-from .drawn import DrawnPool, held_out_samples
+from . import bank
+from .drawn import held_out_samples
 from .objective import Batch, measure, terms, total
-from .samples import Sample, Store
+from .pool import Pool
+from .rendered import HELD_OUT
+from .samples import Sample, Samples, untouched
 from .state import Run, Schedule
 
 
@@ -23,9 +26,8 @@ from .state import Run, Schedule
 class Options(Schedule):
     """Of a training run.
 
-    `drawn` is the share of drawn samples in a batch of `batch`, where there are others; `fresh` new
-    characters of three frames are drawn for each batch, and `pool` samples are kept to be used
-    again.
+    `drawn` is the share of drawn samples in a batch of `batch`, where there are others. At most
+    `resident` samples lie on the device, of 262 kB each; `workers` processes make new ones.
     """
 
     steps: int = 24000
@@ -35,9 +37,12 @@ class Options(Schedule):
     minutes_measure: float = 15.0
     batch: int = 32
     drawn: float = 0.32
-    fresh: int = 2
-    pool: int = 9000
+    resident: int = 6000
+    workers: int = 1
     bf16: bool = True
+
+
+Validation = list[tuple[Batch, Tensor]]
 
 
 class Training(Run):
@@ -48,58 +53,78 @@ class Training(Run):
     def __init__(self, detector: JointDetector, options: Options, folder: Path) -> None:
         super().__init__(detector.to(memory_format=torch.channels_last), options, folder)
 
-    def train_on(self, batch: Batch) -> dict[str, float]:
+    def train_on(self, batch: Batch) -> dict[str, Tensor]:
         """One step; returns the loss's parts."""
         frames = batch.frames().contiguous(memory_format=torch.channels_last)
-        with torch.autocast("cpu", torch.bfloat16, enabled=self.options.bf16):
+        bf16 = self.options.bf16
+        frames = frames.to(torch.bfloat16) if bf16 else frames.float()
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=bf16):
             maps = self.module(frames)
-        parts = terms(maps, batch.joints, batch.visibility)
+        parts = terms(maps, batch)
         self.descend(total(parts))
-        return {name: float(part.detach()) for name, part in parts.items()}
+        return {name: part.detach() for name, part in parts.items()}
 
 
-class Mixture:
-    """Batches of drawn samples and of those of stores, the latter balanced between species."""
+class Feed:
+    """Fills a pool from a bank, and goes on filling it from a folder that processes write to."""
 
-    def __init__(self, stores: Sequence[Store], options: Options) -> None:
-        self.stores, self.options = stores, options
-        self.pool = DrawnPool(options.pool)
-        self.rows = [np.nonzero(~store.held_out)[0] for store in stores]
-        self.weights = [balanced(s, rows) for s, rows in zip(stores, self.rows, strict=True)]
+    def __init__(self, options: Options, device: torch.device, stored: Path | None) -> None:
+        self.files = {k: bank.files(stored, k) if stored else [] for k in bank.PICTURED}
+        self.new: Path | None = None
+        room = {"rendered": min(_count(self.files["rendered"]), options.resident // 2)}
+        other = (options.resident - room["rendered"]) // (2 if self.files["rendered"] else 1)
+        room |= {"drawn": other, "reshaped": other if self.files["rendered"] else 0}
+        self.pool = Pool(room, device)
+        self.kept_out: list[Sample] = []
 
-    def next(self, lot: np.random.Generator) -> Batch:
-        """One augmented batch."""
-        left, samples = self.options.batch, []
-        if self.stores:
-            each = round((1 - self.options.drawn) * left / len(self.stores))
-            for store, rows, weights in zip(self.stores, self.rows, self.weights, strict=True):
-                samples += [store[i] for i in lot.choice(rows, each, p=weights)]
-            left -= len(samples)
-        samples += self.pool.take(lot, left, self.options.fresh)
-        return Batch.of([augment(sample, lot) for sample in samples])
+    def fill(self) -> None:
+        """Take in the bank, as far as there is room; held-out species are put aside."""
+        for samples in _loaded(self.files["rendered"]):
+            apart = np.isin(samples.species, HELD_OUT)
+            kept = [samples[i] for i in np.nonzero(apart)[0]]
+            self.kept_out += [replace(sample, cut=sample.cut.copy()) for sample in kept]
+            self.pool.put("rendered", samples.where(~apart))
+        for kind in ("drawn", "reshaped"):
+            shelf = self.pool.shelves.get(kind)
+            if shelf is not None:
+                for samples in _loaded(self.files[kind][: -(-shelf.room // bank.CHUNK)]):
+                    self.pool.put(kind, samples)
+
+    def renew(self) -> None:
+        """Take in one of the new files, if there is one."""
+        if self.new is None:
+            return
+        for path in bank.files(self.new, "*")[:1]:
+            self.pool.put(path.name.split("-")[0], Samples.load(path))
+            path.unlink()
 
 
-def balanced(store: Store, rows: np.ndarray) -> np.ndarray:
-    """Probabilities of rows: a species comes up as the root of its number; what has no legs, half
-    as often."""
-    names, inverse, counts = np.unique(store.species[rows], return_inverse=True, return_counts=True)
-    weights = counts[inverse] ** -0.5
-    legless = np.isnan(store.joints[rows][:, 6:]).all((1, 2))
-    weights = weights * np.where(legless, 0.35, 1.0)
-    return weights / weights.sum()
+def _loaded(paths: list[Path], ahead: int = 12) -> Iterator[Samples]:
+    """Files' samples in order, some read at a time."""
+    with ThreadPoolExecutor(4) as threads:
+        for start in range(0, len(paths), ahead):
+            yield from threads.map(Samples.load, paths[start : start + ahead])
 
 
-def validation_sets(stores: Sequence[Store], count: int) -> dict[str, list[tuple[Batch, Tensor]]]:
+def _count(paths: list[Path]) -> int:
+    """How many samples files hold."""
+    count = 0
+    for path in paths:
+        with np.load(path) as known:
+            count += len(known["boxes"])
+    return count
+
+
+def validation_sets(kept_out: list[Sample], count: int) -> dict[str, Validation]:
     """Drawn and rendered species kept out, unaugmented, with the bodies' longer sides."""
     sets = {"drawn": _batches(held_out_samples(count))}
-    for store in stores:
-        if store.held_out.any():
-            rows = np.random.default_rng(5).permutation(np.nonzero(store.held_out)[0])[:count]
-            sets["rendered"] = _batches([store[i] for i in sorted(rows)])
+    if kept_out:
+        rows = np.random.default_rng(5).permutation(len(kept_out))[:count]
+        sets["rendered"] = _batches([kept_out[i] for i in sorted(rows)])
     return sets
 
 
-def _batches(samples: list[Sample], size: int = 40) -> list[tuple[Batch, Tensor]]:
+def _batches(samples: list[Sample], size: int = 40) -> Validation:
     """Samples as they are, in batches."""
     batches = []
     for start in range(0, len(samples), size):
@@ -109,11 +134,14 @@ def _batches(samples: list[Sample], size: int = 40) -> list[tuple[Batch, Tensor]
     return batches
 
 
-def train(training: Training, stores: Sequence[Store], say: Callable[[str], None]) -> None:
-    """Train on all stores and drawn samples, measured on what is kept out of them."""
-    options, mixture = training.options, Mixture(stores, training.options)
-    training.train(
-        lambda: training.train_on(mixture.next(training.lot)),
-        validation_sets(stores, options.validation), measure, say,
-        pace="{:.1f} frames/s", per_step=options.batch,
-    )  # fmt: skip
+def train(
+    training: Training, feed: Feed, sets: Mapping[str, Validation], say: Callable[[str], None]
+) -> None:
+    """Train on what the feed gives, measured on what is kept out of it."""
+    options = training.options
+
+    def one_step() -> dict[str, Tensor]:
+        feed.renew()
+        return training.train_on(feed.pool.next(options.batch, options.drawn))
+
+    training.train(one_step, sets, measure, say, pace="{:.1f} frames/s", per_step=options.batch)
