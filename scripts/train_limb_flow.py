@@ -1,7 +1,8 @@
 """Train the flow from joints: `python scripts/train_limb_flow.py make|train ...`.
 
   make BANK    fill a folder with pairs of frames whose flow is known, in worker processes
-  train RUN    train on a bank, which may still be growing; resumes where it was stopped
+  train RUN    train on a bank, which may still be growing; resumes where it was stopped,
+               unless it is to end by the clock
 
 Rendered pairs need `--motion` (triples with meshes); without it all characters are drawn.
 """
@@ -28,7 +29,10 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("folder", type=Path, help="the bank (make) or the run's folder (train)")
     parser.add_argument("--bank", type=Path, help="folder of pairs to train on")
     parser.add_argument("--motion", type=Path, help="rendered motion triples")
-    parser.add_argument("--seconds", type=float, default=3600.0, help="wall time, start included")
+    parser.add_argument(
+        "--seconds", type=float, default=0.0, help="end of the run by the clock; 0: by --steps"
+    )
+    parser.add_argument("--steps", type=int, default=20000)
     parser.add_argument("--workers", type=int, default=1, help="processes that make pairs")
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--batch", type=int, default=32)
@@ -48,18 +52,15 @@ def main(arguments: list[str] | None = None) -> None:
         from limb_flow.bank import fill
 
         fill(
-            options.folder, options.motion, workers=options.workers, seconds=options.seconds,
-            seed=options.seed,
+            options.folder, options.motion, workers=options.workers,
+            seconds=options.seconds or 60.0, seed=options.seed,
         )  # fmt: skip
         return
-    from limb_flow.training import measure_run, train
+    from limb_flow.training import command
 
     if options.device == "cpu":
         torch.set_num_threads(1)
-    if options.action == "measure":
-        measure_run(options)
-    else:
-        train(options, began)
+    command(options, began)
 
 
 if __name__ == "__main__":

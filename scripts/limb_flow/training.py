@@ -1,20 +1,19 @@
-"""The training loop of the flow from joints: ends by the clock, resumable."""
+"""The training loop of the flow from joints."""
 
 from __future__ import annotations
 
 import argparse
-import copy
 import json
 import multiprocessing
-import os
 import time
-from dataclasses import asdict
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
-from joints.state import average_into, logger
-from torch import nn
+from joints.state import Clock, Run, Schedule, logger
+from torch import Tensor
 
 from anamodiff.lofnet.limb_flow import LimbFlow
 
@@ -25,116 +24,87 @@ from .meshes import MeshClips, every_pair
 from .objective import Scores, measure, terms, total
 from .pairs import Pairs
 
-WARMUP, FALL, KEEP = 200, 0.4, 0.999
-MEASURING = 12.0  # seconds kept for it
-NOISE_SOURCE, NOISE_TARGET, LOST = 0.03, 0.012, 0.03
+
+@dataclass(frozen=True)
+class Options(Schedule):
+    """Of a run. Joints that are shown are off by as much as `noise_source` and `noise_target` of
+    [-1, 1], and a share `lost` of them is unknown."""
+
+    steps: int = 20000
+    rate: float = 2e-3
+    fall: float = 0.4
+    average: float = 0.999
+    minutes_measure: float = 30.0
+    minutes_log: float = 0.3
+    minutes_save: float = 0.5
+    batch: int = 32
+    noise_source: float = 0.03
+    noise_target: float = 0.012
+    lost: float = 0.03
 
 
-def train(options: argparse.Namespace, began: float) -> None:
-    """Train until `options.seconds` after `began`; measure, save."""
-    device, say = torch.device(options.device), logger(options.folder)
-    torch.manual_seed(options.seed)
-    net = LimbFlow.load(options.start).train() if options.start else LimbFlow()
-    net = net.to(device, memory_format=torch.channels_last)
-    averaged = copy.deepcopy(net).eval()
-    optimiser = torch.optim.AdamW(net.parameters(), lr=options.rate, weight_decay=0.02)
-    step, used = resume(options.folder, net, averaged, optimiser)
-    resident = fill_first(options, device)
-    makers = start_makers(options)
-    start, logged, saved = time.monotonic(), time.monotonic(), time.monotonic()
-    whole = options.seconds - (start - began) - MEASURING
-    shown, last = step, {}
-    say(f"begins after {start - began:.0f} s with {resident.count} pairs")
-    while (passed := time.monotonic() - start) < whole:
-        share = (used + passed) / (used + whole)
-        rate = options.rate * min(1, (step + 1) / WARMUP, max(0.01, (1 - share) / FALL))
-        for group in optimiser.param_groups:
-            group["lr"] = rate
-        last = train_on(net, optimiser, augment(resident.take(options.batch)), device)
-        step += 1
-        average_into(averaged, net, min(KEEP, (1 + step) / (10 + step)))
-        if step % 100 == 0:
-            resident.read_new(options.bank, 2)
-        if time.monotonic() - logged > 20:
-            pace = (step - shown) * options.batch / (time.monotonic() - logged)
-            parts = " ".join(f"{name} {float(part):.4f}" for name, part in last.items())
-            say(f"step {step} {share:.0%} {parts} ({pace:.0f} pairs/s, {resident.count} kept)")
-            logged, shown = time.monotonic(), step
-        if time.monotonic() - saved > 30:
-            save(options.folder, net, averaged, optimiser, step, used + passed)
-            saved = time.monotonic()
-    save(options.folder, net, averaged, optimiser, step, used + whole)
+class Training(Run):
+    """Training of a `LimbFlow`."""
+
+    name = "limb_flow"
+    options: Options
+
+    def train_on(self, batch: Batch) -> dict[str, Tensor]:
+        """One step; returns the loss's parts, still on the device."""
+        options, shape = self.options, batch.joints_source.shape[:2]
+        lost = torch.rand(shape, device=self.device) < options.lost
+        source = noisy(batch.joints_source, options.noise_source, lost)
+        target = noisy(batch.joints_target, options.noise_target, lost)
+        with torch.autocast(self.device.type, torch.bfloat16):
+            motion = self.module(batch.source, source, target)
+        parts = terms(motion, batch)
+        self.descend(total(parts))
+        return {name: part.detach() for name, part in parts.items()}
+
+
+def train(
+    training: Training, bank: Path, motion: Path | None, resident: Resident, workers: int,
+    held_out: int, say: Callable[[str], None],
+) -> None:  # fmt: skip
+    """Train on a bank, to which `workers` processes add; then measure."""
+    fill_first(resident, bank, motion, workers)
+    makers, fresh = start_makers(training.options, bank, motion, workers), Clock(0.1)
+    say(f"begins with {resident.count} pairs")
+
+    def one_step() -> dict[str, Tensor]:
+        if fresh.due():
+            resident.read_new(bank, 2)
+        return training.train_on(augment(resident.take(training.options.batch)))
+
+    sets = held_out_sets(motion, held_out, training.device)
+    pace, per_step = "{:.0f} pairs/s", training.options.batch
+    training.train(one_step, sets, measure, say, pace=pace, per_step=per_step)
     for maker in makers:
         maker.terminate()
-    report(options, averaged, device)
+    report(training.folder, LimbFlow().eval().to(training.device), sets, "bones alone", say)
 
 
-def train_on(
-    net: LimbFlow, optimiser: torch.optim.Optimizer, batch: Batch, device: torch.device
-) -> dict[str, torch.Tensor]:
-    """One step; returns the loss's parts, still on the device."""
-    lost = torch.rand(batch.joints_source.shape[:2], device=device) < LOST
-    source = noisy(batch.joints_source, NOISE_SOURCE, lost)
-    target = noisy(batch.joints_target, NOISE_TARGET, lost)
-    with torch.autocast(device.type, torch.bfloat16):
-        motion = net(batch.source, source, target)
-    parts = terms(motion, batch)
-    optimiser.zero_grad(set_to_none=True)
-    total(parts).backward()
-    nn.utils.clip_grad_norm_(net.parameters(), 1.0)
-    optimiser.step()
-    return {name: part.detach() for name, part in parts.items()}
+def fill_first(resident: Resident, bank: Path, motion: Path | None, workers: int) -> None:
+    """What the bank holds now; where that is nothing, what can be made in seconds."""
+    bank.mkdir(parents=True, exist_ok=True)
+    if not any(bank.glob("pairs-*.npz")):
+        if not workers:
+            raise SystemExit(f"expected pairs in {bank}; found none: run `make` first")
+        work(bank, motion, seconds=5.0, seed=9999)
+    resident.read_new(bank, 10**6)
 
 
-def fill_first(options: argparse.Namespace, device: torch.device) -> Resident:
-    """What the bank holds now; waits for its first file."""
-    resident = Resident(device, options.resident)
-    while not resident.read_new(options.bank, 10**6):
-        if not options.workers:
-            raise SystemExit(f"expected pairs in {options.bank}; found none: run `make` first")
-        time.sleep(1)
-        if not any(options.bank.glob("pairs-*.npz")):
-            work(options.bank, options.motion, 5.0, 9999)
-    return resident
-
-
-def start_makers(options: argparse.Namespace) -> list[multiprocessing.Process]:
+def start_makers(
+    options: Options, bank: Path, motion: Path | None, workers: int
+) -> list[multiprocessing.Process]:
     """Processes that go on filling the bank."""
     context = multiprocessing.get_context("spawn")
-    seeds = range(options.seed + 5000, options.seed + 5000 + options.workers)
-    arguments = [(options.bank, options.motion, options.seconds, seed) for seed in seeds]
-    makers = [context.Process(target=work, args=row, daemon=True) for row in arguments]
-    for maker in makers:
-        maker.start()
+    makers = []
+    for seed in range(options.seed + 5000, options.seed + 5000 + workers):
+        row = (bank, motion, options.seconds or 1e9, seed)
+        makers.append(context.Process(target=work, args=row, daemon=True))
+        makers[-1].start()
     return makers
-
-
-def save(
-    folder: Path, net: LimbFlow, averaged: LimbFlow, optimiser: torch.optim.Optimizer, step: int,
-    seconds: float,
-) -> None:  # fmt: skip
-    """Write the state, and the averaged weights for use."""
-    state = {
-        "net": net.state_dict(), "averaged": averaged.state_dict(),
-        "optimiser": optimiser.state_dict(), "step": step, "seconds": seconds,
-    }  # fmt: skip
-    torch.save(state, folder / "state.tmp")
-    os.replace(folder / "state.tmp", folder / "state.pt")
-    averaged.save(folder / "limb_flow")
-
-
-def resume(
-    folder: Path, net: LimbFlow, averaged: LimbFlow, optimiser: torch.optim.Optimizer
-) -> tuple[int, float]:
-    """Go on from a saved state, if there is one: steps and seconds done."""
-    path = folder / "state.pt"
-    if not path.is_file():
-        return 0, 0.0
-    state = torch.load(path, map_location="cpu", weights_only=True)
-    net.load_state_dict(state["net"])
-    averaged.load_state_dict(state["averaged"])
-    optimiser.load_state_dict(state["optimiser"])
-    return state["step"], state["seconds"]
 
 
 def held_out_sets(motion: Path | None, count: int, device: torch.device) -> dict[str, list[Batch]]:
@@ -154,20 +124,38 @@ def _batches(pairs: Pairs, device: torch.device, size: int = 64) -> list[Batch]:
     return made
 
 
-def report(options: argparse.Namespace, net: LimbFlow, device: torch.device) -> dict[str, Scores]:
-    """Measure untrained and trained weights on the held-out sets; `scores.json`."""
-    say, scores = logger(options.folder), {}
-    plain = LimbFlow().eval().to(device)
-    for name, batches in held_out_sets(options.motion, options.held_out, device).items():
-        for who, module in (("bones alone", plain), ("trained", net)):
-            scores[f"{name}, {who}"] = score = measure(module, batches)
-            say(f"{name}, {who}: {score.line()}")
+def report(
+    folder: Path, net: LimbFlow, sets: dict[str, list[Batch]], who: str, say: Callable[[str], None]
+) -> dict[str, Scores]:
+    """Measure a network on the held-out sets; `scores-WHO.json`."""
+    scores = {name: measure(net, batches) for name, batches in sets.items()}
+    for name, score in scores.items():
+        say(f"{name}, {who}: {score.line()}")
     text = json.dumps({name: asdict(score) for name, score in scores.items()}, indent=1)
-    (options.folder / "scores.json").write_text(text + "\n", encoding="utf-8")
+    (folder / f"scores-{who.replace(' ', '-')}.json").write_text(text + "\n", encoding="utf-8")
     return scores
 
 
-def measure_run(options: argparse.Namespace) -> None:
-    """Print the scores of a run's weights."""
-    device = torch.device(options.device)
-    report(options, LimbFlow.load(options.folder / "limb_flow").to(device), device)
+def command(arguments: argparse.Namespace, began: float) -> None:
+    """The command's actions `train` and `measure`."""
+    device, say = torch.device(arguments.device), logger(arguments.folder)
+    if arguments.action == "measure":
+        net = LimbFlow.load(arguments.folder / "limb_flow").to(device)
+        sets = held_out_sets(arguments.motion, arguments.held_out, device)
+        report(arguments.folder, net, sets, "measured", say)
+        return
+    torch.manual_seed(arguments.seed)
+    net = LimbFlow.load(arguments.start) if arguments.start else LimbFlow()
+    options = Options(
+        rate=arguments.rate, batch=arguments.batch, seconds=arguments.seconds, seed=arguments.seed,
+        steps=arguments.steps,
+    )  # fmt: skip
+    net = net.to(device, memory_format=torch.channels_last)
+    training = Training(net, options, arguments.folder)
+    training.started = began
+    training.resume()
+    train(
+        training, arguments.bank, arguments.motion, Resident(device, arguments.resident),
+        arguments.workers, arguments.held_out, say,
+    )  # fmt: skip
+    say(f"over after {time.monotonic() - began:.0f} s")

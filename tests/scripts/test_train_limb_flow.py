@@ -15,6 +15,7 @@ from limb_flow.drawn import drawn_pairs, follow  # noqa: E402
 from limb_flow.pairs import Pairs  # noqa: E402
 
 from anamodiff.creatures import Character  # noqa: E402
+from anamodiff.lofnet.limb_flow import LimbFlow  # noqa: E402
 from anamodiff.warp import warp  # noqa: E402
 
 
@@ -82,19 +83,24 @@ def test_the_oldest_pairs_give_way(pairs: Pairs) -> None:
 
 def test_making_and_training_from_the_command_line(tmp_path: Path, monkeypatch) -> None:
     import train_limb_flow
-    from limb_flow import bank, training
+    from limb_flow import bank
 
     monkeypatch.setattr(bank, "SHARD", 12)
-    monkeypatch.setattr(training, "MEASURING", 0.0)
     (tmp_path / "bank").mkdir()
     bank.work(tmp_path / "bank", None, seconds=1.0, seed=0)
     run = tmp_path / "run"
-    command = [
-        "train", str(run), "--bank", str(tmp_path / "bank"), "--seconds", "5", "--workers", "0",
-        "--batch", "4", "--resident", "50", "--held-out", "2",
-    ]  # fmt: skip
-    train_limb_flow.main(command)
-    first = torch.load(run / "state.pt", weights_only=True)["step"]
-    assert first > 0 and (run / "scores.json").is_file()
-    train_limb_flow.main(command)
-    assert torch.load(run / "state.pt", weights_only=True)["step"] > first
+
+    def train(*more: str) -> None:
+        train_limb_flow.main(
+            ["train", str(run), "--bank", str(tmp_path / "bank"), "--workers", "0", "--batch", "4"]
+            + ["--resident", "50", "--held-out", "2", *more]
+        )
+
+    train("--steps", "2")
+    assert torch.load(run / "state.pt", weights_only=True)["step"] == 2
+    train("--steps", "3")
+    assert torch.load(run / "state.pt", weights_only=True)["step"] == 3
+    assert LimbFlow.load(run / "limb_flow").config == LimbFlow().config
+    assert (run / "scores.json").is_file() and (run / "scores-bones-alone.json").is_file()
+    train("--seconds", "14")
+    assert "over after" in (run / "log.txt").read_text()
