@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from anamodiff.diffusion import Schedule, add_noise
+from anamodiff.diffusion import Schedule, add_noise, generator_of
 
 from .checkpoint import cosine, load_state, save_state
 from .data import Frames, draw_creature
@@ -177,7 +177,7 @@ def train_unet(
     began, losses = time.time(), []
     for step in range(start, steps):
         rng = np.random.default_rng([seed, step])
-        generator = torch.Generator().manual_seed(seed * 1_000_003 + step)
+        generator = generator_of(seed * 1_000_003 + step)
         chosen = rng.choice(len(latents), size=batch, p=weights)
         prompts = [vary(captions[i], rng) for i in chosen]
         tokens = tokenizer(

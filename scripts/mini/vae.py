@@ -17,6 +17,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from anamodiff.diffusion import generator_of
+
 from .checkpoint import cosine, load_state, save_state
 from .data import Frames, draw_creature, random_crop, recolour
 from .optimiser import descend, new_optimiser
@@ -229,7 +231,7 @@ def train_vae(
     began, errors = time.time(), []
     for step in range(start, min(steps, stop_at or steps)):
         rng = np.random.default_rng([seed, step])
-        generator = torch.Generator().manual_seed(seed * 1_000_003 + step)
+        generator = generator_of(seed * 1_000_003 + step)
         whole = step % 4 == 3  # a quarter of the steps takes whole frames, at the same cost
         count = max(2, batch * crop**2 // size**2) if whole else batch
         x = sample_batch(
