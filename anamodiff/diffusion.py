@@ -99,6 +99,11 @@ class Schedule:
         return alphas.reshape(alphas.shape + (1,) * (like.ndim - alphas.ndim)).to(like.device)
 
 
+def generator_of(number: int) -> torch.Generator:
+    """A generator on the CPU, seeded by a whole number of any size, which wraps at 64 bits."""
+    return torch.Generator().manual_seed(number % 2**64)
+
+
 def _betas(config: Mapping[str, Any]) -> Tensor:
     if config.get("trained_betas") is not None:
         return torch.tensor(config["trained_betas"], dtype=torch.float32)

@@ -196,27 +196,36 @@ class Options:
         """Options from mappings of field names, of which earlier ones win; None is not given.
 
         Raises:
-            AnaMoDiffError: what is given is no mapping, a name is unknown (with the nearest one),
-                a value is out of range, or one that has to be given is not.
+            AnaMoDiffError: what `checked` raises, or a setting that has to be given is not.
         """
-        known = settings_of(cls)
         chosen: dict[str, Any] = {}
-        for mapping in reversed([one for one in given if one is not None]):
-            if not isinstance(mapping, Mapping):
-                raise AnaMoDiffError(
-                    f"{cls.section}: expected {cls.__name__} or a mapping such as "
-                    f"{{{next(iter(known))!r}: ...}}, got {mapping!r}"
-                )
-            for name, value in mapping.items():
-                if name not in known:
-                    raise unknown(cls._key(name), map(cls._key, known))
-                if value is not None:
-                    known[name].check(value)
-                    chosen[name] = value
-        for name, one in known.items():
+        for mapping in reversed(given):
+            chosen |= cls.checked(mapping)
+        for name, one in settings_of(cls).items():
             if one.default is MISSING and name not in chosen:
                 raise AnaMoDiffError(f"{one.key}: expected {one.kind.words}, got none; give one")
         return cls(**chosen)
+
+    @classmethod
+    def checked(cls, given: Mapping[str, Any] | None) -> dict[str, Any]:
+        """What a mapping of field names gives, each value checked on its own.
+
+        Raises:
+            AnaMoDiffError: what is given is no mapping, a name is unknown (with the nearest one),
+                or a value is out of range.
+        """
+        known = settings_of(cls)
+        if given is not None and not isinstance(given, Mapping):
+            raise AnaMoDiffError(
+                f"{cls.section}: expected {cls.__name__} or a mapping such as "
+                f"{{{next(iter(known))!r}: ...}}, got {given!r}"
+            )
+        chosen = {name: value for name, value in (given or {}).items() if value is not None}
+        for name in given or {}:
+            if name not in known:
+                raise unknown(cls._key(name), map(cls._key, known))
+        cls.check(**chosen)
+        return chosen
 
     @classmethod
     def check(cls, **values: Any) -> None:

@@ -6,11 +6,11 @@ import copy
 from collections.abc import Callable
 from pathlib import Path
 
-import torch
 from torch import Tensor
 
+from anamodiff.backbone.autoencoder import Encoder
 from anamodiff.backbone.model import Backbone
-from anamodiff.diffusion import StepProgress, add_noise, noise_in
+from anamodiff.diffusion import StepProgress, add_noise, generator_of, noise_in
 from anamodiff.inversion.colours import match_histograms
 from anamodiff.inversion.ddim import ddim_invert
 from anamodiff.inversion.sampling import sample
@@ -31,11 +31,12 @@ class AnaMoDiff:
 
     Args:
         backbone: a Stable Diffusion model.
-        lofnet: the latent optical flow network that was trained for it.
+        lofnet: the latent optical flow network.
+        proxy: gives the latents that `lofnet` was trained for, where they are not the backbone's.
     """
 
-    def __init__(self, backbone: Backbone, lofnet: LOFNet) -> None:
-        self.backbone = backbone
+    def __init__(self, backbone: Backbone, lofnet: LOFNet, proxy: Encoder | None = None) -> None:
+        self.backbone, self.proxy = backbone, proxy
         self.lofnet = lofnet.to(backbone.rest_device)
 
     def warp(
@@ -58,8 +59,9 @@ class AnaMoDiff:
         latents = self.backbone.encode(source)
         with self.backbone.on_device(self.lofnet) as lofnet:
             return animate(
-                lofnet, source, latents, driving, start=start_frame, adaptation=adaptation
-            )
+                lofnet, source, latents, driving, start=start_frame, adaptation=adaptation,
+                flow_latents=self.proxy and self.proxy.encode(source),
+            )  # fmt: skip
 
     def fit(
         self,
@@ -73,10 +75,9 @@ class AnaMoDiff:
     ) -> tuple[UNet3D, list[float]]:
         """Section 3.4: a UNet tuned on both clips, and its losses; resumed from `checkpoint`."""
         unet = self.inflate(options)
-        generator = torch.Generator().manual_seed(seed)
         add_lora(
             unet, rank=options.rank, layers=options.lora, blocks=options.lora_blocks,
-            generator=generator,
+            generator=generator_of(seed),
         )  # fmt: skip
         device = self.backbone.device
         losses = tune(
@@ -99,7 +100,6 @@ class AnaMoDiff:
         """Section 3.5: latents f c h w of the result. LoRA of the tuned `unet` is merged."""
         merge_lora(unet.to(self.backbone.dtype))
         device, schedule = self.backbone.device, self.backbone.schedule
-        generator = torch.Generator().manual_seed(seed)
         embedding, negative = self.backbone.embed([prompt, options.negative_prompt]).split(1)
         clean = warped.latents[warped.start].to(device)[None, :, None]  # b c f h w
         timesteps = schedule.timesteps(options.steps).tolist()
@@ -115,7 +115,7 @@ class AnaMoDiff:
         noise = noise_in(schedule, inverted, clean, timesteps[start]) if start else inverted
         noise = warp_noise(
             noise[:, :, 0], warped.flow.to(device), mode=options.noise_warp,
-            weight=options.noise_weight, generator=generator,
+            weight=options.noise_weight, generator=generator_of(seed),
         ).transpose(0, 1)[None]  # fmt: skip  # b c f h w
         if start:
             intermediate = warped.warped.to(device).transpose(0, 1)[None]

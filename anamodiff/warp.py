@@ -63,9 +63,13 @@ def warp(
         AnaMoDiffError: the batches differ and `x` is not a batch of one.
     """
     dtype = torch.promote_types(x.dtype, torch.float32)
+    flow = flow.to(dtype)
+    if padding_mode == "border" and align_corners and x.device.type == "mps":
+        # The same by definition; torch before 2.13 has no border there.
+        flow, padding_mode = flow.clamp(-1, 1), "zeros"
     sampled = F.grid_sample(
         _match_batch(x, flow).to(dtype),
-        flow.to(dtype),
+        flow,
         mode=interpolation,
         padding_mode=padding_mode,
         align_corners=align_corners,

@@ -23,6 +23,10 @@ SMALL = (".json", ".txt")
 TIMEOUT = 10.0  # seconds for the hub to say what a repository has
 
 
+class NotFetchedError(AnaMoDiffError):
+    """A model is neither in the cache nor to be fetched."""
+
+
 def is_id(name: str | Path) -> bool:
     """Whether a name could be a hub id, `owner/name`, rather than a path."""
     return len(Path(name).parts) == 2 and not str(name).startswith((".", "/", "~"))
@@ -44,7 +48,8 @@ def locate(
         check: gets the folder when its small files are there, before gigabytes are fetched.
 
     Raises:
-        AnaMoDiffError: it is neither here nor to be fetched; and what `check` raises.
+        NotFetchedError: it is neither here nor to be fetched.
+        AnaMoDiffError: the name is neither a folder nor a hub id; and what `check` raises.
     """
     folder = Path(name).expanduser()
     if folder.is_dir():
@@ -91,11 +96,11 @@ def download(
     except AnaMoDiffError:
         raise
     except LookupError as error:
-        raise AnaMoDiffError(
+        raise NotFetchedError(
             f"{role} {repository}: the hub's repository lacks {_words(error)}: {cure}"
         ) from error
     except Exception as error:  # the hub client raises its own, requests' and httpx' kinds
-        raise AnaMoDiffError(_not_fetched(repository, choose, role, cure, error)) from error
+        raise NotFetchedError(_not_fetched(repository, choose, role, cure, error)) from error
     return folder
 
 
@@ -124,6 +129,15 @@ def find_file(name: str) -> Path | None:
 def cache_folder(repository: str) -> Path:
     """Where the hub's cache keeps a repository."""
     return _cache() / f"models--{repository.replace('/', '--')}"
+
+
+def id_of(folder: Path) -> str | None:
+    """The hub id of a folder in a hub's cache; None elsewhere."""
+    for parent in folder.parents:
+        start, _, rest = parent.name.partition("--")
+        if start == "models" and rest:
+            return rest.replace("--", "/", 1)
+    return None
 
 
 def names_in(folder: Path) -> list[str]:

@@ -28,7 +28,7 @@ logger = logging.getLogger(__name__)
 
 #: Configurations of Stable Diffusion 1.x, for files that bring none.
 SD1 = Path(__file__).parent / "sd1"
-ENDINGS = (".safetensors", ".ckpt")
+KINDS = {"vae": AutoencoderKL, "unet": UNet2DConditionModel, "text_encoder": CLIPTextModel}
 UNET, TEXT_ENCODER = "model.diffusion_model.", "cond_stage_model."
 # Of each part, a weight that every checkpoint of Stable Diffusion 1.x has.
 SIGNS = {
@@ -63,26 +63,39 @@ def load_folder(folder: Path, dtype: torch.dtype) -> Parts:
     """
     names, half = hub.names_in(folder), dtype != torch.float32
     files.check_folder(folder)
-    paths: dict[str, Path] = {}
-    models = {}
-    kinds = {"vae": AutoencoderKL, "unet": UNet2DConditionModel, "text_encoder": CLIPTextModel}
-    chosen = {part: files.weight_files(part, names, half=half) for part in kinds}
+    chosen = {part: files.weight_files(part, names, half=half) for part in KINDS}
     if not half and any(weights.variant for weights in chosen.values()):
         logger.info("weights of %s are here only in 16 bits: computing with those", folder)
     with _one_line(folder):
-        for part, kind in kinds.items():
-            weights = chosen[part]
-            paths |= {f"{part}/{file}": folder / part / file for file in weights.files}
-            width = "dtype" if part == "text_encoder" else "torch_dtype"
-            models[part], info = kind.from_pretrained(
-                folder, subfolder=part, variant=weights.variant,
-                use_safetensors=weights.safetensors, local_files_only=True,
-                output_loading_info=True, **{width: dtype},
-            )  # fmt: skip
-            _check_whole(f"{folder}/{part}", info["missing_keys"])
+        models = {part: _load_part(folder, part, own, dtype) for part, own in chosen.items()}
         tokenizer = CLIPTokenizer.from_pretrained(folder / "tokenizer", local_files_only=True)
         scheduler = _read(folder / "scheduler" / "scheduler_config.json")
+    paths = {f"{part}/{n}": folder / part / n for part, own in chosen.items() for n in own.files}
     return Parts(**models, tokenizer=tokenizer, scheduler=scheduler, files=paths)
+
+
+def load_vae(folder: Path, dtype: torch.dtype) -> tuple[AutoencoderKL, Mapping[str, Path]]:
+    """Read the autoencoder of a diffusers folder alone, and its weight files by their names.
+
+    Raises:
+        AnaMoDiffError: it is missing or damaged.
+    """
+    with _one_line(folder):
+        half = dtype != torch.float32
+        weights = files.weight_files("vae", hub.names_in(folder), half=half)
+        vae = _load_part(folder, "vae", weights, dtype)
+    return vae, {f"vae/{name}": folder / "vae" / name for name in weights.files}
+
+
+def _load_part(folder: Path, part: str, weights: files.WeightFiles, dtype: torch.dtype) -> Any:
+    """One model of a diffusers folder, whole."""
+    width = "dtype" if part == "text_encoder" else "torch_dtype"
+    model, info = KINDS[part].from_pretrained(
+        folder, subfolder=part, variant=weights.variant, use_safetensors=weights.safetensors,
+        local_files_only=True, output_loading_info=True, **{width: dtype},
+    )  # fmt: skip
+    _check_whole(f"{folder}/{part}", info["missing_keys"])
+    return model
 
 
 def load_file(file: Path, dtype: torch.dtype) -> Parts:

@@ -11,7 +11,7 @@ import logging
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from functools import cached_property, partial
+from functools import cached_property
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -20,19 +20,19 @@ from diffusers import AutoencoderKL, UNet2DConditionModel
 from torch import Tensor, nn
 from transformers import CLIPTextModel, CLIPTokenizer
 
-from anamodiff.backbone import hub
-from anamodiff.backbone.files import backbone_files, check_folder
-from anamodiff.backbone.load import ENDINGS, load_file, load_folder
+from anamodiff.backbone.autoencoder import decode, encode
+from anamodiff.backbone.find import choose_backbone, find_backbone, folder_of, name_of
+from anamodiff.backbone.latents import LatentSpace, reduction_of
+from anamodiff.backbone.load import load_file, load_folder
 from anamodiff.diffusion import Schedule
 from anamodiff.errors import AnaMoDiffError
-from anamodiff.resources import find
 
 logger = logging.getLogger(__name__)
 
 M = TypeVar("M", bound=nn.Module)
 
-PAPER = hub.SHORT_NAMES["sd14"]
-MINI = "mini"
+#: What the settings call each number format.
+PRECISIONS = {torch.float32: "fp32", torch.float16: "fp16", torch.bfloat16: "bf16"}
 
 
 class Backbone:
@@ -91,8 +91,7 @@ class Backbone:
         device = choose_device(device)
         dtype = choose_precision(precision, device)
         if str(name) == "auto":
-            name, reason = _choose_backbone(device, dtype)
-            logger.info("backbone: %s (%s)", name, reason)
+            name = choose_backbone(device, dtype)
         folder = find_backbone(name, half=dtype != torch.float32)
         load = load_file if folder.is_file() else load_folder
         parts = load(folder, dtype)
@@ -117,7 +116,7 @@ class Backbone:
     @property
     def reduction(self) -> int:
         """Pixels along one latent's side."""
-        return 2 ** (len(self.vae.config["block_out_channels"]) - 1)
+        return reduction_of(self.vae.config)
 
     @property
     def latent_size(self) -> int:
@@ -130,9 +129,14 @@ class Backbone:
         return self.latent_size * self.reduction
 
     @property
+    def name(self) -> str:
+        """Its hub id, else the name of its folder or file."""
+        return name_of(self.folder)
+
+    @property
     def beside(self) -> Path:
         """The folder where settings and a LOFNet for it may lie; that of the file, if it is one."""
-        return self.folder.parent if self.folder.is_file() else self.folder
+        return folder_of(self.folder)
 
     @cached_property
     def recommended(self) -> dict[str, Any]:
@@ -157,26 +161,20 @@ class Backbone:
         own = own or self.hashes  # one file holds all
         return hashlib.sha256(json.dumps(own, sort_keys=True).encode()).hexdigest()[:16]
 
-    @torch.no_grad()
+    @cached_property
+    def latent_space(self) -> LatentSpace:
+        """Which latents these are, for a flow network that is to work on them."""
+        return LatentSpace.of(self.name, self.encode, self.vae.config)
+
     def encode(self, frames: Tensor) -> Tensor:
         """Latents f c h w (float32) of frames f 3 H W in [-1, 1]: the posterior's mode, scaled."""
         with self.on_device(self.vae) as vae:
-            parts = [
-                vae.encode(part.to(self.device, self.dtype), return_dict=False)[0].mode()
-                for part in frames.split(self.frames_at_once)
-            ]
-        return torch.cat(parts).float() * self.vae.config["scaling_factor"]
+            return encode(vae, frames, self.frames_at_once)
 
-    @torch.no_grad()
     def decode(self, latents: Tensor) -> Tensor:
         """Frames f 3 H W in [-1, 1] (float32) of scaled latents f c h w."""
-        latents = latents / self.vae.config["scaling_factor"]
         with self.on_device(self.vae) as vae:
-            parts = [
-                vae.decode(part.to(self.device, self.dtype), return_dict=False)[0]  # pyright: ignore
-                for part in latents.split(self.frames_at_once)
-            ]
-        return torch.cat(parts).float().clamp(-1, 1)
+            return decode(vae, latents, self.frames_at_once)
 
     @torch.no_grad()
     def embed(self, prompts: Sequence[str]) -> Tensor:
@@ -215,54 +213,16 @@ def choose_device(device: str | torch.device) -> torch.device:
 
 def choose_precision(precision: str, device: torch.device) -> torch.dtype:
     """`auto` is half precision on GPUs (bf16 where the GPU has it) and fp32 on CPUs."""
-    names = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
+    names = {name: dtype for dtype, name in PRECISIONS.items()}
     if precision == "auto":
         if device.type != "cuda":
             return torch.float32
-        return torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float16
+        # Older GPUs (T4, V100, RTX 20xx) emulate bf16, which is slow.
+        own = torch.cuda.is_bf16_supported(including_emulation=False)
+        return torch.bfloat16 if own else torch.float16
     if precision not in names:
         raise AnaMoDiffError(f"expected precision auto, {', '.join(names)}, got {precision!r}")
     return names[precision]
-
-
-def find_backbone(name: str | Path, *, half: bool = False) -> Path:
-    """Where a backbone lies: `mini`, a folder, one file, or a hub id (fetched once, then cached).
-
-    Args:
-        half: whether to fetch weights in 16 bits, if the hub has both kinds.
-
-    Raises:
-        AnaMoDiffError: it is neither here nor to be fetched, incomplete, or of another kind.
-    """
-    if str(name) == MINI:
-        return find("checkpoints/mini")
-    path = Path(name).expanduser()
-    if path.suffix in ENDINGS:
-        if not path.is_file():
-            raise AnaMoDiffError(f"expected a backbone in {path}, found no such file: correct it")
-        return path
-    choose = partial(backbone_files, half=half)
-    cure = "use --backbone mini"
-    folder = hub.locate(name, choose, role="backbone", cure=cure, check=check_folder)
-    try:
-        choose(hub.names_in(folder))
-    except LookupError as missing:
-        raise AnaMoDiffError(
-            f"expected a diffusers folder of Stable Diffusion 1.x, got {folder} without "
-            f"{missing.args[0]}: give a complete one, or run anamodiff fetch sd14 and give {PAPER}"
-        ) from missing
-    return folder
-
-
-def _choose_backbone(device: torch.device, dtype: torch.dtype) -> tuple[str, str]:
-    """SD v1.4 on a CUDA machine that has it or can fetch it, else the embedded one; and why."""
-    if device.type != "cuda":
-        return MINI, f"device is {device.type}; {PAPER} wants a CUDA GPU"
-    try:
-        find_backbone(PAPER, half=dtype != torch.float32)
-    except AnaMoDiffError:
-        return MINI, f"{PAPER} is neither cached nor to be fetched here"
-    return PAPER, "CUDA device found"
 
 
 def file_hash(path: Path) -> str:

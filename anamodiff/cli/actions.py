@@ -169,21 +169,25 @@ def survey_results(values: dict[str, Any], started: float) -> None:
 
 def train_lofnet(values: dict[str, Any], started: float) -> None:
     from anamodiff.backbone.model import Backbone
-    from anamodiff.lofnet.training.train import train_lofnet
+    from anamodiff.lofnet.training.train import check_inputs, train_lofnet
 
     load = {key: values.pop(key) for key in ("device", "precision")}
-    backbone = Backbone.load(values.pop("backbone"), **load)
     network, training, start = (values.pop(key) for key in ("network", "training", "lofnet"))
-    folder = train_lofnet(
-        values.pop("data"), backbone=backbone, config=network, **values, **training,
-        detector_config=start.pop("config"), **start,
-    )  # fmt: skip
+    data, name = values.pop("data"), values.pop("backbone")
+    start["detector_config"] = start.pop("config")
+    files = {key: value for key, value in start.items() if key != "detector_lr"}
+    check_inputs(data, values["output"], resume=values["resume"], **files)
+    backbone = Backbone.load(name, **load)
+    folder = train_lofnet(data, backbone=backbone, config=network, **values, **training, **start)
     if "WORLD_SIZE" in os.environ:
         from accelerate import PartialState
 
         PartialState().destroy_process_group()
     if is_first():
-        following = f"transfer --lofnet {shlex.quote(str(folder))} ..."
+        name = backbone.name if name == "auto" else name
+        following = (
+            f"transfer --backbone {shlex.quote(name)} --lofnet {shlex.quote(str(folder))} ..."
+        )
         _report([f"LOFNet: {folder}"], started, following)
 
 

@@ -21,7 +21,9 @@ says which flags a command has, `configs/COMMAND.yaml` which settings. From Pyth
 a stage are a mapping, `anamodiff.transfer(..., tuning={"iterations": 100})`, or an object,
 `anamodiff.options.TuningOptions(iterations=100)`.
 
-The defaults of `adaptation`, `tuning` and `generation` are the paper's. A setting there that is
+The defaults of `adaptation`, `tuning` and `generation` are the paper's, but for two that were
+measured to be better, `tuning.temporal_lr` and `generation.noise_warp`: `--preset paper` has the
+paper's own. A setting there that is
 null or not given takes the preset's value, without a preset the one that the backbone recommends
 (`anamodiff.json` in its folder), and only then the default.
 """

@@ -79,7 +79,7 @@ def smooth_points(points: KeyPoints, frames: float) -> KeyPoints:
     # Rows: the frames and their padding, as weighted sums of the clip's frames.
     longer = np.pad(frame, ((radius, radius), (0, 0)), mode="reflect", reflect_type="odd")
     rows = [taps / taps.sum() @ longer[i : i + len(taps)] for i in range(count)]
-    weight = torch.from_numpy(np.stack(rows)).to(points.value)
+    weight = torch.from_numpy(np.stack(rows)).to(points.value.dtype).to(points.value.device)
     value = einsum(weight, points.value, "g f, f k xy -> g k xy")
     if points.jacobian is None:
         return KeyPoints(value)
@@ -103,7 +103,7 @@ def shape_scale(source: Tensor, driving: Tensor) -> float:
 
 def hull_area(points: Tensor) -> float:
     """Area of the convex hull of points ``k 2``; 0 for fewer than three or collinear ones."""
-    places = points.detach().double().cpu().numpy()
+    places = points.detach().cpu().double().numpy()  # MPS has no doubles
     if len(places) < 3 or not np.isfinite(places).all():
         return 0.0
     try:
@@ -161,4 +161,4 @@ def normalise_points(points: Tensor) -> Tensor:
 
 def _spread(points: Tensor) -> float:
     """Root mean square distance of points ``k 2`` from their centre."""
-    return float(_centred(points.detach().double()).square().sum(dim=-1).mean().sqrt())
+    return float(_centred(points.detach().cpu().double()).square().sum(dim=-1).mean().sqrt())

@@ -67,12 +67,15 @@ def animate(
     *,
     start: StartFrame = "first",
     adaptation: AdaptationOptions | None = None,
+    flow_latents: Tensor | None = None,
 ) -> WarpedIntermediate:
     """Warp the latent of one source frame along a driving clip.
 
     Args:
         source: frames ``s c H W`` in [-1, 1].
         latents: of the same frames, ``s c h w``, on the network's device.
+        flow_latents: of the same frames, ``s c h' w'``: those that the network was trained for,
+            where these are others. Its flow and masks are resized to h w.
         driving: frames ``f c H W`` in [-1, 1].
         start: source frame to warp: `first`, `auto` (see `nearest_start`) or its index.
         adaptation: how the driving points are moved onto the source; None uses them as they are,
@@ -96,7 +99,8 @@ def animate(
             driving_points, driving_points[0], source_points, scale=adaptation.scale
         )
     latent = latents[start : start + 1]
-    motion = _flow(lofnet, latent, adapted, source_points)
+    seen = latent if flow_latents is None else flow_latents[start : start + 1]
+    motion = _flow(lofnet, seen, adapted, source_points).resized(*latent.shape[-2:])
     return WarpedIntermediate(
         source, driving, latents, warp(latent, motion.flow), motion.flow, driving_points, start,
         source_points, adapted, motion.mask,
@@ -104,8 +108,7 @@ def animate(
 
 
 def _points(lofnet: LOFNet, frames: Tensor) -> KeyPoints:
-    device = next(lofnet.parameters()).device
-    return KeyPoints.join([lofnet.points(part.to(device)) for part in frames.split(BATCH)])
+    return KeyPoints.join([lofnet.points(part) for part in frames.split(BATCH)])
 
 
 def _flow(lofnet: LOFNet, latent: Tensor, driving: KeyPoints, source: KeyPoints) -> Motion:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import torch
+import torch.nn.functional as F
 from einops import einsum, rearrange
 from torch import Tensor, nn
 
@@ -26,6 +27,13 @@ class Motion:
 
     flow: Tensor
     mask: Tensor
+
+    def resized(self, height: int, width: int) -> Motion:
+        """The same motion on another grid; masks still sum to one."""
+        if self.flow.shape[1:3] == (height, width):
+            return self
+        mask = F.interpolate(self.mask, (height, width), mode="bilinear", align_corners=True)
+        return Motion(resize_flow(self.flow, height, width), mask)
 
 
 def invert_2x2(matrix: Tensor, *, smallest: float = 1e-4) -> Tensor:

@@ -13,6 +13,7 @@ import yaml
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
+from anamodiff.backbone.latents import LatentSpace
 from anamodiff.errors import AnaMoDiffError
 from anamodiff.fields import Options, settings_of, unknown
 from anamodiff.lofnet.flow import DenseMotion, Motion
@@ -24,6 +25,7 @@ from anamodiff.resources import find
 
 WEIGHTS_FILE = "lofnet.safetensors"
 CONFIG_FILE = "lofnet.json"
+LATENTS = "latents"  # in the configuration file: which latents the weights are for
 
 Detector = KeypointDetector | ResNetDetector
 DETECTORS: dict[str, type[Detector]] = {"hourglass": KeypointDetector, "resnet18": ResNetDetector}
@@ -37,15 +39,21 @@ class LOFNet(nn.Module):
         detector: detects key points on RGB frames.
         dense_motion: predicts a flow on the latent grid from the points of two frames.
         frame_size: side in pixels of the square frames that the detector was trained on.
+        latents: those that it was trained for; None where nothing says which.
     """
 
     def __init__(
-        self, detector: Detector, dense_motion: DenseMotion, frame_size: int = 256
+        self,
+        detector: Detector,
+        dense_motion: DenseMotion,
+        frame_size: int = 256,
+        latents: LatentSpace | None = None,
     ) -> None:
         super().__init__()
         self.detector = detector
         self.dense_motion = dense_motion
         self.frame_size = frame_size
+        self.latents = latents
 
     @property
     def config(self) -> dict[str, Any]:
@@ -58,10 +66,11 @@ class LOFNet(nn.Module):
         }
 
     def points(self, frames: Tensor) -> KeyPoints:
-        """Detect key points on frames ``f c h w`` in [-1, 1] of any size."""
+        """Detect key points on frames ``f c h w`` in [-1, 1] of any size, on any device."""
         size = (self.frame_size, self.frame_size)
-        if frames.shape[-2:] != size:
+        if frames.shape[-2:] != size:  # where the frames are: MPS cannot
             frames = F.interpolate(frames, size, mode="bilinear", antialias=True)
+        frames = frames.to(next(self.parameters()).device)
         return self.detector((frames + 1) / 2)
 
     def flow(
@@ -96,7 +105,8 @@ class LOFNet(nn.Module):
         folder.mkdir(parents=True, exist_ok=True)
         state = {name: tensor.contiguous() for name, tensor in self.state_dict().items()}
         save_file(state, folder / WEIGHTS_FILE)
-        text = json.dumps(self.config, indent=2) + "\n"
+        latents = {} if self.latents is None else {LATENTS: self.latents.to_dict()}
+        text = json.dumps(self.config | latents, indent=2) + "\n"
         (folder / CONFIG_FILE).write_text(text, encoding="utf-8")
         return folder
 
@@ -115,7 +125,10 @@ class LOFNet(nn.Module):
                 f"{' and '.join(missing)}: name a folder that train-lofnet wrote"
             )
         try:
-            model = build_lofnet(json.loads((folder / CONFIG_FILE).read_text(encoding="utf-8")))
+            config = json.loads((folder / CONFIG_FILE).read_text(encoding="utf-8"))
+            latents = config.pop(LATENTS, None)
+            model = build_lofnet(config)
+            model.latents = None if latents is None else LatentSpace.from_dict(latents)
             model.load_state_dict(load_file(folder / WEIGHTS_FILE))
         except Exception as error:  # broken JSON, cut file, other shapes: all one cure
             reason = " ".join(str(error).split())[:200]

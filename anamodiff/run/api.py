@@ -11,11 +11,14 @@ from anamodiff.options import (
     AdaptationOptions,
     GenerationOptions,
     MemoryOptions,
+    RunOptions,
     StartFrame,
     TuningOptions,
 )
 from anamodiff.pipeline import Progress
 from anamodiff.run.folder import OUTPUTS, RunFolder
+from anamodiff.run.inputs import check_request
+from anamodiff.run.intermediate import ClipPair
 from anamodiff.run.motion_transfer import MotionTransfer
 from anamodiff.run.result import Result
 from anamodiff.video.clip import Clip, write_video
@@ -54,16 +57,17 @@ def transfer(
         prompt: a few words for what the source shows, such as "a turtle".
         output: the run folder, or a file .mp4, .gif or .webm for the video.
         backbone: `auto`, `mini`, a diffusers folder, one file of Stable Diffusion 1.x, or a hub id.
-        lofnet: folder of LOFNet weights; None takes those beside the backbone.
+        lofnet: folder of LOFNet weights for the backbone's latents, or `mini`, the embedded ones,
+            which serve any backbone; None takes those beside the backbone, else `mini`.
         frames: length of the result.
-        seed: fixes all that is random.
+        seed: fixes all that is random; kernels of a GPU still add in no fixed order.
         start_frame: the source frame that is moved: `first`, its number from 0, or `auto`, the
             one whose pose is nearest to the driving clip's first.
         device: `auto`, or a torch device.
         precision: `auto`, `fp32`, `fp16` or `bf16`.
         memory: `{"vram": 8}` makes do with 8 GiB of graphics memory (also 12, 16, 24, `auto`);
             `offload` and `frames_at_once` may be set apart.
-        preset: `paper`, its literal schedule, or `fast`; None takes what suits the backbone.
+        preset: `paper`, its literal settings, or `fast`; None takes what suits the backbone.
         resume: go on with an interrupted run of the same settings.
         adaptation: options, or a mapping of some of them; None entries take the backbone's.
         tuning, generation: likewise.
@@ -73,6 +77,11 @@ def transfer(
     Raises:
         AnaMoDiffError: an input cannot be used; the message says what to do.
     """
+    check_request(
+        source, driving, prompt=prompt, output=output, resume=resume, frames=frames, seed=seed,
+        start_frame=start_frame, preset=preset, adaptation=adaptation, tuning=tuning,
+        generation=generation,
+    )  # fmt: skip
     mover = MotionTransfer.load(
         backbone, lofnet, device=device, precision=precision, memory=memory, preset=preset
     )
@@ -104,6 +113,10 @@ def tune(
     progress: bool | Progress = True,
 ) -> Path:
     """The first half of `transfer`, with its arguments; returns the run folder."""
+    check_request(
+        source, driving, prompt=prompt, output=output, resume=resume, frames=frames, seed=seed,
+        start_frame=start_frame, preset=preset, adaptation=adaptation, tuning=tuning,
+    )  # fmt: skip
     mover = MotionTransfer.load(
         backbone, lofnet, device=device, precision=precision, memory=memory, preset=preset
     )
@@ -126,8 +139,18 @@ def generate(
     generation: GenerationOptions | Mapping[str, Any] | None = None,
     progress: bool | Progress = True,
 ) -> Result:
-    """The second half of `transfer`, on a run folder that `tune` wrote; `preset` None: as tuned."""
-    settings = RunFolder.load(run).settings
+    """The second half of `transfer`, on a run folder that `tune` wrote.
+
+    `preset` None and `precision` `auto` are those that it was tuned with.
+    """
+    RunOptions.check(seed=seed, preset=preset)
+    if not isinstance(generation, GenerationOptions):
+        GenerationOptions.checked(generation)
+    folder = RunFolder.load(run)
+    ClipPair.find(folder.path)
+    settings = folder.settings
+    if precision == "auto":
+        precision = settings.get("precision", precision)
     mover = MotionTransfer.load(
         settings["backbone"], settings["lofnet"], device=device, precision=precision,
         memory=memory, preset=preset or settings.get("preset"),
@@ -138,7 +161,7 @@ def generate(
 def demo(
     *,
     output: str | Path | None = None,
-    backbone: str | Path = "auto",
+    backbone: str | Path = "mini",
     lofnet: str | Path | None = None,
     frames: int = FRAMES,
     seed: int = 0,

@@ -18,7 +18,8 @@ from pathlib import Path
 import torch
 
 from anamodiff.backbone import hub
-from anamodiff.backbone.model import MINI, PAPER, Backbone, choose_device, choose_precision
+from anamodiff.backbone.find import MINI, PAPER
+from anamodiff.backbone.model import Backbone, choose_device, choose_precision
 from anamodiff.backbone.speed import measured_speed, now
 from anamodiff.inversion.ddim import ddim_invert
 from anamodiff.inversion.sampling import sample
@@ -198,5 +199,5 @@ def _auto_words(device: torch.device, found: list[Found]) -> str:
     if device.type != "cuda":
         return f"{MINI}, because the device is {device.type}"
     here = any(one.short_name == "sd14" and one.path for one in found)
-    paper = PAPER if here else f"{PAPER}, which would be fetched first"
-    return f"{MINI}; with --lofnet {paper}"
+    how = "" if here else f", which would be fetched first, or {MINI} where it cannot be"
+    return f"{PAPER}, with the embedded flow network{how}"

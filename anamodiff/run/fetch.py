@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import partial
@@ -19,7 +20,7 @@ NO_HUB = (
     f"first-order-model publishes {FOMM} outside the hub (its README has the links), and no hub "
     "repository is known for it"
 )
-GIVE_FOLDER = "give its folder by path"
+GIVE_FOLDER = "name a folder of it with --backbone or --clip-model"
 # Parameters of Stable Diffusion 1.x, all three models; 4 bytes each in fp32, 2 in fp16.
 PARAMETERS = 1_066_235_307
 SIZES = {"clip": 606e6, "tokenizer": 2e6}  # bytes
@@ -134,7 +135,8 @@ def _fetch_fomm(source: str | None) -> list[str]:
     detector = load_fomm(path)
     return [
         f"fomm: {path} ({detector.config['num_kp']} key points)",
-        f"next: anamodiff train-lofnet lofnet.detector=fomm lofnet.checkpoint={path} ...",
+        "next: anamodiff train-lofnet lofnet.detector=fomm "
+        f"{shlex.quote(f'lofnet.checkpoint={path}')} ...",
     ]
 
 

@@ -15,7 +15,7 @@ import yaml
 
 from anamodiff import __version__
 from anamodiff.errors import AnaMoDiffError
-from anamodiff.fields import settings_of
+from anamodiff.fields import dotted, settings_of
 from anamodiff.options import TuningOptions
 from anamodiff.run.machine import peak_memory_mb
 
@@ -26,6 +26,8 @@ PACKAGES = ("torch", "diffusers", "transformers", "peft", "numpy", "opencv-pytho
 # What may differ between a run and its resumption.
 FREE = ("output", "resume", "progress", "generation", "preset")
 FREE_OF_TUNING = {"checkpoint_levels", "clips_at_once"}  # as there is memory
+# Runs from before they were settings have none; there, tuning's checkpoint decides.
+NEWER = ("precision",)
 
 
 class RunFolder:
@@ -47,7 +49,10 @@ class RunFolder:
         """
         if output is not None and not is_video(output):
             run = cls(output)
-            run._check_free(settings, resume)
+            if not resume:
+                run.check_free()
+            elif run.path.is_dir():
+                run._check_resumable(settings)
         elif resume:
             run = cls._find(name, settings)
         else:
@@ -99,17 +104,21 @@ class RunFolder:
         record["peak_memory_mb"] = peak_memory_mb()
         write_text(self.path / RECORD, json.dumps(record, indent=2) + "\n")
 
-    def _check_free(self, settings: dict[str, Any], resume: bool) -> None:
-        if resume:
-            if self.path.is_dir() and not _same(RunFolder.load(self.path).settings, settings):
-                raise AnaMoDiffError(
-                    f"expected the settings in {self.path / CONFIG} to resume, got others: "
-                    "repeat the first command, or name a new --output"
-                )
-        elif self.path.is_file() or (self.path.is_dir() and any(self.path.iterdir())):
+    def check_free(self) -> None:
+        """Refuse a folder that holds something, for a new run."""
+        if self.path.is_file() or (self.path.is_dir() and any(self.path.iterdir())):
             raise AnaMoDiffError(
                 f"expected a new or empty folder for --output, got {self.path}: name another, "
                 "or add --resume to go on with the run there"
+            )
+
+    def _check_resumable(self, settings: dict[str, Any]) -> None:
+        """Refuse a folder whose run has other settings."""
+        others = _others(RunFolder.load(self.path).settings, settings)
+        if others:
+            raise AnaMoDiffError(
+                f"expected the settings in {self.path / CONFIG} to resume, got others: {others}; "
+                "repeat the first command, or name a new --output"
             )
 
     @classmethod
@@ -118,7 +127,7 @@ class RunFolder:
         folders = sorted(OUTPUTS.glob(f"{name}*/{CONFIG}"), key=os.path.getmtime, reverse=True)
         for config in folders:
             run = cls(config.parent)
-            if _same(run.settings, settings):
+            if not _others(run.settings, settings):
                 return run
         raise AnaMoDiffError(
             f"expected an interrupted run with these settings under {OUTPUTS}/, found none: "
@@ -131,16 +140,25 @@ def is_video(output: str | Path | None) -> bool:
     return output is not None and Path(output).suffix.lower() in OUTPUT_SUFFIXES
 
 
-def _same(old: dict[str, Any], new: dict[str, Any]) -> bool:
-    return _fixed(old) == _fixed(new)
+def _others(old: dict[str, Any], new: dict[str, Any]) -> str:
+    """The settings that keep a run from going on, as `name old, now new`; empty if there are none.
+
+    A setting that is gone since the run began does not count.
+    """
+    was, now = _fixed(old), _fixed(new)
+    return ", ".join(
+        f"{name} was {was.get(name)!r} and is {now.get(name)!r}"
+        for name in {**now, **was}
+        if was.get(name) != now.get(name) and not (name in NEWER and name not in was)
+    )
 
 
 def _fixed(settings: dict[str, Any]) -> dict[str, Any]:
-    """What must stay for a run to go on; a setting that is gone since it began does not count."""
-    fixed = {key: value for key, value in settings.items() if key not in FREE}
+    """What must stay for a run to go on, by dotted name."""
     names = settings_of(TuningOptions).keys() - FREE_OF_TUNING
-    tuning = {key: value for key, value in fixed.get("tuning", {}).items() if key in names}
-    return fixed | {"tuning": tuning}
+    tuning = {key: value for key, value in settings.get("tuning", {}).items() if key in names}
+    fixed = {key: value for key, value in settings.items() if key not in FREE}
+    return dotted(fixed | {"tuning": tuning})
 
 
 def unused(path: Path, suffix: str = "") -> Path:

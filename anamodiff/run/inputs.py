@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from anamodiff.errors import AnaMoDiffError
-from anamodiff.options import PROMPT
+from anamodiff.options import PROMPT, STAGES, RunOptions, StartFrame
+from anamodiff.run.folder import RunFolder, is_video
 from anamodiff.video.clip import Clip, read_clip
 
 #: A file or folder, or a clip that `read_clip` has read with the backbone's size.
@@ -16,6 +18,30 @@ def check_prompt(prompt: str) -> None:
     """Refuse a prompt that says nothing."""
     if not PROMPT.accepts(prompt):
         raise AnaMoDiffError(f"expected a prompt of {PROMPT.words}, got {prompt!r}")
+
+
+def check_request(
+    source: GivenClip, driving: GivenClip, *, prompt: str, output: str | Path | None,
+    resume: bool, frames: int, seed: int | None, start_frame: StartFrame, preset: str | None,
+    **stages: Any,
+) -> None:  # fmt: skip
+    """Refuse what is wrong with a transfer, as far as it shows without models.
+
+    Called before these are loaded, let alone fetched; the arguments are `anamodiff.transfer`'s.
+
+    Raises:
+        AnaMoDiffError: a setting, clip or output cannot be used.
+    """
+    check_prompt(prompt)
+    RunOptions.check(frames=frames, seed=seed, start_frame=start_frame, preset=preset)
+    for section, given in stages.items():
+        if not isinstance(given, STAGES[section]):
+            STAGES[section].checked(given)
+    for clip, minimum, role in ((source, 1, "source"), (driving, 2, "driving clip")):
+        if not isinstance(clip, Clip):
+            read_clip(clip, frames=minimum, minimum=minimum, role=role)
+    if output is not None and not is_video(output) and not resume:
+        RunFolder(output).check_free()
 
 
 def clip_name(clip: GivenClip) -> str:

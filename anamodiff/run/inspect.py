@@ -16,7 +16,7 @@ from anamodiff.lofnet.training.losses import latent_error
 from anamodiff.options import FRAMES, AdaptationOptions, RunOptions, StartFrame
 from anamodiff.run.folder import OUTPUTS, unused
 from anamodiff.run.motion_transfer import MotionTransfer
-from anamodiff.video.clip import read_clip
+from anamodiff.video.clip import Clip, read_clip
 from anamodiff.visual.flow import (
     colour_wheel,
     draw_key_points,
@@ -94,13 +94,20 @@ def inspect(
     """
     sheet = _sheet_path(output, clip, driving)
     RunOptions.check(frames=frames, start_frame=start_frame)
+    alone = driving is None
+
+    def read(size: int | None = None) -> tuple[Clip, Clip]:
+        source = read_clip(clip, frames=frames, size=size, minimum=2 if alone else 1)
+        if driving is None:
+            return source, source
+        driver = read_clip(driving, frames=frames, size=size, minimum=2, role="driving clip")
+        return source, driver
+
+    read()  # before a model is loaded, let alone fetched
     mover = MotionTransfer.load(backbone, lofnet, device=device, precision=precision)
     options = mover.resolve(adaptation=adaptation).adaptation
-    size, alone = mover.backbone.image_size, driving is None
-    source = read_clip(clip, frames=frames, size=size, minimum=2 if alone else 1)
-    driver = source
-    if driving is not None:
-        driver = read_clip(driving, frames=frames, size=size, minimum=2, role="driving clip")
+    size = mover.backbone.image_size
+    source, driver = read(size)
     made = mover.method.warp(
         source.frames, driver.frames, start_frame=start_frame,
         adaptation=None if alone else options,

@@ -45,9 +45,9 @@ class ClipPair:
         tensors |= {name: tensor for name, tensor in optional.items() if tensor is not None}
         save_file({k: v.detach().contiguous().cpu() for k, v in tensors.items()}, folder / FILE)
 
-    @classmethod
-    def load(cls, folder: Path) -> ClipPair:
-        """Read what `save` wrote, also in run folders of before 0.2, which hold less.
+    @staticmethod
+    def find(folder: Path) -> Path:
+        """The file in a run folder.
 
         Raises:
             AnaMoDiffError: the folder is not tuned yet.
@@ -55,7 +55,16 @@ class ClipPair:
         path = folder / FILE
         if not path.is_file():
             raise AnaMoDiffError(f"expected a tuned run, got no {path}: run anamodiff tune first")
-        tensors = load_file(path)
+        return path
+
+    @classmethod
+    def load(cls, folder: Path) -> ClipPair:
+        """Read what `save` wrote, also in run folders of before 0.2, which hold less.
+
+        Raises:
+            AnaMoDiffError: the folder is not tuned yet.
+        """
+        tensors = load_file(cls.find(folder))
         start, fps, *box = tensors["numbers"].tolist()
         top, left, height, width, *original = map(int, box)
         warped = WarpedIntermediate(

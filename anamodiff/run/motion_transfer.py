@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from anamodiff.backbone.memory import Memory, choose_memory, peak_memory
-from anamodiff.backbone.model import MINI, PAPER, Backbone, choose_device, file_hash
-from anamodiff.errors import AnaMoDiffError
+from anamodiff.backbone.autoencoder import Encoder
+from anamodiff.backbone.find import MINI
+from anamodiff.backbone.memory import Memory, peak_memory
+from anamodiff.backbone.model import PRECISIONS, Backbone, file_hash
 from anamodiff.lofnet.animate import check_start
 from anamodiff.lofnet.model import LOFNet
 from anamodiff.options import (
@@ -28,13 +28,12 @@ from anamodiff.pipeline import AnaMoDiff, Progress
 from anamodiff.run.folder import RunFolder, is_video
 from anamodiff.run.inputs import GivenClip, check_prompt, clip_name, read_pair
 from anamodiff.run.intermediate import ClipPair
+from anamodiff.run.models import load_models
 from anamodiff.run.progress import ProgressBars, timed
 from anamodiff.run.result import Result, write_result
 from anamodiff.unet3d.model import UNet3D
 from anamodiff.unet3d.weights import load_weights, save_weights
 from anamodiff.video.clip import Clip
-
-logger = logging.getLogger(__name__)
 
 CHECKPOINT, WEIGHTS = "tuning.pt", "weights"
 
@@ -56,6 +55,7 @@ class MotionTransfer:
 
     Args:
         backbone, lofnet: the models.
+        proxy: as for `AnaMoDiff`.
         lofnet_folder: where the network was loaded from, for the record of a run.
         memory: what a run does to save graphics memory.
         preset: `paper`, `fast`, or None for what the backbone recommends.
@@ -66,12 +66,13 @@ class MotionTransfer:
         backbone: Backbone,
         lofnet: LOFNet,
         *,
+        proxy: Encoder | None = None,
         lofnet_folder: Path | None = None,
         memory: Memory | None = None,
         preset: str | None = None,
     ) -> None:
         RunOptions.check(preset=preset)
-        self.method = AnaMoDiff(backbone, lofnet)
+        self.method = AnaMoDiff(backbone, lofnet, proxy)
         self.lofnet_folder = lofnet_folder
         self.memory = memory or Memory()
         self.preset = preset
@@ -87,29 +88,17 @@ class MotionTransfer:
         memory: MemoryOptions | Mapping[str, Any] | None = None,
         preset: str | None = None,
     ) -> MotionTransfer:
-        """Load a backbone and a LOFNet (None: the one beside the backbone).
+        """Load the models that `load_models` finds, with its arguments.
 
         Raises:
-            AnaMoDiffError: a model is missing, or a setting is unknown or out of range.
+            AnaMoDiffError: a model is missing or does not fit, or a setting is wrong.
         """
         RunOptions.check(preset=preset)
-        own = memory if isinstance(memory, MemoryOptions) else MemoryOptions.build(memory)
-        place = choose_device(device)
-        if str(backbone) == "auto" and lofnet is None and place.type == "cuda":
-            backbone = MINI
-            logger.info("backbone: %s (%s wants a LOFNet of its own, --lofnet)", MINI, PAPER)
-        chosen = choose_memory(place, own)
-        loaded = Backbone.load(
-            backbone, device=device, precision=precision, offload=chosen.offload,
-            frames_at_once=chosen.frames_at_once,
+        models = load_models(backbone, lofnet, device=device, precision=precision, memory=memory)
+        return cls(
+            models.backbone, models.flow.lofnet, proxy=models.flow.proxy,
+            lofnet_folder=models.flow.folder, memory=models.memory, preset=preset,
         )  # fmt: skip
-        folder = loaded.beside / "lofnet" if lofnet is None else Path(lofnet)
-        if lofnet is None and not folder.is_dir():
-            raise AnaMoDiffError(
-                f"expected LOFNet weights in {folder}, found none: train them with "
-                f"anamodiff train-lofnet --backbone {backbone} and name them with --lofnet"
-            )
-        return cls(loaded, LOFNet.load(folder), lofnet_folder=folder, memory=chosen, preset=preset)
 
     @property
     def backbone(self) -> Backbone:
@@ -118,9 +107,20 @@ class MotionTransfer:
 
     @property
     def lofnet_hashes(self) -> dict[str, str]:
-        """SHA-256 of each of LOFNet's weight files, by its name; none where it has no folder."""
-        files = sorted(self.lofnet_folder.glob("*.safetensors")) if self.lofnet_folder else []
-        return {path.name: file_hash(path) for path in files}
+        """SHA-256 of LOFNet's weight files and of its proxy's, by name; none without a folder."""
+        if self.lofnet_folder is None:
+            return {}
+        files = {path.name: path for path in sorted(self.lofnet_folder.glob("*.safetensors"))}
+        if self.method.proxy is not None:
+            files |= self.method.proxy.files
+        return {name: file_hash(path) for name, path in files.items()}
+
+    @property
+    def lofnet_name(self) -> str | None:
+        """What `load` takes for the same network again."""
+        if self.method.proxy is not None:
+            return MINI
+        return None if self.lofnet_folder is None else str(self.lofnet_folder)
 
     def resolve(
         self,
@@ -218,7 +218,8 @@ class MotionTransfer:
         check_start(start_frame, len(clips[0].frames))
         settings = {
             "source": clip_name(source), "driving": clip_name(driving), "prompt": prompt,
-            "backbone": str(self.backbone.folder), "lofnet": str(self.lofnet_folder),
+            "backbone": str(self.backbone.folder), "lofnet": self.lofnet_name,
+            "precision": PRECISIONS[self.backbone.dtype],
             "frames": frames, "seed": seed, "preset": preset, "start_frame": start_frame,
             "adaptation": asdict(options.adaptation), "tuning": asdict(options.tuning),
         }  # fmt: skip

@@ -6,10 +6,9 @@ import logging
 import math
 from pathlib import Path
 
-import torch
 from torch import Tensor
 
-from anamodiff.diffusion import Schedule, StepProgress
+from anamodiff.diffusion import Schedule, StepProgress, generator_of
 from anamodiff.errors import AnaMoDiffError
 from anamodiff.options import TuningOptions
 from anamodiff.tuning.loss import NoisyClip, disentangled_loss
@@ -50,7 +49,7 @@ def tune(
     Raises:
         AnaMoDiffError: the loss is not finite, or the checkpoint is of another run.
     """
-    weights = MasterWeights(unet, options.lr)
+    weights = MasterWeights(unet, options.lr, options.temporal_lr)
     losses, probes = weights.resume(checkpoint)
     source_clip = NoisyClip(source, options.source_noise_min, options.source_noise_max)
     warped_clip = None
@@ -69,7 +68,7 @@ def tune(
             if iteration >= options.iterations_min and has_plateaued(probes, options.plateau):
                 logger.info("tuning: the loss no longer falls after %d iterations", iteration)
                 break
-        generator = torch.Generator().manual_seed(seed * 1_000_003 + iteration)
+        generator = generator_of(seed * 1_000_003 + iteration)
         source_window, warped_window = (
             clip and clip.random_window(options.window, generator)
             for clip in (source_clip, warped_clip)

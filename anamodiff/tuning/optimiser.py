@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from anamodiff.errors import AnaMoDiffError
-from anamodiff.unet3d.lora import trainable_parameters
+from anamodiff.unet3d.lora import is_temporal, trainable_parameters
 from anamodiff.unet3d.model import UNet3D
 
 
@@ -21,15 +21,20 @@ class MasterWeights:
     autocast, every activation is in half precision, and tuning computes what sampling will. In
     fp16, gradients are scaled so that they do not underflow. In single precision, parameters are
     their own masters.
+
+    Args:
+        unet: with LoRA, or other parameters that are trained.
+        lr: learning rate.
+        temporal_lr: that of `attn_temp` and `norm_temp`, as a multiple of `lr`.
     """
 
-    def __init__(self, unet: UNet3D, lr: float) -> None:
+    def __init__(self, unet: UNet3D, lr: float, temporal_lr: float = 1.0) -> None:
         self.parameters = trainable_parameters(unet)
         single = unet.dtype == torch.float32
         self.masters = [(name, p if single else _single(p)) for name, p in self.parameters]
         for _, parameter in self.parameters:  # in single precision after an earlier tuning
             parameter.data = parameter.data.to(unet.dtype)
-        self.optimiser = _adam([master for _, master in self.masters], lr)
+        self.optimiser = _adam(self.masters, lr, temporal_lr)
         half = unet.dtype == torch.float16
         self.scaler = torch.amp.GradScaler(unet.device.type, enabled=half)
 
@@ -69,7 +74,7 @@ class MasterWeights:
         """Load a checkpoint; returns its losses and probes, empty if there is none.
 
         Raises:
-            AnaMoDiffError: the checkpoint is of other weights.
+            AnaMoDiffError: the checkpoint is of other weights or another precision.
         """
         if path is None or not path.is_file():
             return [], []
@@ -78,6 +83,12 @@ class MasterWeights:
             raise AnaMoDiffError(
                 f"expected a checkpoint of this run's weights, got another's in {path}: "
                 "name another output folder, or leave out --resume"
+            )
+        if bool(state["scaler"]) != self.scaler.is_enabled():
+            wanted, was = ("fp16", "another precision")[:: 1 if self.scaler.is_enabled() else -1]
+            raise AnaMoDiffError(
+                f"expected a checkpoint tuned in {wanted}, as this run is, got one tuned in {was} "
+                f"in {path}: resume with the --precision that the run began with"
             )
         with torch.no_grad():
             for name, master in self.masters:
@@ -98,7 +109,13 @@ def _single(parameter: nn.Parameter) -> nn.Parameter:
     return nn.Parameter(parameter.detach().float())
 
 
-def _adam(parameters: list[nn.Parameter], lr: float) -> torch.optim.Adam:
+def _adam(named: list[tuple[str, nn.Parameter]], lr: float, temporal_lr: float) -> torch.optim.Adam:
+    """Adam on named parameters, those of the temporal attention with a rate of their own."""
+    temporal = {name for name, _ in named if is_temporal(name)}
+    groups = [
+        {"params": [p for name, p in named if name not in temporal], "lr": lr},
+        {"params": [p for name, p in named if name in temporal], "lr": temporal_lr * lr},
+    ]
     # One fused kernel where there is one, else torch's choice.
-    fused = parameters[0].device.type in ("cpu", "cuda") or None
-    return torch.optim.Adam(parameters, lr=lr, fused=fused)
+    fused = named[0][1].device.type in ("cpu", "cuda") or None
+    return torch.optim.Adam(groups, lr=lr, fused=fused)

@@ -9,7 +9,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor, nn
 
-from anamodiff.diffusion import Schedule
+from anamodiff.diffusion import Schedule, generator_of
 from anamodiff.tuning.loss import NoisyClip, disentangled_loss
 
 EVERY = 10  # iterations between two probes
@@ -50,7 +50,7 @@ def probe_loss(
     """
     terms: list[Tensor] = []
     for level in range(PROBE_LEVELS):
-        generator = torch.Generator().manual_seed(seed * PROBE_SEED - 1 - level)
+        generator = generator_of(seed * PROBE_SEED - 1 - level)
         windows = (
             clip and _at(clip, level).random_window(window, generator) for clip in (source, warped)
         )

@@ -111,11 +111,12 @@ def trainable_parameters(unet3d: nn.Module) -> list[tuple[str, nn.Parameter]]:
 
 def temporal_parameters(unet3d: nn.Module) -> list[tuple[str, nn.Parameter]]:
     """Names and parameters of `attn_temp` and `norm_temp` in every transformer block."""
-    return [
-        (name, parameter)
-        for name, parameter in unet3d.named_parameters()
-        if ".attn_temp." in name or ".norm_temp." in name
-    ]
+    return [(name, parameter) for name, parameter in unet3d.named_parameters() if is_temporal(name)]
+
+
+def is_temporal(name: str) -> bool:
+    """Whether a parameter of that name belongs to `attn_temp` or `norm_temp`."""
+    return ".attn_temp." in name or ".norm_temp." in name
 
 
 def lora_layers(unet3d: nn.Module) -> Iterator[tuple[str, LoraLayer]]:

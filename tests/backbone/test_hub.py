@@ -14,8 +14,9 @@ from sd_samples import publish
 import anamodiff
 from anamodiff.backbone import hub
 from anamodiff.backbone.files import tokenizer_files
+from anamodiff.backbone.find import PAPER, find_backbone
 from anamodiff.backbone.load import load_file
-from anamodiff.backbone.model import PAPER, Backbone, find_backbone
+from anamodiff.backbone.model import Backbone
 from anamodiff.errors import AnaMoDiffError
 
 NAMES = ("vae", "unet", "text_encoder")

@@ -7,7 +7,8 @@ import shutil
 import pytest
 import torch
 
-from anamodiff.backbone.model import Backbone, choose_device, choose_precision, find_backbone
+from anamodiff.backbone.find import find_backbone
+from anamodiff.backbone.model import Backbone, choose_device, choose_precision
 from anamodiff.errors import AnaMoDiffError
 
 

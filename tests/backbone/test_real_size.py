@@ -15,7 +15,8 @@ from torch import Tensor, nn
 from transformers import CLIPTextConfig, CLIPTextModel
 
 from anamodiff.backbone import load as loading
-from anamodiff.backbone.model import PAPER, Backbone
+from anamodiff.backbone.find import PAPER
+from anamodiff.backbone.model import Backbone
 from anamodiff.unet3d.model import inflate
 
 pytestmark = pytest.mark.slow

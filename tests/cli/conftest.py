@@ -35,7 +35,7 @@ def stages(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Stages:
         _replace(monkeypatch, module, functions)
     loaded = SimpleNamespace(transfer=sys.modules["anamodiff.run.api"].transfer)
     classes = {
-        "backbone.model": ("Backbone", "the backbone"),
+        "backbone.model": ("Backbone", SimpleNamespace(name="owner/name")),
         "run.motion_transfer": ("MotionTransfer", loaded),
     }
     for module, (name, loads) in classes.items():
@@ -81,7 +81,7 @@ def _outcomes(folder: Path) -> dict[str, dict[str, Any]]:
         "evaluation.ablation": {"ablation": figure},
         "evaluation.survey.page": {"write_survey": survey},
         "evaluation.survey.ranking": {"survey_results": ranks},
-        "lofnet.training.train": {"train_lofnet": folder},
+        "lofnet.training.train": {"train_lofnet": folder, "check_inputs": None},
     }
 
 

@@ -11,11 +11,13 @@ from anamodiff.cli import main as cli
 def test_train_lofnet_loads_the_backbone(stages: Stages) -> None:
     words = ["--backbone", "mini", "--device", "cpu", "--steps", "7", "--resume"]
     assert cli.main(["train-lofnet", "data=my clips, new", *words]) == 0
-    (load, loaded), (train, trained) = stages.calls
+    (check, checked), (load, loaded), (train, trained) = stages.calls
+    assert (check, checked["arguments"]) == ("check_inputs", ("my clips, new", "outputs/lofnet"))
     assert (load, loaded["arguments"]) == ("load", ("mini",))
     assert loaded["device"] == "cpu"
     assert (train, trained["arguments"]) == ("train_lofnet", ("my clips, new",))
-    assert (trained["backbone"], trained["steps"], trained["resume"]) == ("the backbone", 7, True)
+    assert (trained["steps"], trained["resume"]) == (7, True)
+    assert trained["backbone"].name == "owner/name"
     assert trained["config"]["dense_motion"]["num_kp"] == 10
     assert (trained["detector"], trained["checkpoint"]) == ("own", None)
 
@@ -25,6 +27,7 @@ def test_train_lofnet_starts_from_fomm(stages: Stages) -> None:
     assert cli.main(["train-lofnet", "data=clips", *words, "lofnet.detector_lr=0"]) == 0
     trained = stages.calls[-1][1]
     given = {"detector": "fomm", "checkpoint": "my files/a, b.pth.tar", "detector_config": "c"}
+    assert given.items() <= stages.calls[0][1].items(), "files are checked before a backbone loads"
     assert (given | {"detector_lr": 0}).items() <= trained.items()
 
 

@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from anamodiff.backbone.latents import LatentSpace
 from anamodiff.lofnet.training.cache import _encode_clip, cache_latents
 from anamodiff.lofnet.training.dataset import LatentClips
 from anamodiff.lofnet.training.shards import Shards
@@ -34,6 +35,7 @@ class FakeBackbone:
     image_size = SIZE
     latent_size = SIZE // 4
     hash = "fake"
+    latent_space = LatentSpace("fake", 4, 1.0, (0.0,) * 16)
     device = torch.device("cpu")
 
     def __init__(self) -> None:

@@ -16,9 +16,7 @@ class TrainOptions(Options):
     section: ClassVar[str] = "training"
 
     steps: int = setting(20_000, "training steps", low=1, flag="--steps")
-    epochs: float | None = setting(
-        None, "in place of steps: how many pairs of every clip (the paper: 10000)", above=0
-    )
+    epochs: float | None = setting(None, "in place of steps: how many pairs of every clip", above=0)
     batch_size: int = setting(16, "pairs in a step, of each process", low=1)
     optimiser: Literal["adam", "muon"] = setting(
         "adam", "Adam (the paper's), or Muon with AdamW for the first and last layers"

@@ -23,6 +23,7 @@ from anamodiff.lofnet.training.dataset import LatentClips
 from anamodiff.lofnet.training.options import TrainOptions
 from anamodiff.lofnet.training.report import MetricsLog, measure, write_progress_sheet
 from anamodiff.lofnet.training.trainer import CHECKPOINT_FILE, Trainer
+from anamodiff.video.clip import find_clips
 
 logger = logging.getLogger(__name__)
 
@@ -93,11 +94,12 @@ def train_lofnet(
         )  # fmt: skip
     training, held_out = data.split(settings.held_out)
     if model is None:
-        torch.manual_seed(settings.seed)
+        torch.manual_seed(settings.seed % 2**64)
         network = config or mini_config(data.frame_size, data.latent_channels)
         model = build_lofnet(start_network(network, fomm) if fomm else network, detector=fomm)
         if main and not fomm:
             _warn_of_poor_points(settings)
+    model.latents = backbone.latent_space
     total = settings.total(len(training), accelerator.num_processes)
     if accelerator.num_processes > 1:
         device = accelerator.device  # each process has its own
@@ -125,6 +127,30 @@ def train_lofnet(
                 on_step(trainer.step, figures)
     _log_early_stop(trainer)
     return output
+
+
+def check_inputs(
+    data: Path | str,
+    output: Path | str,
+    *,
+    detector: Literal["own", "fomm"] = "own",
+    checkpoint: Path | str | None = None,
+    detector_config: Path | str | dict[str, Any] | None = None,
+    start: Path | str | None = None,
+    resume: bool = False,
+) -> None:
+    """Refuse what is wrong with the files of a training, before a backbone is loaded or fetched.
+
+    The arguments are those of `train_lofnet`.
+
+    Raises:
+        AnaMoDiffError: there are no clips, the output holds another run, or weights are missing.
+    """
+    find_clips(data)
+    _check_output(Path(output), resume)
+    if start is not None:
+        LOFNet.load(start)
+    start_detector(detector, checkpoint, detector_config)
 
 
 def _warn_of_poor_points(options: TrainOptions) -> None:
@@ -192,6 +218,13 @@ def _log_early_stop(trainer: Trainer) -> None:
         )  # fmt: skip
 
 
+def _check_output(output: Path, resume: bool) -> None:
+    if (output / CHECKPOINT_FILE).is_file() and not resume:
+        raise AnaMoDiffError(
+            f"expected a fresh output folder, {output} holds a run: resume it or choose another"
+        )
+
+
 def _resume_or_start(trainer: Trainer, output: Path, resume: bool) -> None:
     """Resume the run in `output` if there is one.
 
@@ -200,10 +233,7 @@ def _resume_or_start(trainer: Trainer, output: Path, resume: bool) -> None:
     """
     file = output / CHECKPOINT_FILE
     output.mkdir(parents=True, exist_ok=True)
-    if file.is_file() and not resume:
-        raise AnaMoDiffError(
-            f"expected a fresh output folder, {output} holds a run: resume it or choose another"
-        )
+    _check_output(output, resume)
     if file.is_file():
         trainer.load(file)
         if trainer.accelerator.is_main_process:
