@@ -45,7 +45,7 @@ def main(words: list[str] | None = None) -> int:
     for process in processes:
         process.join()
     counts = {k: len(bank.files(given.folder, k)) for k in (*bank.PICTURED, "tracks")}
-    size = sum(path.stat().st_size for path in given.folder.glob("*.npz")) / 1e9
+    size = sum(path.stat().st_size for path in given.folder.glob("*.np?")) / 1e9
     print(f"{time.monotonic() - STARTED:.0f} s: files {counts}, {size:.2f} GB", flush=True)
     return int(any(process.exitcode for process in processes))
 

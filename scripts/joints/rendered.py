@@ -6,6 +6,7 @@ import functools
 import itertools
 import json
 import lzma
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -39,10 +40,15 @@ def part_files(folder: Path, motion: Path, clips: Path | None) -> list[Path]:
 
 
 def make_part(path: Path, motion: Path, clips: Path | None, part: int) -> None:
-    """Write one of `part_files`."""
+    """Write one of `part_files`; clips that cannot be read are named and left out."""
     samples, names = [], []
     for job in jobs(motion, clips)[part::PARTS]:
-        made = triple(motion, job) if isinstance(job, int) else [labelled(motion, clips, job)]
+        try:
+            whole = isinstance(job, int)
+            made = [*triple(motion, job)] if whole else [labelled(motion, clips, job)]
+        except (OSError, ValueError) as error:
+            print(f"{job} is left out: {error}", file=sys.stderr)
+            continue
         for frames, masks, joints, visibility, species in made:
             for frame, mask, place, seen in zip(frames, masks, joints, visibility, strict=True):
                 if sample := cut_out(frame, mask, place - 0.5, seen):
@@ -98,7 +104,8 @@ def labelled(motion: Path, clips: Path, name: str) -> Clip:
 
 def read(path: Path) -> np.ndarray:
     """Frames uint8 `f h w 3`, read by OpenCV, which more machines have than PyAV."""
-    video, frames = cv2.VideoCapture(str(path)), []
+    one_thread = [cv2.CAP_PROP_N_THREADS, 1]  # many short clips are read by many processes
+    video, frames = cv2.VideoCapture(str(path), cv2.CAP_FFMPEG, one_thread), []
     while True:
         more, frame = video.read()
         if not more:

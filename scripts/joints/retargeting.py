@@ -120,9 +120,7 @@ class Training(Run):
     def train_on(self, task: Task) -> dict[str, Tensor]:
         """One step; returns the loss's parts."""
         start = torch.randint(0, 40, (len(task.target),), device=self.device)
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.device.type == "cuda"):
-            found = self.module(task.source, task.driving, start)
-        parts = losses(*found, task)
+        parts = losses(*self.module(task.source, task.driving, start), task)
         self.descend(total(parts))
         return {name: part.detach() for name, part in parts.items()}
 

@@ -18,8 +18,10 @@ from .drawn import held_out_samples
 from .objective import Batch, measure, terms, total
 from .pool import Pool
 from .rendered import HELD_OUT
-from .samples import Sample, Samples, untouched
+from .samples import SIZE, Sample, Samples, untouched
 from .state import Run, Schedule
+
+RESIDENT_SHARE = 0.5  # of free memory that samples may take
 
 
 @dataclass(frozen=True)
@@ -71,8 +73,12 @@ class Feed:
     def __init__(self, options: Options, device: torch.device, stored: Path | None) -> None:
         self.files = {k: bank.files(stored, k) if stored else [] for k in bank.PICTURED}
         self.new: Path | None = None
-        room = {"rendered": min(_count(self.files["rendered"]), options.resident // 2)}
-        other = (options.resident - room["rendered"]) // (2 if self.files["rendered"] else 1)
+        resident = options.resident
+        if device.type == "cuda":  # others may be training on the same GPU
+            free = torch.cuda.mem_get_info(device)[0]
+            resident = min(resident, int(RESIDENT_SHARE * free / (4 * SIZE * SIZE)))
+        room = {"rendered": min(_count(self.files["rendered"]), resident // 2)}
+        other = (resident - room["rendered"]) // (2 if self.files["rendered"] else 1)
         room |= {"drawn": other, "reshaped": other if self.files["rendered"] else 0}
         self.pool = Pool(room, device)
         self.kept_out: list[Sample] = []
@@ -96,7 +102,7 @@ class Feed:
             return
         for path in bank.files(self.new, "*")[:1]:
             self.pool.put(path.name.split("-")[0], Samples.load(path))
-            path.unlink()
+            Samples.remove(path)
 
 
 def _loaded(paths: list[Path], ahead: int = 12) -> Iterator[Samples]:
