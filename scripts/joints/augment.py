@@ -149,10 +149,10 @@ def degrade(pictures: Tensor) -> Tensor:
     for share in (0.12, 0.12, 0.12):  # three sizes and widths a batch
         if (chosen := some(pictures, share)) is not None:
             small = random.randrange(72, 200)
-            little = F.interpolate(
-                pictures[chosen], (small, small), mode="bilinear", antialias=True
-            )
-            pictures[chosen] = F.interpolate(little, (SIZE, SIZE), mode="bilinear")
+            part = pictures[chosen].float()
+            part = F.interpolate(part, (small, small), mode="bilinear", antialias=True)
+            part = F.interpolate(part, (SIZE, SIZE), mode="bilinear")
+            pictures[chosen] = part.to(pictures.dtype)
         if (chosen := some(pictures, share / 2)) is not None:
             pictures[chosen] = _blurred(pictures[chosen], random.uniform(0.4, 1.8))
     if (chosen := some(pictures, 0.25)) is not None:

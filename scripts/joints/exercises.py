@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -176,7 +177,8 @@ def widened(joints: Tensor, factor: Tensor) -> Tensor:
     wide = factor[:, None, None]
     own, now = (torch.view_as_complex(x.contiguous()) for x in (mean[:, None], bones))
     angle = (now * own.conj()).angle()
-    angle = torch.where(angle.abs() < 1.2, wide * angle, angle)  # wide swings stay
+    # Half a turn stays half a turn, so that nothing jumps from one side to the other.
+    angle = angle + (wide - 1) * angle * (1 - (angle / math.pi).square())
     long, length = own.abs(), now.abs()
     length = (long + wide * (length - long)).clamp(0.5 * length, 1.5 * length)
     turned = torch.view_as_real(torch.polar(length, own.angle() + angle))

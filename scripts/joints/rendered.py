@@ -13,7 +13,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from .samples import Samples, cut_out
+from .samples import Sample, Samples, cut_out
 
 CLIPS = ("source", "driving", "truth")
 # Species whose skeletons no other species shares: never trained on, so that they tell what the
@@ -41,20 +41,25 @@ def part_files(folder: Path, motion: Path, clips: Path | None) -> list[Path]:
 
 def make_part(path: Path, motion: Path, clips: Path | None, part: int) -> None:
     """Write one of `part_files`; clips that cannot be read are named and left out."""
-    samples, names = [], []
+    found: list[tuple[Sample, str]] = []
     for job in jobs(motion, clips)[part::PARTS]:
         try:
-            whole = isinstance(job, int)
-            made = [*triple(motion, job)] if whole else [labelled(motion, clips, job)]
+            found += cuts(motion, clips, job)
         except (OSError, ValueError) as error:
             print(f"{job} is left out: {error}", file=sys.stderr)
-            continue
-        for frames, masks, joints, visibility, species in made:
-            for frame, mask, place, seen in zip(frames, masks, joints, visibility, strict=True):
-                if sample := cut_out(frame, mask, place - 0.5, seen):
-                    samples.append(sample)
-                    names.append(species)
-    Samples.of(samples, names).save(path)
+    samples, species = zip(*found, strict=True)
+    Samples.of(samples, species).save(path)
+
+
+def cuts(motion: Path, clips: Path | None, job: int | str) -> list[tuple[Sample, str]]:
+    """The samples of a triple or a labelled clip, with their species."""
+    made = triple(motion, job) if isinstance(job, int) else [labelled(motion, clips, job)]
+    found = []
+    for frames, masks, joints, visibility, species in made:
+        for frame, mask, place, seen in zip(frames, masks, joints, visibility, strict=True):
+            if sample := cut_out(frame, mask, place - 0.5, seen):
+                found.append((sample, species))
+    return found
 
 
 @functools.cache

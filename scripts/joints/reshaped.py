@@ -120,7 +120,7 @@ def reshape(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Vertices `v 2` and joints `22 2` (pixels) after the `joints` went to `wanted`, within the
     picture; neither may have gaps."""
-    girth = np.exp(np.clip(lot.normal(0, 0.2, len(mesh.bones)), -0.4, 0.4))
+    girth = np.exp(np.clip(lot.normal(0.03, 0.27, len(mesh.bones)), -0.5, 0.6))
     girth[2:4] = girth[2]  # the trunk's halves alike, and limbs by pairs
     girth[8:11], girth[14:17] = girth[5:8], girth[11:14]
     moved = bend(vertices, mesh, joints, wanted, girth)

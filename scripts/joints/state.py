@@ -155,6 +155,7 @@ class Run:
         made = {name: asdict(found) for name, found in scores.items()}
         seconds = round(time.monotonic() - self.started, 1)
         made["run"] = {"steps": self.step, "samples": self.step * per_step, "seconds": seconds}
+        made = json.loads(json.dumps(made), parse_constant=lambda _: None)  # JSON knows no NaN
         (self.folder / "scores.json").write_text(json.dumps(made, indent=1) + "\n")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
@@ -100,7 +101,8 @@ class Feed:
         """Take in one of the new files, if there is one."""
         if self.new is None:
             return
-        for path in bank.files(self.new, "*")[:1]:
+        if found := bank.files(self.new, "*"):
+            path = random.choice(found)
             self.pool.put(path.name.split("-")[0], Samples.load(path))
             Samples.remove(path)
 

@@ -16,7 +16,7 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "scripts"))
 
-from joints import bank, drawn  # noqa: E402
+from joints import bank, drawn, rendered  # noqa: E402
 from joints.pool import Pool, balanced  # noqa: E402
 from joints.rendered import CLIPS, CONFIDENCE, HELD_OUT, foreground, read  # noqa: E402
 from joints.samples import Samples  # noqa: E402
@@ -220,13 +220,15 @@ def test_a_motion_folder_becomes_samples(motion: Path, tmp_path: Path) -> None:
     assert len(feed.kept_out) == 30
 
 
-def test_a_bad_clip_is_left_out(motion: Path, tmp_path: Path, capsys) -> None:
+def test_a_bad_clip_is_left_out(motion: Path, tmp_path: Path, monkeypatch, capsys) -> None:
     (motion / "train_pairs" / "triples" / "one" / "truth.mp4").write_bytes(b"no video")
+    monkeypatch.setattr(rendered, "PARTS", 1)
     order = bank.Order(tmp_path / "bank", motion)
     order.folder.mkdir()
     bank.work(order, 0, 1, time.time() + 60, 0)
-    assert len(bank.files(order.folder, "rendered")) == 1
-    assert "truth.mp4" in capsys.readouterr().err
+    (path,) = bank.files(order.folder, "rendered")
+    assert set(Samples.load(path).species) == {"goat"}
+    assert "0 is left out" in (said := capsys.readouterr().err) and "truth.mp4" in said
 
 
 def test_white_inside_an_animal_is_foreground() -> None:
