@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -72,7 +73,8 @@ class Captions:
     """Tokens of all variants of the frames' captions, on the device."""
 
     def __init__(self, tokenizer: Any, device: torch.device) -> None:
-        self.tokenizer, self.device = tokenizer, device
+        # A tokenizer keeps, and saves, how it padded last: the one that is exported does not.
+        self.tokenizer, self.device = copy.deepcopy(tokenizer), device
         self.rows: dict[str, int] = {}
         self.tokens = torch.empty(0)
 
