@@ -9,6 +9,7 @@ import time
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from zlib import crc32
 
@@ -183,12 +184,17 @@ NAMED = [
 ]  # fmt: skip
 
 
+@cache
+def _named(device: torch.device) -> Tensor:
+    """The named grounds, copied once: a copy in each step would wait for the device."""
+    return torch.tensor(NAMED, device=device) / 255
+
+
 def grounds(count: int, size: int, generator: torch.Generator, *, plain: float) -> Tensor:
     """Grounds b 3 h w in [0, 1]: a share `plain`, others gradients with soft clouds."""
     device = generator.device
-    named = torch.tensor(NAMED, device=device) / 255
     pick = torch.randint(len(NAMED), (2, count), generator=generator, device=device)
-    colours = named[pick] + 0.06 * (2 * _uniform(generator, 2, count, 3) - 1)
+    colours = _named(device)[pick] + 0.06 * (2 * _uniform(generator, 2, count, 3) - 1)
     anyhow = _uniform(generator, 2, count, 1) < 0.5
     first, second = torch.where(anyhow, _uniform(generator, 2, count, 3), colours).clamp(0, 1)
     angle = 2 * math.pi * _uniform(generator, count)

@@ -77,6 +77,7 @@ class Captions:
         self.tokenizer, self.device = copy.deepcopy(tokenizer), device
         self.rows: dict[str, int] = {}
         self.tokens = torch.empty(0)
+        self.bounds = torch.tensor(np.cumsum(SHARES)[:-1], device=device, dtype=torch.float32)
 
     def indices(self, captions: list[str]) -> Tensor:
         """A number for each caption, by which `draw` knows it."""
@@ -93,9 +94,8 @@ class Captions:
 
     def draw(self, rows: Tensor, recoloured: Tensor, generator: torch.Generator) -> Tensor:
         """Tokens b n of a random variant of each caption; of recoloured ones without colour."""
-        bounds = torch.tensor(np.cumsum(SHARES)[:-1], device=self.device, dtype=torch.float32)
         lot = torch.rand(len(rows), generator=generator, device=self.device)
-        kind = torch.bucketize(lot, bounds, right=True)
+        kind = torch.bucketize(lot, self.bounds, right=True)
         return self.tokens[rows, torch.where(recoloured, kind.clamp(max=1), kind)]
 
 
