@@ -101,8 +101,9 @@ def run_all(config: dict, device: torch.device) -> None:
     workers = start_workers(config, until - time.monotonic())
     if not (folder / "vae.pt").is_file():
         export.start_from(Path(config["start"]["folder"]), folder, config)
-    frames = Frames(bank_folder(config), config["size"], config["bank"]["capacity"], device)
-    frames.watch(config["bank"]["wait"], lambda: any(worker.poll() is None for worker in workers))
+    own = config["bank"]
+    frames = Frames(bank_folder(config), config["size"], own["capacity"], device, own["wait"])
+    frames.watch(own["wait"], lambda: any(worker.poll() is None for worker in workers))
     left = until - time.monotonic()
     print(f"{len(frames)} frames, {left:.0f} s left on {device}", flush=True)
     train_vae(config, frames, seconds=config["vae_share"] * left)

@@ -9,7 +9,9 @@ import time
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
+from zlib import crc32
 
 import numpy as np
 import torch
@@ -22,11 +24,14 @@ POLL_SECONDS = 8.0
 class Frames:
     """The bank's frames, uint8 `n h w 4` on the device, at most `capacity` of them.
 
-    `captions` and `groups` have an entry for each frame. With `watch`, a thread adds parts that
-    come later, and `poll` makes them known.
+    `captions` and `groups` have an entry for each frame. With `watch`, a thread adds the parts
+    beyond the `first` frames and those that come later, and `poll` makes them known.
     """
 
-    def __init__(self, folder: Path, size: int, capacity: int, device: torch.device) -> None:
+    def __init__(
+        self, folder: Path, size: int, capacity: int, device: torch.device,
+        first: int | None = None,
+    ) -> None:  # fmt: skip
         self.folder, self.device = folder, device
         self.pixels = torch.empty(capacity, size, size, 4, dtype=torch.uint8, device=device)
         self.captions: list[str] = []
@@ -36,7 +41,7 @@ class Frames:
         self._stored = 0
         self._weights: dict[float, Tensor] = {}
         self._polled = -math.inf
-        self._store()
+        self._store(first)
         self.poll(now=True)
 
     def __len__(self) -> int:
@@ -59,7 +64,7 @@ class Frames:
         """Wait for `count` frames while the workers are `alive`, and store what comes later."""
         while self._stored < min(count, len(self.pixels)) and alive():
             time.sleep(0.5)
-            self._store()
+            self._store(count)
         self.poll(now=True)
         if not len(self):
             raise SystemExit(f"expected frames in {self.folder}, found none: run the stage `bank`")
@@ -70,11 +75,13 @@ class Frames:
             time.sleep(POLL_SECONDS / 2)
             self._store()
 
-    def _store(self) -> None:
-        """Put parts that are new on the device."""
-        for path in sorted(self.folder.glob("*.npy")):
+    def _store(self, count: int | None = None) -> None:
+        """Put parts that are new on the device, of all kinds in turn, until there are `count`."""
+        for path in sorted(self.folder.glob("*.npy"), key=lambda path: crc32(path.name.encode())):
             if path.name in self._known or self._stored == len(self.pixels):
                 continue
+            if count is not None and self._stored >= count:
+                return
             part, table = np.load(path), json.loads(path.with_suffix(".json").read_text())
             if part.shape[1:] != self.pixels.shape[1:]:
                 raise SystemExit(
@@ -177,12 +184,17 @@ NAMED = [
 ]  # fmt: skip
 
 
+@cache
+def _named(device: torch.device) -> Tensor:
+    """The named grounds, copied once: a copy in each step would wait for the device."""
+    return torch.tensor(NAMED, device=device) / 255
+
+
 def grounds(count: int, size: int, generator: torch.Generator, *, plain: float) -> Tensor:
     """Grounds b 3 h w in [0, 1]: a share `plain`, others gradients with soft clouds."""
     device = generator.device
-    named = torch.tensor(NAMED, device=device) / 255
     pick = torch.randint(len(NAMED), (2, count), generator=generator, device=device)
-    colours = named[pick] + 0.06 * (2 * _uniform(generator, 2, count, 3) - 1)
+    colours = _named(device)[pick] + 0.06 * (2 * _uniform(generator, 2, count, 3) - 1)
     anyhow = _uniform(generator, 2, count, 1) < 0.5
     first, second = torch.where(anyhow, _uniform(generator, 2, count, 3), colours).clamp(0, 1)
     angle = 2 * math.pi * _uniform(generator, count)

@@ -71,7 +71,7 @@ class Clock:
 def train(
     label: str, clock: Clock, optimiser, generator: torch.Generator, seed: int, *,
     loss: Callable[[int, torch.Generator], tuple[Tensor, Tensor]],
-    after: Callable[[], None], save: Callable[[], None], report: Callable[[float], str],
+    after: Callable[[], object], save: Callable[[], None], report: Callable[[float], str],
 ) -> bool:  # fmt: skip
     """Descend on `loss(step, generator)`, which returns it and what the log shows.
 

@@ -24,31 +24,31 @@ BENCH_FRAMES = 5
 
 def measure(
     target: Path, *, device: torch.device, former: Path | None, bench: Path | None, size: int,
-    count: int, sheet: dict | None,
+    count: int, sheet: dict,
 ) -> None:  # fmt: skip
-    """Print reconstruction and noise prediction on held-out pictures, beside those of `former`;
-    then draw the sheet."""
-    latents, drawn = {}, held_out_samples(size, count)
-    for name, folder in (("former", former), ("now", target)):
+    """Print reconstruction and noise prediction on held-out pictures; draw the sheet; then the same
+    figures of `former`, and how far the latents are from its."""
+    torch.backends.cudnn.benchmark = False  # each shape comes once
+    frames, latents = held_out_frames(size, count, bench), []
+    for name, folder in (("now", target), ("former", former)):
         if folder is None or not (folder / "vae").is_dir():
             continue
         began = time.monotonic()
         backbone = Backbone.load(folder, device=device, precision="fp32")
-        for what, frames in held_out_frames(size, count, bench).items():
-            parts = [psnr(backbone.vae, part.to(device)) for part in frames.split(8)]
-            values = torch.cat(parts)
+        for what, pictures in frames.items():
+            values = torch.cat([psnr(backbone.vae, x.to(device)) for x in pictures.split(8)])
             print(f"{name}: {what}: PSNR {values.mean():.2f} dB, worst {values.min():.2f} dB")
         for side in (size, size // 2):
             errors = prediction_errors(backbone, side, count)
             listed = ", ".join(f"{t}: {e:.3f}" for t, e in errors.items())
             print(f"{name}: clean latents' error at {side} pixels by timestep: {listed}")
-        latents[name] = backbone.encode(to_tensor(frame[..., :3] for frame, _, _ in drawn))
+        latents.append(backbone.encode(frames["creatures"]))
         print(f"{name}: measured in {time.monotonic() - began:.1f} s", flush=True)
+        if name == "now":
+            save_picture(target / "samples.png", draw_sheet(backbone, sheet))
     if len(latents) == 2:
-        moved = (latents["now"] - latents["former"]).pow(2).mean() / latents["former"].var()
+        moved = (latents[0] - latents[1]).pow(2).mean() / latents[1].var()
         print(f"latents moved: {moved:.4f} of their variance", flush=True)
-    if sheet is not None:
-        save_picture(target / "samples.png", draw_sheet(backbone, sheet))
 
 
 def held_out_frames(size: int, count: int, bench: Path | None) -> dict[str, Tensor]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -72,9 +73,11 @@ class Captions:
     """Tokens of all variants of the frames' captions, on the device."""
 
     def __init__(self, tokenizer: Any, device: torch.device) -> None:
-        self.tokenizer, self.device = tokenizer, device
+        # A tokenizer keeps, and saves, how it padded last: the one that is exported does not.
+        self.tokenizer, self.device = copy.deepcopy(tokenizer), device
         self.rows: dict[str, int] = {}
         self.tokens = torch.empty(0)
+        self.bounds = torch.tensor(np.cumsum(SHARES)[:-1], device=device, dtype=torch.float32)
 
     def indices(self, captions: list[str]) -> Tensor:
         """A number for each caption, by which `draw` knows it."""
@@ -91,9 +94,8 @@ class Captions:
 
     def draw(self, rows: Tensor, recoloured: Tensor, generator: torch.Generator) -> Tensor:
         """Tokens b n of a random variant of each caption; of recoloured ones without colour."""
-        bounds = torch.tensor(np.cumsum(SHARES)[:-1], device=self.device, dtype=torch.float32)
         lot = torch.rand(len(rows), generator=generator, device=self.device)
-        kind = torch.bucketize(lot, bounds, right=True)
+        kind = torch.bucketize(lot, self.bounds, right=True)
         return self.tokens[rows, torch.where(recoloured, kind.clamp(max=1), kind)]
 
 

@@ -27,7 +27,7 @@ from .optimiser import new_optimiser
 from .thumbnail import start_as_thumbnail
 
 
-def build_vae(channels: list[int], latent_channels: int, layers: int, size: int):
+def build_vae(channels: list[int], latent_channels: int, layers: int, size: int) -> Any:
     """An `AutoencoderKL` without attention, which takes crops and whole frames alike."""
     from diffusers import AutoencoderKL
 
@@ -133,20 +133,23 @@ def move(x: Tensor, theta: Tensor) -> Tensor:
 
 
 @torch.no_grad()
-def psnr(vae, frames: Tensor) -> Tensor:
+def psnr(vae: Any, frames: Tensor) -> Tensor:
     """PSNR in dB of each frame f c h w in [-1, 1], encoded by the mean and decoded."""
     decoded = vae.decode(vae.encode(frames).latent_dist.mode()).sample.clamp(-1, 1)
     return -10 * torch.log10(((decoded - frames) / 2).pow(2).mean(dim=(1, 2, 3)))
 
 
-def load_vae(folder: Path, options: dict, size: int):
+def load_vae(folder: Path, options: dict, size: int) -> Any:
     """The autoencoder with the weights of the last state."""
+    state = load_state(folder / "vae.pt")
+    if state is None:
+        raise SystemExit(f"expected an autoencoder in {folder}, found none: run the stage `vae`")
     vae = build_vae(options["channels"], options["latent_channels"], options["layers"], size)
-    vae.load_state_dict(load_state(folder / "vae.pt")["vae"])
+    vae.load_state_dict(state["vae"])
     return vae.eval()
 
 
-def grow(state: dict[str, Tensor], options: dict, size: int):
+def grow(state: dict[str, Tensor], options: dict, size: int) -> Any:
     """An autoencoder with trained weights; additional layers start as identities."""
     vae = build_vae(options["channels"], options["latent_channels"], options["layers"], size)
     _, unexpected = vae.load_state_dict(state, strict=False)
@@ -156,7 +159,7 @@ def grow(state: dict[str, Tensor], options: dict, size: int):
 
 
 @torch.no_grad()
-def normalise_latents(autoencoder, mean: torch.Tensor, std: torch.Tensor) -> None:
+def normalise_latents(autoencoder: Any, mean: Tensor, std: Tensor) -> None:
     """Fold a shift and a scale per channel into the two 1x1 convolutions around the latents.
 
     Afterwards latents have mean 0 and deviation 1 over the training frames, as diffusion expects,

@@ -47,6 +47,39 @@ def test_a_killed_stage_resumes_to_the_same_weights(tmp_path, frames):
         assert torch.equal(tensor, parts[name]), name
 
 
+def test_the_memory_layout_changes_no_more_than_rounding(tmp_path, frames, monkeypatch):
+    from mini import precision
+
+    planes = vae_weights(tmp_path / "planes", frames, 2)
+    monkeypatch.setattr(
+        precision,
+        "choose_layout",
+        lambda modules, run: precision._arrange(modules, "channels last"),
+    )
+    last = vae_weights(tmp_path / "last", frames, 2)
+    assert any(not tensor.is_contiguous() for tensor in last.values())
+    for name, tensor in planes.items():
+        torch.testing.assert_close(tensor, last[name], atol=1e-3, rtol=1e-2, msg=name)
+
+
+def test_parts_that_come_later_are_made_known_by_polling(tmp_path):
+    from mini import bank
+    from mini.data import Frames
+
+    lot = np.random.default_rng(0)
+    bank.write_part(tmp_path, "drawn-0", list(bank.drawn_samples(lot, SIZE, 4)))
+    frames = Frames(tmp_path, SIZE, 7, torch.device("cpu"))
+    assert len(frames) == 4
+    bank.write_part(tmp_path, "drawn-1", list(bank.drawn_samples(lot, SIZE, 4)))
+    frames.watch(8, lambda: True)
+    assert len(frames) == len(frames.groups) == 7  # no more than there is room for
+    chosen = frames.choose(200, 1.0, torch.Generator().manual_seed(0))
+    assert set(chosen.tolist()) == set(range(7))
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(SystemExit, match="bank"):
+        Frames(tmp_path / "empty", SIZE, 4, torch.device("cpu")).watch(1, lambda: False)
+
+
 def test_a_fresh_autoencoder_is_a_thumbnail():
     from mini.vae import build_vae
 
