@@ -115,9 +115,10 @@ class Retargeter(SavedModule):
         if frames <= WINDOW + OVERLAP:
             return self(source, driving)
         starts = [*range(0, frames - WINDOW, WINDOW - OVERLAP), frames - WINDOW]
-        ramp = torch.minimum(torch.arange(1, WINDOW + 1), torch.arange(WINDOW, 0, -1)).float()
+        ramp = torch.minimum(torch.arange(1, WINDOW + 1), torch.arange(WINDOW, 0, -1))
+        ramp = ramp.to(driving.joints)
         joints = torch.zeros_like(driving.joints)
-        errors, weight = torch.zeros_like(joints[..., 0]), torch.zeros(1, frames, 1)
+        errors, weight = torch.zeros_like(joints[..., 0]), joints.new_zeros(1, frames, 1)
         for start in starts:
             cut = slice(start, start + WINDOW)
             found, error = self(source, driving.frames(cut))
@@ -167,7 +168,9 @@ def _time_code(start: int | Tensor, frames: int, like: Tensor) -> Tensor:
     """Sines and cosines of the frame numbers, ``b f d``."""
     half = like.shape[-1] // 2
     pace = torch.exp(torch.arange(half, device=like.device) * (-math.log(200.0) / half))
-    number = torch.arange(frames, device=like.device) + torch.as_tensor(start).reshape(-1, 1)
+    number = torch.arange(frames, device=like.device) + torch.as_tensor(
+        start, device=like.device
+    ).reshape(-1, 1)
     angle = number[..., None] * pace
     code = torch.cat([angle.sin(), angle.cos()], dim=-1)
     return F.pad(code, (0, like.shape[-1] - 2 * half))
