@@ -96,7 +96,9 @@ class Schedule:
         alphas = torch.where(t < 0, alphas.new_tensor(self.final_alpha), alphas)
         if alphas.ndim == 0:
             return alphas
-        return alphas.reshape(alphas.shape + (1,) * (like.ndim - alphas.ndim)).to(like.device)
+        return to_device(
+            alphas.reshape(alphas.shape + (1,) * (like.ndim - alphas.ndim)), like.device
+        )
 
 
 def generator_of(number: int) -> torch.Generator:
@@ -205,4 +207,11 @@ def normal_like(sample: Tensor, generator: torch.Generator | None) -> Tensor:
     """
     device = generator.device if generator is not None else sample.device
     noise = torch.randn(sample.shape, generator=generator, device=device, dtype=torch.float32)
-    return noise.to(sample.device, sample.dtype)
+    return to_device(noise, sample.device).to(sample.dtype)
+
+
+def to_device(tensor: Tensor, device: torch.device) -> Tensor:
+    """The tensor on a device, without waiting for a GPU to finish what it computes."""
+    if device.type == "cuda" and tensor.device.type == "cpu":
+        return tensor.pin_memory().to(device, non_blocking=True)
+    return tensor.to(device)

@@ -72,10 +72,10 @@ def _child(given: argparse.Namespace) -> int:
     from gpu.bench import Bench
     from gpu.record import Record
 
-    seconds = sys.stdin.readline()
-    if not seconds:  # the parts before have used up the time
+    end = sys.stdin.readline()
+    if not end:  # the parts before have used up the time
         return 1
-    record = Record(given.record, float(seconds))
+    record = Record(given.record, float(end))
     record.note()
     from anamodiff.backbone.model import choose_device
 

@@ -103,7 +103,7 @@ def shape_scale(source: Tensor, driving: Tensor) -> float:
 
 def hull_area(points: Tensor) -> float:
     """Area of the convex hull of points ``k 2``; 0 for fewer than three or collinear ones."""
-    places = points.detach().cpu().double().numpy()  # MPS has no doubles
+    places = points.detach().cpu().double().numpy()
     if len(places) < 3 or not np.isfinite(places).all():
         return 0.0
     try:
@@ -161,4 +161,6 @@ def normalise_points(points: Tensor) -> Tensor:
 
 def _spread(points: Tensor) -> float:
     """Root mean square distance of points ``k 2`` from their centre."""
-    return float(_centred(points.detach().cpu().double()).square().sum(dim=-1).mean().sqrt())
+    # Not every device has 64 bits.
+    centred = _centred(points.detach().cpu().double())
+    return float(centred.square().sum(dim=-1).mean().sqrt())

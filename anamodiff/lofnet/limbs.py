@@ -113,12 +113,14 @@ def in_order(pairs: LimbPairs, weight: Tensor, size: Tensor | float) -> Tensor:
         weight: of the levels, ``4``.
         size: length of the trunk, in which distances are measured.
     """
-    options = _options(pairs.places) / size  # f 16 4 2 2
-    alone = _alone(options, pairs.odds, weight)  # f 16
+    # The path is read number by number, for which a GPU would be waited for.
+    places, odds, weight = pairs.places.cpu(), pairs.odds.cpu(), weight.cpu()
+    options = _options(places) / float(size)  # f 16 4 2 2
+    alone = _alone(options, odds, weight)  # f 16
     best = _path(options, alone, weight)
     chosen = ORDERS[best]  # f 4
-    swapped = pairs.places.flip(2)
-    return torch.where(chosen[..., None, None].bool(), swapped, pairs.places)
+    ordered = torch.where(chosen[..., None, None].bool(), places.flip(2), places)
+    return ordered.to(pairs.places.device)
 
 
 def _options(places: Tensor) -> Tensor:

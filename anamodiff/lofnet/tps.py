@@ -115,4 +115,5 @@ def _solve(system: Tensor, values: Tensor) -> Tensor:
     small = small.expand_as(system)
     doubled = torch.cat([torch.cat([system, -small], -1), torch.cat([small, system], -1)], -2)
     padded = torch.cat([values, torch.zeros_like(values)], dim=-2)
-    return torch.linalg.solve(doubled, padded)[..., :size, :]
+    # `solve` would wait for a GPU to say that the system, regularised, is not singular.
+    return torch.linalg.solve_ex(doubled, padded).result[..., :size, :]

@@ -11,6 +11,7 @@ from torch import Tensor
 from anamodiff.diffusion import Schedule, StepProgress, generator_of
 from anamodiff.errors import AnaMoDiffError
 from anamodiff.options import TuningOptions
+from anamodiff.tuning.delayed_loss import DelayedLoss
 from anamodiff.tuning.loss import NoisyClip, disentangled_loss
 from anamodiff.tuning.optimiser import MasterWeights
 from anamodiff.tuning.plateau import EVERY, has_plateaued, probe_loss
@@ -57,6 +58,14 @@ def tune(
         warped_clip = NoisyClip(warped, options.noise_min, options.noise_max, options.warped_weight)
     unet.checkpoint_gradients(options.checkpoint_levels)
     unet.train()
+    pending: DelayedLoss | None = None
+
+    def read_pending() -> None:
+        if pending is not None:
+            losses.append(_finite(pending.read(), len(losses), options.lr))
+            if progress:
+                progress(len(losses), losses[-1])
+
     for iteration in range(len(losses), options.iterations):
         if options.plateau > 0 and iteration % EVERY == 0:
             probes.append(
@@ -77,18 +86,28 @@ def tune(
             unet, source_window, warped_window, embedding, schedule, generator,
             clips_at_once=options.clips_at_once, backward=weights.backward,
         )  # fmt: skip
-        value = loss.total.item()  # synchronises with a GPU, once an iteration
-        if not math.isfinite(value):
-            raise AnaMoDiffError(
-                f"the tuning loss is not a number at iteration {iteration}: lower tuning.lr "
-                f"(now {options.lr:g}) or use --precision fp32"
-            )
         weights.step()
-        losses.append(value)
-        if checkpoint and len(losses) % options.checkpoint_every == 0:
+        read_pending()  # while a GPU computes this iteration
+        pending = DelayedLoss(loss.total)
+        if checkpoint and (iteration + 1) % options.checkpoint_every == 0:
+            read_pending()
+            pending = None
             weights.save(checkpoint, losses, probes)
-        if progress:
-            progress(len(losses), losses[-1])
+    read_pending()
     weights.write_back()
     unet.eval()
     return losses
+
+
+def _finite(loss: float, iteration: int, lr: float) -> float:
+    """The loss.
+
+    Raises:
+        AnaMoDiffError: it is not finite.
+    """
+    if not math.isfinite(loss):
+        raise AnaMoDiffError(
+            f"the tuning loss is not a number at iteration {iteration}: lower tuning.lr "
+            f"(now {lr:g}) or use --precision fp32"
+        )
+    return loss

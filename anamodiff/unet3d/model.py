@@ -15,6 +15,7 @@ from einops import rearrange
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
+from anamodiff.diffusion import to_device
 from anamodiff.errors import AnaMoDiffError
 from anamodiff.options import CheckpointLevels, GroupNormMode
 from anamodiff.unet3d.blocks import (
@@ -121,7 +122,7 @@ class UNet3D(nn.Module):
     def _embed_time(self, timestep: int | Tensor, clips: int, like: Tensor) -> Tensor:
         if not isinstance(timestep, Tensor):  # filled on the device: a copy would wait for a GPU
             timestep = torch.full((), timestep, device=like.device)
-        timestep = timestep.to(like.device).reshape(-1).expand(clips)
+        timestep = to_device(timestep, like.device).reshape(-1).expand(clips)
         return self.time_embedding(self.time_proj(timestep).to(like.dtype))  # b d
 
     def _down_and_up(

@@ -39,8 +39,10 @@ def _preset(bench: Bench, lofnet: Any, vram: int) -> dict[str, Any]:
         if found["fits"]:
             break
     _limit(bench, None)
-    bars = BARS.get(vram, {})
-    meets = {f"{name}_meets_bar": found.get(name, 0.0) <= bar for name, bar in bars.items()}
+    bars = BARS.get(vram, {}) if bench.on_cuda and not bench.small else {}
+    meets = {
+        f"{name}_meets_bar": found.get(name, float("inf")) <= bar for name, bar in bars.items()
+    }
     return found | {f"{name}_bar": bar for name, bar in bars.items()} | meets
 
 

@@ -14,17 +14,17 @@ class Record:
 
     Args:
         path: the file; it is replaced atomically.
-        seconds: the part's time limit, from now on.
+        end: when the part is killed, as `time.time` tells it.
     """
 
-    def __init__(self, path: Path, seconds: float) -> None:
+    def __init__(self, path: Path, end: float) -> None:
         self.path = path
         self.figures: dict[str, Any] = {}
-        self._end = time.monotonic() + seconds
+        self.end = end
 
     def left(self) -> float:
         """Seconds before the part is killed."""
-        return self._end - time.monotonic()
+        return self.end - time.time()
 
     def note(self, **figures: Any) -> None:
         """Add figures, and write all."""

@@ -20,8 +20,8 @@ def measure(bench: Bench) -> None:
     started = time.perf_counter()
     words = [sys.executable, "-m", "pytest", "-n", "0", "-q", "-rfEs", "--tb=short",
              "--durations=5", "-p", "no:cacheprovider", *TESTS]  # fmt: skip
-    if not bench.on_cuda:
-        words.append("-k=not tuning_forward or bf16")
+    if bench.small:
+        words += ["-k", "objective or noticed"]
     path = os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])
     bench.record.note(command=words[1:])
     done = subprocess.run(

@@ -27,9 +27,10 @@ def _transfers(figures: dict[str, Any]) -> Iterator[str]:
     yield f"matrix products {figures['matmul_peak'] / 1e12:.2f} TFLOP/s"
     for preset, made in figures.get("presets", {}).items():
         kind = "extrapolated" if made["extrapolated"] else "measured"
+        if "bar_seconds" in made:
+            kind += f"; bar {made['bar_seconds']:g} s {_met(made['meets_bar'])}"
         yield (
-            f"{preset}: {made['seconds']:.2f} s ({kind}; bar {made['bar_seconds']:g} s "
-            f"{_met(made['meets_bar'])}), {made['share_of_peak']:.1%} of that; "
+            f"{preset}: {made['seconds']:.2f} s ({kind}), {made['share_of_peak']:.1%} of that; "
             f"{made['tuning_iterations_run']} of {made['tuning_iterations']} iterations"
         )
         for stage, row in made["stages"].items():

@@ -16,13 +16,16 @@ from diffusers import AutoencoderKL, UNet2DConditionModel
 from torch import Tensor, nn
 from transformers import CLIPTextConfig, CLIPTextModel
 
+from anamodiff import creatures
 from anamodiff.backbone.memory import VRAM_PRESETS, Memory
 from anamodiff.backbone.model import Backbone
 from anamodiff.inversion.ddim import ddim_invert
 from anamodiff.lofnet.animate import WarpedIntermediate
 from anamodiff.lofnet.model import LOFNet
 from anamodiff.options import PRESETS, GenerationOptions, TuningOptions
+from anamodiff.run.api import DEMO_PAIR
 from anamodiff.run.motion_transfer import MotionTransfer
+from anamodiff.video.letterbox import from_pixels
 from speed.timing import matmul_peak, once
 
 #: Figures of a run: by stage, then by name.
@@ -70,10 +73,12 @@ def built_on(device: torch.device, dtype: torch.dtype = torch.float32) -> Iterat
 
 
 def make_frames(size: Architecture) -> tuple[Tensor, Tensor]:
-    """Frames f 3 H W of noise in [-1, 1], of a source and a driving clip."""
-    side, generator = size.vae["sample_size"], torch.Generator().manual_seed(0)
-    source, driving = torch.rand(2, size.frames, 3, side, side, generator=generator) * 2 - 1
-    return source, driving
+    """Frames f 3 H W in [-1, 1] of a source and a driving clip, drawn as in the demo."""
+    pair = creatures.draw_pair(
+        DEMO_PAIR, source_species="turtle", driving_species="rhino", motion="jump",
+        frames=size.frames, size=size.vae["sample_size"],
+    )  # fmt: skip
+    return from_pixels(pair.source.frames), from_pixels(pair.driving.frames)
 
 
 def measure_preset(
