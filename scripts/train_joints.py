@@ -12,6 +12,7 @@ With `--seconds` the run is over so many seconds after it was called. On a GPU, 
 from __future__ import annotations
 
 import argparse
+import math
 import sys
 import tempfile
 import time
@@ -36,6 +37,7 @@ SMOKE = Options(
     minutes_measure=0, warmup=1,
 )  # fmt: skip
 FIRST = 60.0  # seconds that missing rendered samples may take
+FILLING = 0.1  # of a run by the clock, after which the rest of the bank comes step by step
 ENDLESS = 10**7
 
 
@@ -72,7 +74,7 @@ def _run(arguments: argparse.Namespace, options: Options, new: Path) -> int:
     """Train or measure; processes write `new` samples meanwhile."""
     stored = _bank(arguments, options)
     feed = Feed(options, arguments.device, stored)
-    feed.fill()
+    feed.fill(FILLING * options.seconds if options.seconds else math.inf)
     sets = validation_sets(feed.kept_out, options.validation)
     if arguments.measure:
         return report(JointDetector.load(arguments.run / "detector").to(arguments.device), sets)

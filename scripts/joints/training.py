@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import math
 import random
-from collections.abc import Callable, Iterator, Mapping
+import time
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from itertools import zip_longest
 from pathlib import Path
 
 import numpy as np
@@ -23,6 +26,7 @@ from .samples import SIZE, Sample, Samples, untouched
 from .state import Run, Schedule
 
 RESIDENT_SHARE = 0.5  # of free memory that samples may take
+AHEAD = 8  # files that are read together
 
 
 @dataclass(frozen=True)
@@ -82,36 +86,46 @@ class Feed:
         other = (resident - room["rendered"]) // (2 if self.files["rendered"] else 1)
         room |= {"drawn": other, "reshaped": other if self.files["rendered"] else 0}
         self.pool = Pool(room, device)
+        self.left: list[tuple[str, Path]] = []
         self.kept_out: list[Sample] = []
 
-    def fill(self) -> None:
-        """Take in the bank, as far as there is room; held-out species are put aside."""
-        for samples in _loaded(self.files["rendered"]):
+    def fill(self, seconds: float = math.inf) -> None:
+        """Take in the bank, as far as there is room; held-out species are put aside.
+
+        What has not come in after `seconds` comes with `renew`, file by file.
+        """
+        until = time.monotonic() + seconds
+        self.left = [("rendered", path) for path in self.files["rendered"]]
+        some = ("drawn", "reshaped")
+        rooms = {k: self.pool.shelves[k].room if k in self.pool.shelves else 0 for k in some}
+        parts = [[(k, p) for p in self.files[k][: -(-rooms[k] // bank.CHUNK)]] for k in some]
+        self.left += [one for pair in zip_longest(*parts) for one in pair if one is not None]
+        while self.left and time.monotonic() < until:
+            now, self.left = self.left[:AHEAD], self.left[AHEAD:]
+            with ThreadPoolExecutor(4) as threads:
+                samples = threads.map(Samples.load, [path for _, path in now])
+                for (kind, _), some_samples in zip(now, samples, strict=True):
+                    self._put(kind, some_samples, validate=True)
+
+    def _put(self, kind: str, samples: Samples, validate: bool = False) -> None:
+        """Into the pool, but for held-out species, which are kept to `validate` with."""
+        if kind == "rendered":
             apart = np.isin(samples.species, HELD_OUT)
-            kept = [samples[i] for i in np.nonzero(apart)[0]]
-            self.kept_out += [replace(sample, cut=sample.cut.copy()) for sample in kept]
-            self.pool.put("rendered", samples.where(~apart))
-        for kind in ("drawn", "reshaped"):
-            shelf = self.pool.shelves.get(kind)
-            if shelf is not None:
-                for samples in _loaded(self.files[kind][: -(-shelf.room // bank.CHUNK)]):
-                    self.pool.put(kind, samples)
+            if validate:
+                kept = [samples[i] for i in np.nonzero(apart)[0]]
+                self.kept_out += [replace(sample, cut=sample.cut.copy()) for sample in kept]
+            samples = samples.where(~apart)
+        self.pool.put(kind, samples)
 
     def renew(self) -> None:
-        """Take in one of the new files, if there is one."""
-        if self.new is None:
-            return
-        if found := bank.files(self.new, "*"):
+        """Take in one file: of the bank, where some are left, or one of the new ones."""
+        if self.left:
+            kind, path = self.left.pop(0)
+            self._put(kind, Samples.load(path))
+        elif self.new is not None and (found := bank.files(self.new, "*")):
             path = random.choice(found)
-            self.pool.put(path.name.split("-")[0], Samples.load(path))
+            self._put(path.name.split("-")[0], Samples.load(path))
             Samples.remove(path)
-
-
-def _loaded(paths: list[Path], ahead: int = 12) -> Iterator[Samples]:
-    """Files' samples in order, some read at a time."""
-    with ThreadPoolExecutor(4) as threads:
-        for start in range(0, len(paths), ahead):
-            yield from threads.map(Samples.load, paths[start : start + ahead])
 
 
 def _count(paths: list[Path]) -> int:

@@ -66,6 +66,19 @@ def test_files_return_what_was_written(tmp_path) -> None:
     np.testing.assert_array_equal(feed.kept_out[0].cut, samples[2].cut)
 
 
+def test_what_there_was_no_time_for_comes_later(tmp_path) -> None:
+    """Species kept out are neither learnt nor, once training has begun, kept to measure with."""
+    samples = Samples.of(drawn.held_out_samples(3), ["cow", "cow", "goat"])
+    for name in ("rendered-00", "drawn-00", "reshaped-00"):
+        samples.save(tmp_path / f"{name}.npz")
+    feed = Feed(Options(resident=12), CPU, tmp_path)
+    feed.fill(seconds=0)
+    assert len(feed.pool) == 0
+    counts = [feed.renew() or len(feed.pool) for _ in range(4)]
+    assert counts == [2, 5, 8, 8] and not feed.kept_out
+    assert len(list(tmp_path.iterdir())) == 6
+
+
 def test_new_files_are_taken_in_once(tmp_path, lot: np.random.Generator) -> None:
     made = bank.new_samples("drawn", None, lot, 3)
     feed = Feed(Options(resident=2), CPU, None)
