@@ -6,7 +6,7 @@ sampling the CPU may not wait for the GPU.
 
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
@@ -49,15 +49,17 @@ class Steps:
     def __init__(self, without_waiting) -> None:
         self.without_waiting = without_waiting
         self.seen: list[tuple[str, int]] = []
-        self._inside = None
+        self._inside = ExitStack()
 
     def __call__(self, stage: str, done: int, total: int, loss: float | None) -> None:
         self.seen.append((stage, done))
         if done == 0:
-            self._inside = self.without_waiting()
-            self._inside.__enter__()
+            self._inside.enter_context(self.without_waiting())
         elif done == total:
-            self._inside.__exit__(None, None, None)
+            self.close()
+
+    def close(self) -> None:
+        self._inside.close()
 
 
 @contextmanager
@@ -95,6 +97,13 @@ def make_mover(without_waiting) -> Callable[[torch.dtype], MotionTransfer]:
     return make
 
 
+@pytest.fixture
+def steps(without_waiting) -> Iterator[Steps]:
+    steps = Steps(without_waiting)
+    yield steps
+    steps.close()  # a test that failed in a step leaves it open
+
+
 def _no_backward(self: MasterWeights, loss: Tensor) -> None:
     """In place of a backward pass, which needs a driver: gradients of zero."""
     self.scaler.scale(loss)
@@ -108,8 +117,8 @@ def on_cuda(*parts: Tensor | nn.Module) -> bool:
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
-def test_transfer(without_waiting, make_mover, dtype):
-    mover, steps = make_mover(dtype), Steps(without_waiting)
+def test_transfer(steps, make_mover, dtype):
+    mover = make_mover(dtype)
     options = mover.resolve(
         tuning={"iterations": 2, "plateau": 0.0, "window": 3}, generation={"steps": 2}
     )
@@ -130,8 +139,8 @@ def test_transfer(without_waiting, make_mover, dtype):
 
 @pytest.mark.parametrize("levels", sorted({*get_args(CheckpointLevels)} - {"none"}))  # see above
 @pytest.mark.parametrize("dtype", DTYPES)
-def test_tuning_forward(without_waiting, make_mover, dtype, levels):
-    mover, steps = make_mover(dtype), Steps(without_waiting)
+def test_tuning_forward(steps, make_mover, dtype, levels):
+    mover = make_mover(dtype)
     warped = mover.method.warp(*stages.make_frames(TINY))
     tuning = {"iterations": 1, "checkpoint_levels": levels}
     options = mover.resolve(tuning=tuning | {"clips_at_once": 1 if levels == "all" else 2})
@@ -150,8 +159,8 @@ def test_adaptation(make_mover, scale):
 @pytest.mark.parametrize(
     ("mode", "solver"), list(zip(get_args(NoiseWarp), 2 * get_args(Solver), strict=True))
 )
-def test_sampling_from_an_intermediate(without_waiting, make_mover, mode, solver):
-    mover, steps = make_mover(torch.bfloat16), Steps(without_waiting)
+def test_sampling_from_an_intermediate(steps, make_mover, mode, solver):
+    mover = make_mover(torch.bfloat16)
     warped = mover.method.warp(*stages.make_frames(TINY))
     unet = mover.method.inflate(mover.resolve().tuning).eval()
     generation = {"steps": 3, "solver": solver, "noise_warp": mode, "denoise_from": 700,
