@@ -22,9 +22,12 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "scripts"))
 from costs.models import SMALL  # noqa: E402
 from speed import stages  # noqa: E402
 
+from anamodiff.creatures.skeleton import JOINTS
 from anamodiff.inversion.ddim import ddim_invert
 from anamodiff.lofnet.hourglass import Hourglass
+from anamodiff.lofnet.joints import JointDetector
 from anamodiff.lofnet.model import build_lofnet, mini_config
+from anamodiff.lofnet.retarget import OVERLAP, WINDOW, Retargeter
 from anamodiff.lofnet.training.dataset import Pairs
 from anamodiff.lofnet.training.losses import LOFNetLoss, PlaneTransform
 from anamodiff.lofnet.training.options import TrainOptions
@@ -185,6 +188,18 @@ def test_lofnet_objective(without_waiting, motion, precision):
     with without_waiting():
         loss, figures = objective(pairs, transform, generator)
     assert on_cuda(loss, *figures.values())
+
+
+def test_joints_and_retargeting(without_waiting):
+    with stages.built_on(CUDA):
+        detector = JointDetector(widths=(4, 8, 8, 8, 8), global_blocks=1, heads=2).eval()
+        retargeter = Retargeter(features=20, layers=1, heads=2).eval()
+        frames = torch.zeros(2, 3, 64, 64, device=CUDA)
+        clip = torch.zeros(WINDOW + OVERLAP + 3, len(JOINTS), 2, device=CUDA)  # two windows
+    found = detector.detect(frames)
+    assert on_cuda(found.place, found.confidence, found.presence)
+    moved = retargeter.retarget(found.place, found.confidence, clip, torch.ones_like(clip[..., 0]))
+    assert moved.place.shape == clip.shape and on_cuda(moved.place, moved.expected_error)
 
 
 def test_waiting_and_mixed_devices_are_noticed(without_waiting):
