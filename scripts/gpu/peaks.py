@@ -26,7 +26,7 @@ def measure(bench: Bench) -> None:
 def _preset(bench: Bench, lofnet: Any, vram: int) -> dict[str, Any]:
     """One preset's peaks; measured again without a limit where it does not fit."""
     found: dict[str, Any] = {}
-    for limit in (vram - CONTEXT, None):
+    for limit in (vram - CONTEXT, None) if bench.on_cuda else (None,):
         _limit(bench, limit)
         try:
             found |= measure_memory(bench.size, lofnet, bench.device, vram)
@@ -36,7 +36,7 @@ def _preset(bench: Bench, lofnet: Any, vram: int) -> dict[str, Any]:
         bench.settle()
         if limit is not None:
             found["fits"] = "out_of_memory" not in found
-        if found["fits"]:
+        if found.get("fits"):
             break
     _limit(bench, None)
     bars = BARS.get(vram, {}) if bench.on_cuda and not bench.small else {}
@@ -51,4 +51,4 @@ def _limit(bench: Bench, gib: float | None) -> None:
     if bench.on_cuda:
         total = torch.cuda.get_device_properties(bench.device).total_memory / 2**30
         share = 1.0 if gib is None else min(1.0, gib / total)
-        torch.cuda.set_per_process_memory_fraction(share, bench.device)
+        torch.cuda.set_per_process_memory_fraction(share)  # takes no device without a number

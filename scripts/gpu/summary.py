@@ -46,6 +46,9 @@ def _peaks(figures: dict[str, Any]) -> Iterator[str]:
                 bar = row.get(f"{stage}_bar")
                 against = f" (bar {bar:g} {_met(row[f'{stage}_meets_bar'])})" if bar else ""
                 parts.append(f"{stage} {row[stage]:.2f} GiB{against}")
+        if "fits" not in row:
+            yield f"{name:10} ran; no CUDA device to measure"
+            continue
         fits = "fits" if row["fits"] else "DOES NOT FIT"
         yield f"{name:10} {fits} its card; {', '.join(parts)}"
 

@@ -6,7 +6,7 @@ sampling the CPU may not wait for the GPU.
 
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
@@ -22,9 +22,12 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "scripts"))
 from costs.models import SMALL  # noqa: E402
 from speed import stages  # noqa: E402
 
+from anamodiff.creatures.skeleton import JOINTS
 from anamodiff.inversion.ddim import ddim_invert
 from anamodiff.lofnet.hourglass import Hourglass
+from anamodiff.lofnet.joints import JointDetector
 from anamodiff.lofnet.model import build_lofnet, mini_config
+from anamodiff.lofnet.retarget import OVERLAP, WINDOW, Retargeter
 from anamodiff.lofnet.training.dataset import Pairs
 from anamodiff.lofnet.training.losses import LOFNetLoss, PlaneTransform
 from anamodiff.lofnet.training.options import TrainOptions
@@ -49,15 +52,17 @@ class Steps:
     def __init__(self, without_waiting) -> None:
         self.without_waiting = without_waiting
         self.seen: list[tuple[str, int]] = []
-        self._inside = None
+        self._inside = ExitStack()
 
     def __call__(self, stage: str, done: int, total: int, loss: float | None) -> None:
         self.seen.append((stage, done))
         if done == 0:
-            self._inside = self.without_waiting()
-            self._inside.__enter__()
+            self._inside.enter_context(self.without_waiting())
         elif done == total:
-            self._inside.__exit__(None, None, None)
+            self.close()
+
+    def close(self) -> None:
+        self._inside.close()
 
 
 @contextmanager
@@ -95,6 +100,13 @@ def make_mover(without_waiting) -> Callable[[torch.dtype], MotionTransfer]:
     return make
 
 
+@pytest.fixture
+def steps(without_waiting) -> Iterator[Steps]:
+    steps = Steps(without_waiting)
+    yield steps
+    steps.close()  # a test that failed in a step leaves it open
+
+
 def _no_backward(self: MasterWeights, loss: Tensor) -> None:
     """In place of a backward pass, which needs a driver: gradients of zero."""
     self.scaler.scale(loss)
@@ -108,8 +120,8 @@ def on_cuda(*parts: Tensor | nn.Module) -> bool:
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
-def test_transfer(without_waiting, make_mover, dtype):
-    mover, steps = make_mover(dtype), Steps(without_waiting)
+def test_transfer(steps, make_mover, dtype):
+    mover = make_mover(dtype)
     options = mover.resolve(
         tuning={"iterations": 2, "plateau": 0.0, "window": 3}, generation={"steps": 2}
     )
@@ -130,8 +142,8 @@ def test_transfer(without_waiting, make_mover, dtype):
 
 @pytest.mark.parametrize("levels", sorted({*get_args(CheckpointLevels)} - {"none"}))  # see above
 @pytest.mark.parametrize("dtype", DTYPES)
-def test_tuning_forward(without_waiting, make_mover, dtype, levels):
-    mover, steps = make_mover(dtype), Steps(without_waiting)
+def test_tuning_forward(steps, make_mover, dtype, levels):
+    mover = make_mover(dtype)
     warped = mover.method.warp(*stages.make_frames(TINY))
     tuning = {"iterations": 1, "checkpoint_levels": levels}
     options = mover.resolve(tuning=tuning | {"clips_at_once": 1 if levels == "all" else 2})
@@ -150,8 +162,8 @@ def test_adaptation(make_mover, scale):
 @pytest.mark.parametrize(
     ("mode", "solver"), list(zip(get_args(NoiseWarp), 2 * get_args(Solver), strict=True))
 )
-def test_sampling_from_an_intermediate(without_waiting, make_mover, mode, solver):
-    mover, steps = make_mover(torch.bfloat16), Steps(without_waiting)
+def test_sampling_from_an_intermediate(steps, make_mover, mode, solver):
+    mover = make_mover(torch.bfloat16)
     warped = mover.method.warp(*stages.make_frames(TINY))
     unet = mover.method.inflate(mover.resolve().tuning).eval()
     generation = {"steps": 3, "solver": solver, "noise_warp": mode, "denoise_from": 700,
@@ -176,6 +188,18 @@ def test_lofnet_objective(without_waiting, motion, precision):
     with without_waiting():
         loss, figures = objective(pairs, transform, generator)
     assert on_cuda(loss, *figures.values())
+
+
+def test_joints_and_retargeting(without_waiting):
+    with stages.built_on(CUDA):
+        detector = JointDetector(widths=(4, 8, 8, 8, 8), global_blocks=1, heads=2).eval()
+        retargeter = Retargeter(features=20, layers=1, heads=2).eval()
+        frames = torch.zeros(2, 3, 64, 64, device=CUDA)
+        clip = torch.zeros(WINDOW + OVERLAP + 3, len(JOINTS), 2, device=CUDA)  # two windows
+    found = detector.detect(frames)
+    assert on_cuda(found.place, found.confidence, found.presence)
+    moved = retargeter.retarget(found.place, found.confidence, clip, torch.ones_like(clip[..., 0]))
+    assert moved.place.shape == clip.shape and on_cuda(moved.place, moved.expected_error)
 
 
 def test_waiting_and_mixed_devices_are_noticed(without_waiting):
