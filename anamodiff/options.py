@@ -78,8 +78,8 @@ class TuningOptions(Options):
     )  # fmt: skip
     iterations_min: int = setting(40, "iterations before tuning.plateau may stop", low=1)
     lr: float = setting(5e-4, "learning rate of Adam", above=0)
-    # At Stable Diffusion's width a first step of 5e-4 moves the temporal attention ten times as
-    # far as LoRA (4.0 % of the output against 0.4 %): its weights are whole matrices.
+    # At Stable Diffusion's width a first step of 5e-4 changes the output many times as much by
+    # the temporal attention, whose matrices are whole, as by LoRA (docs/experiments.md).
     temporal_lr: float = setting(
         0.06,
         "learning rate of the temporal attention, as a multiple of tuning.lr: 0.06 is "

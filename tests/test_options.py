@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -147,17 +148,57 @@ def test_paper_forgets_what_the_backbone_recommends(folder: Path, stage: str) ->
     kind = STAGES[stage]
     recommended = Backbone.load(folder, device="cpu").recommended
     paper = resolve(preset="paper", recommended=recommended)
-    assert getattr(paper, stage) == kind()
+    assert getattr(paper, stage) == kind(**PRESETS["paper"].get(stage, {}))
     plain = resolve(recommended=recommended)
     assert getattr(plain, stage) == kind(**RECOMMENDED.get(stage, {}))
 
 
-def test_paper_is_the_papers_schedule() -> None:
-    tuning, generation = TuningOptions(), GenerationOptions()
-    assert (tuning.iterations, tuning.lr) == (250, 5e-4)
-    assert (tuning.noise_min, tuning.noise_max, tuning.plateau) == (850, 1000, 0)
-    assert (tuning.lora, tuning.lora_blocks) == ("attention", "all")
-    assert (generation.steps, generation.solver, generation.denoise_from) == (50, "ddim", 1000)
+# By field: the paper's section and what it says; None where it says nothing, with what we take.
+PAPER = {
+    "adaptation.scale": ("3.3", "hull"),  # s: root of the ratio of the hulls' areas
+    "adaptation.smooth": ("3.3", 0.0),  # the driving points as they are
+    "tuning.iterations": ("4.1", 250),
+    "tuning.plateau": ("4.1", 0.0),  # all of them
+    "tuning.iterations_min": (None, 40),  # without effect, as plateau is 0
+    "tuning.lr": ("4.1", 5e-4),
+    "tuning.temporal_lr": ("4.1", 1.0),  # it names one rate
+    "tuning.rank": (None, 16),
+    "tuning.lora": ("3.4", "attention"),
+    "tuning.lora_blocks": ("3.4", "all"),
+    "tuning.noise_min": ("3.4", 850),  # D_W: t in [850, 1000)
+    "tuning.noise_max": ("3.4", 1000),
+    "tuning.source_noise_min": ("3.4", 0),  # D_S: t in [0, 1000)
+    "tuning.source_noise_max": ("3.4", 1000),
+    "tuning.warped_weight": ("3.4", 1.0),  # D = D_S + D_W
+    "tuning.group_norm": ("3.4", "pooled"),  # inflated as in Tune-A-Video
+    "tuning.checkpoint_levels": (None, "none"),  # changes no result
+    "tuning.clips_at_once": (None, 2),  # changes no result
+    "tuning.window": ("4.1", 10),  # its clips have ten frames: the whole clip
+    "tuning.checkpoint_every": (None, 25),  # changes no result
+    "generation.steps": (None, 50),
+    "generation.solver": ("3.5", "ddim"),
+    "generation.guidance": (None, 7.5),
+    "generation.negative_prompt": (None, ""),
+    "generation.noise_warp": ("3.5", "paper"),  # the inverted noise warped, plus fresh noise
+    "generation.noise_weight": (None, 0.7),
+    "generation.match_colours": ("3.5", True),
+    "generation.denoise_from": ("3.5", 1000),  # noise alone
+    "generation.window": ("3.5", 10),  # all frames together
+    "generation.overlap": (None, 5),  # without effect on ten frames
+    "generation.cuda_graph": (None, False),  # changes no result
+}
+
+
+def test_preset_paper_is_literal_in_every_field() -> None:
+    """Sections 3.3 to 3.5 and 4.1; section 3.2 is LOFNet's, `training=paper`."""
+    assert all(section in ("3.3", "3.4", "3.5", "4.1", None) for section, _ in PAPER.values())
+    found = resolve(preset="paper", recommended=RECOMMENDED)
+    fields = {
+        f"{section}.{name}": value
+        for section in STAGES
+        for name, value in asdict(getattr(found, section)).items()
+    }
+    assert fields == {key: value for key, (_, value) in PAPER.items()}
 
 
 def test_what_is_given_wins_and_a_folder_may_have_its_own_preset(folder: Path) -> None:
@@ -216,7 +257,7 @@ def test_a_run_is_made_and_noted_with_the_preset(
         with pytest.raises(AnaMoDiffError, match="enough"):
             generate(run, preset=wanted)
     assert presets == ["fast", "paper"]
-    assert mover.resolve(preset="paper").tuning == TuningOptions()
+    assert mover.resolve(preset="paper").tuning == TuningOptions(**PRESETS["paper"]["tuning"])
     assert mover.resolve().tuning.checkpoint_every == 7
 
 

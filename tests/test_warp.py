@@ -4,6 +4,7 @@ import math
 
 import pytest
 import torch
+import torch.nn.functional as F
 from torch.testing import assert_close
 
 from anamodiff.errors import AnaMoDiffError
@@ -56,6 +57,30 @@ def test_whole_cells_shift_and_the_border_goes_on() -> None:
     x = torch.arange(5.0).expand(1, 1, 4, 5)
     flow = identity_grid(4, 5)[None] + torch.tensor([2 / 4, 0.0])
     assert_close(warp(x, flow)[0, 0, 0], torch.tensor([1.0, 2, 3, 4, 4]))
+
+
+class OnMps(torch.Tensor):
+    """Stands for a tensor on Apple's MPS."""
+
+    device = torch.device("mps")  # type: ignore[assignment]
+
+
+def test_the_border_goes_on_where_torch_has_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    """On MPS, torch before 2.13 raises for padding_mode="border"."""
+    x = torch.randn(1, 4, SIZE, SIZE, generator=torch.Generator().manual_seed(0))
+    flows = {kind: flow_of(kind) for kind in ("half", "rotation", "shrink")}
+    expected = {kind: warp(x, flow) for kind, flow in flows.items()}
+    real, modes = F.grid_sample, []
+
+    def grid_sample(*given: torch.Tensor, padding_mode: str, **more: object) -> torch.Tensor:
+        modes.append(padding_mode)
+        return real(*given, padding_mode=padding_mode, **more)
+
+    monkeypatch.setattr(F, "grid_sample", grid_sample)
+    for kind, flow in flows.items():
+        found = warp(x.as_subclass(OnMps), flow).as_subclass(torch.Tensor)
+        assert_close(found, expected[kind], atol=1e-5, rtol=0)
+    assert set(modes) == {"zeros"}
 
 
 def test_half_precision_is_sampled_in_full() -> None:

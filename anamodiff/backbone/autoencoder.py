@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 import torch.nn.functional as F
 from diffusers import AutoencoderKL
-from torch import Tensor
+from torch import Tensor, nn
 
 from anamodiff.backbone.latents import reduction_of
 from anamodiff.backbone.load import load_vae
@@ -38,7 +38,8 @@ class Encoder:
         """
         vae, files = load_vae(folder, torch.float32)
         unet = json.loads((folder / "unet" / "config.json").read_text(encoding="utf-8"))
-        return cls(vae.to(device), unet["sample_size"] * reduction_of(vae.config), files)
+        nn.Module.to(vae, device)  # in place
+        return cls(vae, unet["sample_size"] * reduction_of(vae.config), files)
 
     def encode(self, frames: Tensor) -> Tensor:
         """Latents f c h w (float32) of frames f 3 H W in [-1, 1], resized to its own size."""

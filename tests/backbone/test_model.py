@@ -98,6 +98,17 @@ def test_devices_and_precisions():
         choose_device("toaster")
 
 
+@pytest.mark.parametrize(("own", "precision"), [(True, torch.bfloat16), (False, torch.float16)])
+def test_emulated_bf16_is_not_chosen(own, precision, monkeypatch):
+    """T4, V100 and RTX 20xx: torch says that they support bf16 unless told not to count that."""
+
+    def supported(including_emulation=True):
+        return own or including_emulation
+
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", supported)
+    assert choose_precision("auto", torch.device("cuda")) == precision
+
+
 def test_auto_says_which_backbone_and_why(caplog):
     if torch.cuda.is_available():
         pytest.skip("says something else on a CUDA machine")

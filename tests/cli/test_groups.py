@@ -18,6 +18,7 @@ CONFIGS = find("configs")
 #: What defaults of a command differ from the field's, and why.
 DIFFERENT = {
     ("ablation", "pairs"): ("creatures", "drawn pairs need no files"),
+    ("demo", "backbone"): ("mini", "auto would fetch gigabytes on a machine with a GPU"),
     ("generate", "seed"): (None, "null takes the tuned run's"),
     ("train_lofnet", "output"): ("outputs/lofnet", "one folder, so that --resume finds it"),
 }

@@ -4,6 +4,7 @@ import csv
 import json
 import logging
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -11,6 +12,7 @@ from torch.testing import assert_close
 
 from anamodiff.errors import AnaMoDiffError
 from anamodiff.evaluation import benchmark as module
+from anamodiff.evaluation import methods
 from anamodiff.evaluation.benchmark import benchmark
 from anamodiff.evaluation.methods import METHODS, Task, choose_methods, train_as_published
 from anamodiff.evaluation.metrics import flicker, masked_psnr, masked_ssim
@@ -224,6 +226,35 @@ def test_the_benchmark_measures_a_users_transfer(
     )  # fmt: skip
     assert torch.equal(written["anamodiff.mp4"], user.canvas)
     assert not torch.equal(user.canvas, torch.ones_like(user.canvas))
+
+
+def test_tune_a_video_inverts_with_an_empty_prompt_and_tunes_at_one_rate(
+    pairs: Path, tiny_backbone_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mover = MotionTransfer.load(str(tiny_backbone_folder), device="cpu")
+    own = {"tuning": SHORT, "generation": BRIEF}
+    monkeypatch.setattr(type(mover.backbone), "recommended", property(lambda self: own))
+    given: dict[str, Any] = {}
+    invert, tune = methods.ddim_invert, methods.tune
+
+    def noted_invert(*words: Any, embedding: torch.Tensor, **more: Any) -> torch.Tensor:
+        given["inversion"] = embedding
+        return invert(*words, embedding=embedding, **more)
+
+    def noted_tune(*words: Any, **more: Any) -> list[float]:
+        given["tuning"], given["options"] = words[3], words[5]
+        return tune(*words, **more)
+
+    monkeypatch.setattr(methods, "ddim_invert", noted_invert)
+    monkeypatch.setattr(methods, "tune", noted_tune)
+    pair = find_pairs(pairs, pairs)[0]
+    source, driving, _ = pair.read(FRAMES, 64)
+    METHODS["tune-a-video"].run(mover, Task(pair, source, driving, 0))
+    empty, prompt = mover.backbone.embed(["", pair.driving_prompt]).split(1)
+    assert_close(given["inversion"], empty)
+    assert_close(given["tuning"], prompt)
+    assert given["options"].lr == pytest.approx(0.06 * mover.resolve().tuning.lr)
+    assert given["options"].temporal_lr == 1.0
 
 
 def test_tune_a_video_trains_what_it_published(tiny_backbone_folder: Path) -> None:

@@ -14,6 +14,7 @@ from anamodiff.lofnet.adapt import (
     shape_scale,
     smooth_points,
 )
+from anamodiff.lofnet.animate import nearest_start
 from anamodiff.lofnet.keypoints import KeyPoints
 from anamodiff.options import AdaptationOptions, ScaleRule
 
@@ -164,3 +165,32 @@ def test_smoothing_takes_out_jitter_without_delay(frames: float) -> None:
     assert smooth_points(shaken, 0) is shaken
     assert smooth_points(KeyPoints(walk.value), frames).jacobian is None
     assert_close(smooth_points(shaken[:2], frames).value, shaken.value[:2])
+
+
+class WithoutDoubles(torch.Tensor):
+    """Stands for a tensor on Apple's MPS, which has no 64-bit floating-point numbers."""
+
+    @classmethod
+    def __torch_function__(cls, function, types, args=(), kwargs=None):  # noqa: ANN206
+        result = super().__torch_function__(function, types, args, kwargs or {})
+        if function in (torch.Tensor.cpu, torch.Tensor.numpy):
+            return torch.as_tensor(result).as_subclass(torch.Tensor)
+        if isinstance(result, cls) and result.dtype == torch.float64:
+            raise TypeError("Cannot convert a MPS Tensor to float64 dtype")
+        return result
+
+
+def test_nothing_is_a_double_on_apples_gpus() -> None:
+    driving = moving(SQUARE, 4)
+    apples = KeyPoints(
+        *(part.as_subclass(WithoutDoubles) for part in (driving.value, driving.jacobian))
+    )
+    with pytest.raises(TypeError, match="MPS"):
+        apples.value.double()
+    for scale in get_args(ScaleRule):
+        adapted = adapt_points(apples, apples[0], apples[1], scale=scale)
+        plain = adapt_points(driving, driving[0], driving[1], scale=scale)
+        assert_close(adapted.value.cpu(), plain.value)
+    assert_close(smooth_points(apples, 1.0).value.cpu(), smooth_points(driving, 1.0).value)
+    frame = nearest_start(apples, apples[2])
+    assert frame == nearest_start(driving, driving[2])

@@ -1,7 +1,6 @@
 """The whole road on a tiny random backbone: files, resumption, seeds and refusals."""
 
 import json
-import logging
 import shutil
 from unittest import mock
 
@@ -99,24 +98,6 @@ def test_denoising_may_start_from_the_warped_clip(mover, result, tmp_path):
     assert distances[0] < distances[1] / 2
     with pytest.raises(AnaMoDiffError, match="denoise_from"):
         mover.generate(run, generation={"denoise_from": 0}, progress=False)
-
-
-def test_auto_takes_the_papers_backbone_only_with_a_lofnet_for_it(monkeypatch, caplog, tmp_path):
-    class Loaded(Exception):
-        pass
-
-    def load(name, **settings):
-        raise Loaded(str(name))
-
-    module = motion_transfer
-    monkeypatch.setattr(module, "choose_device", lambda device: torch.device("cuda"))
-    monkeypatch.setattr(module, "choose_memory", lambda device, options: module.Memory())
-    monkeypatch.setattr(module.Backbone, "load", load)
-    with caplog.at_level(logging.INFO), pytest.raises(Loaded, match="^mini$"):
-        MotionTransfer.load("auto")
-    assert "--lofnet" in caplog.text
-    with pytest.raises(Loaded, match="^auto$"):
-        MotionTransfer.load("auto", tmp_path)
 
 
 def test_killed_in_tuning_and_resumed_is_the_same(
@@ -249,6 +230,18 @@ def test_resume_wants_the_same_settings(mover, drawn_clips, result, tmp_path, mo
     monkeypatch.chdir(tmp_path)
     with pytest.raises(AnaMoDiffError, match="found none"):
         mover.tune(*drawn_clips, resume=True, **QUICK)
+
+
+def test_a_run_is_resumed_in_its_own_precision(
+    mover, result, drawn_clips, tiny_backbone_folder, tmp_path
+):
+    half = MotionTransfer.load(tiny_backbone_folder, device="cpu", precision="fp16")
+    with pytest.raises(AnaMoDiffError, match="got others: precision was 'fp32' and is 'fp16'; "):
+        half.tune(*drawn_clips, output=result.run, resume=True, **QUICK)
+    old = RunFolder(shutil.copytree(result.run, tmp_path / "old"))
+    settings = {key: value for key, value in old.settings.items() if key != "precision"}
+    (old.path / "config.yaml").write_text(yaml.safe_dump(settings))
+    assert mover.tune(*drawn_clips, output=old.path, resume=True, **QUICK) == old.path
 
 
 def test_refusals_leave_no_folder_behind(mover, drawn_clips, tmp_path):

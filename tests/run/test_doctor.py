@@ -1,13 +1,17 @@
 """`anamodiff doctor`: what it adds up, and that it needs no net."""
 
+from pathlib import Path
+
 import pytest
 import torch
 
 from anamodiff.backbone import speed
+from anamodiff.backbone.find import PAPER, choose_backbone
 from anamodiff.backbone.speed import measured_speed
 from anamodiff.options import GenerationOptions, TuningOptions
 from anamodiff.run import doctor
 from anamodiff.run.doctor import Estimate, duration, memory_lines, paper_estimate
+from anamodiff.run.fetch import cached_models
 
 
 def test_the_papers_run_adds_up() -> None:
@@ -68,6 +72,16 @@ def test_all_is_told_without_a_net(fake_hub, monkeypatch: pytest.MonkeyPatch) ->
     assert "anamodiff fetch sd14" in lines and "backbone auto: mini" in lines
     assert "\n  mini: about" in lines and "TFLOP/s: about" in lines
     assert not fake_hub.asked
+
+
+@pytest.mark.parametrize("cached", [True, False])
+def test_auto_is_told_as_it_is_chosen(cached: bool, fake_hub, tiny_backbone_folder: Path) -> None:
+    if cached:
+        fake_hub.put(PAPER, tiny_backbone_folder)
+    words = doctor._auto_words(torch.device("cuda"), cached_models(half=False))
+    assert words.startswith(f"{PAPER}, with the embedded flow network")
+    assert ("which would be fetched first, or mini where it cannot be" in words) != cached
+    assert choose_backbone(torch.device("cuda"), torch.float32) == (PAPER if cached else "mini")
 
 
 def test_a_long_clip_is_tuned_window_by_window():

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
+import yaml
 from diffusers import AutoencoderKL
 from sd_samples import publish
 from torch.nn.functional import interpolate
@@ -26,6 +27,7 @@ from anamodiff.run import models as module
 from anamodiff.run.api import generate, transfer
 from anamodiff.run.folder import RunFolder
 from anamodiff.run.motion_transfer import MotionTransfer
+from anamodiff.run.result import Result
 from anamodiff.video.clip import read_clip
 from anamodiff.warp import resize_flow, warp
 
@@ -35,12 +37,17 @@ BRIEF = {"tuning": {"iterations": 1, "rank": 1}, "generation": {"steps": 2}, "fr
 
 @pytest.fixture(scope="module")
 def foreign(tiny_backbone_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A backbone without a LOFNet: 256-pixel frames, latents 4 x 64 x 64."""
+    """A backbone without a LOFNet: 80-pixel frames, latents 4 x 20 x 20."""
     folder = tmp_path_factory.mktemp("foreign") / "sd"
     shutil.copytree(tiny_backbone_folder, folder, ignore=shutil.ignore_patterns("lofnet"))
-    file = folder / "unet" / "config.json"
-    file.write_text(json.dumps(json.loads(file.read_text()) | {"sample_size": 64}))
+    set_size(folder, 20)
     return folder
+
+
+def set_size(folder: Path, latents: int) -> None:
+    """Let a backbone work at so many latents along a frame's side."""
+    file = folder / "unet" / "config.json"
+    file.write_text(json.dumps(json.loads(file.read_text()) | {"sample_size": latents}))
 
 
 @pytest.fixture
@@ -66,8 +73,11 @@ def clips(drawn_clips: tuple[Path, Path], size: int) -> list[torch.Tensor]:
 
 
 def test_the_embedded_network_serves_any_backbone(
-    foreign: Path, drawn_clips: tuple[Path, Path], caplog: pytest.LogCaptureFixture
+    foreign: Path, drawn_clips: tuple[Path, Path], caplog: pytest.LogCaptureFixture, tmp_path: Path
 ) -> None:
+    """Here at 256 pixels, with latents 4 x 64 x 64 as Stable Diffusion's."""
+    foreign = shutil.copytree(foreign, tmp_path / "sd")
+    set_size(foreign, 64)
     with caplog.at_level(logging.INFO, "anamodiff"):
         mover = MotionTransfer.load(foreign, device="cpu")
     assert "flow network: the embedded one, on its own autoencoder's latents (sd has" in caplog.text
@@ -108,13 +118,19 @@ def test_of_the_embedded_backbone_only_the_autoencoder_is_read(
     ]  # fmt: skip
 
 
-def test_a_run_with_the_embedded_network_goes_on_with_it(
-    foreign: Path, drawn_clips: tuple[Path, Path], tmp_path: Path
-) -> None:
-    made = transfer(
-        *drawn_clips, prompt="a turtle", backbone=foreign, device="cpu", output=tmp_path / "run",
+@pytest.fixture(scope="module")
+def made(
+    foreign: Path, drawn_clips: tuple[Path, Path], tmp_path_factory: pytest.TempPathFactory
+) -> Result:
+    """A transfer with the foreign backbone."""
+    output = tmp_path_factory.mktemp("transfer") / "run"
+    return transfer(
+        *drawn_clips, prompt="a turtle", backbone=foreign, device="cpu", output=output,
         progress=False, **BRIEF,
     )  # fmt: skip
+
+
+def test_a_run_with_the_embedded_network_goes_on_with_it(made: Result) -> None:
     settings, record = RunFolder(made.run).settings, RunFolder(made.run).record
     assert (settings["lofnet"], settings["precision"]) == ("mini", "fp32")
     names = set(record["hashes"]["lofnet"])
@@ -124,19 +140,17 @@ def test_a_run_with_the_embedded_network_goes_on_with_it(
 
 
 def test_generating_takes_the_precision_of_tuning(
-    foreign: Path, drawn_clips: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    made: Result, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    made = transfer(
-        *drawn_clips, prompt="a turtle", backbone=foreign, device="cpu", output=tmp_path / "run",
-        precision="bf16", progress=False, **BRIEF,
-    )  # fmt: skip
+    run = RunFolder(shutil.copytree(made.run, tmp_path / "run"))
+    (run.path / "config.yaml").write_text(yaml.safe_dump(run.settings | {"precision": "bf16"}))
     taken = []
     monkeypatch.setattr(
         MotionTransfer, "load", lambda *_, precision, **__: taken.append(precision) or 1 / 0
     )
     for asked in ("auto", "fp32"):
         with pytest.raises(ZeroDivisionError):
-            generate(made.run, device="cpu", precision=asked)
+            generate(run.path, device="cpu", precision=asked)
     assert taken == ["bf16", "fp32"]
 
 

@@ -4,7 +4,7 @@ import pytest
 import torch
 from diffusers import UNet2DConditionModel
 
-from anamodiff.diffusion import Schedule
+from anamodiff.diffusion import Schedule, generator_of
 from anamodiff.errors import AnaMoDiffError
 from anamodiff.options import TuningOptions
 from anamodiff.tuning import plateau
@@ -219,3 +219,52 @@ def test_a_loss_that_is_no_number_stops_with_a_cure(tiny_backbone_folder):
 def test_options_out_of_range_are_refused(wrong):
     with pytest.raises(AnaMoDiffError, match=next(iter(wrong))):
         TuningOptions(**wrong)
+
+
+def test_a_run_tuned_in_another_precision_is_refused(tiny_backbone_folder, tmp_path):
+    half, single = tmp_path / "half.pt", tmp_path / "single.pt"
+    run(tiny_backbone_folder, 2, half, dtype=torch.float16)
+    run(tiny_backbone_folder, 2, single)
+    with pytest.raises(AnaMoDiffError, match="tuned in fp16, .* got one tuned in another prec"):
+        run(tiny_backbone_folder, 4, single, dtype=torch.float16)
+    with pytest.raises(AnaMoDiffError, match="tuned in another precision, .* got one tuned in fp1"):
+        run(tiny_backbone_folder, 4, half)
+
+
+@pytest.mark.parametrize("ratio", [0.0, 0.5])
+def test_temporal_attention_has_a_rate_of_its_own(tiny_backbone_folder, ratio):
+    """Adam's first step is as long as the rate, in every direction that has a gradient."""
+    unet = make_unet(tiny_backbone_folder)
+    before = {name: p.detach().clone() for name, p in trainable_parameters(unet)}
+    weights = MasterWeights(unet, 1e-3, ratio)
+    for name, parameter in weights.parameters:
+        parameter.grad = torch.ones_like(parameter)
+        assert name in before
+    weights.step()
+    steps = {name: float((p - before[name]).detach().abs().max()) for name, p in weights.parameters}
+    for name, step in steps.items():
+        assert step == pytest.approx(1e-3 * (ratio if "_temp." in name else 1), rel=1e-3)
+    assert any("attn_temp" in name for name in steps) and any("lora" in name for name in steps)
+
+
+def test_the_loop_gives_temporal_attention_its_rate(tiny_backbone_folder):
+    start = dict(trainable_parameters(make_unet(tiny_backbone_folder)))
+    names = list(start)
+    _, frozen = run(tiny_backbone_folder, 2, temporal_lr=0.0)
+    _, moved = run(tiny_backbone_folder, 2)
+    temporal = [i for i, name in enumerate(names) if "_temp." in name]
+    assert all(torch.equal(frozen[i], start[names[i]]) for i in temporal)
+    assert any(not torch.equal(moved[i], start[names[i]]) for i in temporal)
+
+
+def test_seeds_may_be_as_large_as_they_like(tiny_backbone_folder):
+    unet = make_unet(tiny_backbone_folder)
+    clip, embedding = torch.zeros(2, 4, 16, 16), torch.zeros(1, 8, 16)
+    losses = []
+    for seed in (0, 2 * 10**13, 2**64 - 1, 2**70 + 3):
+        options = TuningOptions(iterations=1, plateau=0.1)
+        losses += tune(unet, clip, clip, embedding, SCHEDULE, options, seed=seed)
+    assert len(set(losses)) == 4
+    small = generator_of(5).get_state()
+    assert torch.equal(small, torch.Generator().manual_seed(5).get_state())
+    assert torch.equal(small, generator_of(5 + 2**64).get_state())

@@ -59,7 +59,9 @@ def test_training_learns_to_follow_the_disc(clips: LatentClips, backbone, tmp_pa
         clips, backbone=backbone, output=tmp_path / "run", steps=60, batch_size=8, lr=3e-3,
         average=0.9, equivariance=1.0, measure_every=30, log_every=10, **QUIET,
     )  # fmt: skip
-    figures = measure(LOFNet.load(output), clips)
+    trained = LOFNet.load(output)
+    assert trained.latents == backbone.latent_space, "it says for which latents it was trained"
+    figures = measure(trained, clips)
     assert figures["held_out_ratio"] < 0.7  # an untrained network leaves the source: 1.0
     lines = lines_of(output)
     assert [line["step"] for line in lines if "loss" in line] == list(range(10, 61, 10))
