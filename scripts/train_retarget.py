@@ -41,6 +41,7 @@ SMOKE = Options(
 def parser() -> argparse.ArgumentParser:
     made = run_parser(__doc__, Options)
     made.add_argument("--bank", type=Path, help="folder of characters made beforehand")
+    made.add_argument("--start", type=Path, help="weights to begin with")
     made.add_argument("--detector", type=Path, help="measure with this detector's joints too")
     return made
 
@@ -64,6 +65,8 @@ def main(words: list[str] | None = None) -> int:
                 print(f"{name}, detected joints: {scores.line()}")
         return 0
     network = Retargeter(20, 1, 2) if arguments.smoke else Retargeter()
+    if arguments.start:
+        network = Retargeter.load(arguments.start)
     training = Training(network.to(arguments.device), options, arguments.run)
     training.started = STARTED
     say = resume_and_log(training)
@@ -86,9 +89,11 @@ def _material(
     drawn = Drawn.of(bank, arguments.device)
     if triples is None:
         return Material(drawn)
-    learnt = torch.from_numpy(triples.tracks[~triples.held_out]).to(arguments.device)
-    tracks = Tracks.of(banks.rendered_tracks(arguments.motion), arguments.device)
-    return Material(drawn, learnt, tracks)
+    learnt = triples.tracks[~triples.held_out]
+    tracks = [*banks.rendered_tracks(arguments.motion), *learnt.reshape(-1, *learnt.shape[2:])]
+    return Material(
+        drawn, torch.from_numpy(learnt).to(arguments.device), Tracks.of(tracks, arguments.device)
+    )
 
 
 def report(

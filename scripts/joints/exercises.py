@@ -189,13 +189,16 @@ def widened(joints: Tensor, factor: Tensor) -> Tensor:
     return torch.where(same, joints, moved)
 
 
-def other_bodies(exercise: Exercise, share: float | Tensor = 1.0) -> Exercise:
+def other_bodies(exercise: Exercise, share: float | Tensor = 1.0, same: float = 0.0) -> Exercise:
     """Give the source character one body, in source and target alike, and the driving one another.
 
-    `share` of the rows get new bodies, one for all or ``b``.
+    `share` of the rows get new bodies, one for all or ``b``; with the probability `same` both
+    characters' bodies are changed alike.
     """
     count, device = len(exercise.source), exercise.source.device
     own, mover = (random_change(count, share, device) for _ in range(2))
+    alike = torch.rand(count, 1, 1, device=device) < same
+    mover = torch.where(alike, own, mover)
     return Exercise(
         rebuilt(exercise.source, own), rebuilt(exercise.driving, mover),
         rebuilt(exercise.target, own),

@@ -33,7 +33,8 @@ from .state import Run, Schedule
 @dataclass(frozen=True)
 class Options(Schedule):
     """Of a run. A batch of `batch` mixes pairs of drawn characters, in the share `drawn`, rendered
-    triples, and rendered tracks with other bodies."""
+    triples, and rendered tracks with other bodies. With the probability `same` the bodies of both
+    characters are changed alike, so that a track is often driven by itself."""
 
     steps: int = 40000
     rate: float = 1e-3
@@ -41,9 +42,10 @@ class Options(Schedule):
     average: float = 0.999
     minutes_measure: float = 10.0
     batch: int = 160
-    drawn: float = 0.4
+    drawn: float = 0.3
     triples: float = 0.3
-    noise: float = 0.2
+    same: float = 0.25
+    noise: float = 0.1
     characters: int = 3000
 
 
@@ -141,7 +143,7 @@ def next_exercise(material: Material, options: Options, lot: np.random.Generator
         parts.append(track_exercise(material.tracks, left, frames))
         shares.append(torch.ones(left))
     share = torch.cat(shares).to(parts[0].source.device, non_blocking=True)
-    return other_motions(other_bodies(Exercise.join(parts), share), 0.5)
+    return other_motions(other_bodies(Exercise.join(parts), share, options.same), 0.5)
 
 
 @dataclass(frozen=True)
