@@ -15,6 +15,9 @@ from anamodiff.errors import AnaMoDiffError
 from anamodiff.fields import TEXT, Kind, Options, setting, settings_of, whole
 
 ScaleRule = Literal["hull", "none", "axes", "parts"]
+PoseRule = Literal["auto", "skeleton", "points"]
+PoseStart = Literal["auto", "absolute", "relative"]
+SourceFrames = Literal["nearest", "start"]
 LoraLayers = Literal["attention", "all"]
 LoraBlocks = Literal["all", "mid_up"]
 GroupNormMode = Literal["pooled", "per_frame"]
@@ -32,7 +35,11 @@ FRAMES = 10  # of a result; the paper's
 #: paper's but for what `paper` names here. A backbone's folder may have its own (`presets` in its
 #: `anamodiff.json`).
 PRESETS: dict[str, dict[str, dict[str, Any]]] = {
-    "paper": {"tuning": {"temporal_lr": 1.0}, "generation": {"noise_warp": "paper"}},
+    "paper": {
+        "adaptation": {"pose": "points"},
+        "tuning": {"temporal_lr": 1.0},
+        "generation": {"noise_warp": "paper"},
+    },
     "fast": {"tuning": {"iterations": 150}, "generation": {"steps": 20, "solver": "dpm"}},
 }
 
@@ -45,20 +52,35 @@ PROMPT = Kind('a few words, such as "a turtle", for what the source shows', TEXT
 
 @dataclass(frozen=True, kw_only=True)
 class AdaptationOptions(Options):
-    """Key-point adaptation (paper, section 3.3)."""
+    """How the driving motion is moved onto the source (paper, section 3.3)."""
 
     section: ClassVar[str] = "adaptation"
 
+    pose: PoseRule = setting(
+        "auto",
+        "what carries the motion: a skeleton of named joints, retargeted to the source's body; key "
+        "points, the paper's; or skeletons where both clips surely show one (auto)",
+    )
+    start: PoseStart = setting(
+        "auto",
+        "with skeletons: the first frame has the driving clip's pose (absolute), the source's own "
+        "(relative), or the driving clip's but for joints that the source has nearly there (auto)",
+    )
+    sources: SourceFrames = setting(
+        "nearest",
+        "with skeletons: each frame is warped from the source frame whose pose is nearest, or all "
+        "from the start frame; a start frame given by its number is the only one",
+    )
     scale: ScaleRule = setting(
         "hull",
-        "how the motion is scaled to the source's size: by the areas of the key points' hulls "
-        "(hull, the paper's), not at all (none), along x and y separately (axes), or each point by "
-        "the size of its surroundings (parts)",
+        "with key points: how the motion is scaled to the source's size: by the areas of the key "
+        "points' hulls (hull, the paper's), not at all (none), along x and y separately (axes), or "
+        "each point by the size of its surroundings (parts)",
     )
     smooth: float = setting(
         0.0,
-        "smoothing of the driving points over time: standard deviation of a Gaussian, in frames; "
-        "0 is none",
+        "with key points: smoothing of the driving points over time: standard deviation of a "
+        "Gaussian, in frames; 0 is none",
         low=0, high=10,
     )  # fmt: skip
 

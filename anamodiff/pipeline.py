@@ -10,17 +10,17 @@ from torch import Tensor
 
 from anamodiff.backbone.autoencoder import Encoder
 from anamodiff.backbone.model import Backbone
-from anamodiff.diffusion import StepProgress, add_noise, generator_of, noise_in
+from anamodiff.diffusion import StepProgress, add_noise, generator_of
 from anamodiff.inversion.colours import match_histograms
-from anamodiff.inversion.ddim import ddim_invert
+from anamodiff.inversion.noise import warped_noise
 from anamodiff.inversion.sampling import sample
 from anamodiff.lofnet.animate import WarpedIntermediate, animate
 from anamodiff.lofnet.model import LOFNet
+from anamodiff.lofnet.skeletal import SkeletalNetworks
 from anamodiff.options import AdaptationOptions, GenerationOptions, StartFrame, TuningOptions
 from anamodiff.tuning.loop import tune
 from anamodiff.unet3d.lora import add_lora, merge_lora
 from anamodiff.unet3d.model import UNet3D, inflate
-from anamodiff.warp import warp_noise
 
 #: Called with a stage's name, steps done, steps in all and, in tuning, the loss.
 Progress = Callable[[str, int, int, float | None], None]
@@ -33,10 +33,15 @@ class AnaMoDiff:
         backbone: a Stable Diffusion model.
         lofnet: the latent optical flow network.
         proxy: gives the latents that `lofnet` was trained for, where they are not the backbone's.
+        skeletal: networks of motion by skeletons; without them key points carry all motion.
     """
 
-    def __init__(self, backbone: Backbone, lofnet: LOFNet, proxy: Encoder | None = None) -> None:
+    def __init__(
+        self, backbone: Backbone, lofnet: LOFNet, proxy: Encoder | None = None,
+        skeletal: SkeletalNetworks | None = None,
+    ) -> None:  # fmt: skip
         self.backbone, self.proxy = backbone, proxy
+        self.skeletal = skeletal and skeletal.to(backbone.device)
         self.lofnet = lofnet.to(backbone.rest_device)
 
     def warp(
@@ -47,20 +52,18 @@ class AnaMoDiff:
         start_frame: StartFrame = "first",
         adaptation: AdaptationOptions | None = None,
     ) -> WarpedIntermediate:
-        """Sections 3.2 and 3.3: one source frame warped along the driving motion.
+        """Sections 3.2 and 3.3: the source warped along the driving motion.
 
         Args:
             source: frames s c H W in [-1, 1]; one for a picture.
             driving: frames f c H W in [-1, 1].
-            start_frame: the source frame to warp: `first`, `auto` or its number.
-            adaptation: how the driving points are moved onto the source's shape; None follows
-                them as they are, which suits a clip that drives itself.
+            start_frame, adaptation: as for `animate`.
         """
         latents = self.backbone.encode(source)
         with self.backbone.on_device(self.lofnet) as lofnet:
             return animate(
                 lofnet, source, latents, driving, start=start_frame, adaptation=adaptation,
-                flow_latents=self.proxy and self.proxy.encode(source),
+                flow_latents=self.proxy and self.proxy.encode(source), networks=self.skeletal,
             )  # fmt: skip
 
     def fit(
@@ -101,25 +104,18 @@ class AnaMoDiff:
         merge_lora(unet.to(self.backbone.dtype))
         device, schedule = self.backbone.device, self.backbone.schedule
         embedding, negative = self.backbone.embed([prompt, options.negative_prompt]).split(1)
-        clean = warped.latents[warped.start].to(device)[None, :, None]  # b c f h w
-        timesteps = schedule.timesteps(options.steps).tolist()
         start = schedule.start(options.steps, options.denoise_from)
         count = options.steps - start
-        inverted = ddim_invert(
-            unet, clean, embedding=embedding, schedule=schedule, steps=options.steps,
-            until=timesteps[start], cuda_graph=options.cuda_graph and device.type == "cuda",
+        noise = warped_noise(
+            unet, warped.latents.to(device), warped.source_frames, warped.flow, options,
+            embedding=embedding, schedule=schedule, start=start, generator=generator_of(seed),
             progress=_steps(progress, "inversion", count),
-        )  # fmt: skip
-        # Started below pure noise, what is warped is the noise that the path had there: denoised
-        # again it leads back to the source's details, which other noise would replace.
-        noise = noise_in(schedule, inverted, clean, timesteps[start]) if start else inverted
-        noise = warp_noise(
-            noise[:, :, 0], warped.flow.to(device), mode=options.noise_warp,
-            weight=options.noise_weight, generator=generator_of(seed),
         ).transpose(0, 1)[None]  # fmt: skip  # b c f h w
         if start:
             intermediate = warped.warped.to(device).transpose(0, 1)[None]
-            noise = add_noise(schedule, intermediate, noise, timesteps[start])
+            noise = add_noise(
+                schedule, intermediate, noise, int(schedule.timesteps(options.steps)[start])
+            )
         sampled = sample(
             unet, noise, start=start, solver=options.solver, embedding=embedding,
             negative=negative, guidance=options.guidance, schedule=schedule, steps=options.steps,

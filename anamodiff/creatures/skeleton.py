@@ -16,6 +16,14 @@ JOINTS: tuple[str, ...] = (
     *(f"{side}_{joint}" for limb in (FORE, HIND) for side in SIDES for joint in limb),
 )
 ABSENT, HIDDEN, SEEN = 0, 1, 2
+#: The bones, as (from, to) in `JOINTS`: head, neck, the trunk's halves, tail, three a limb.
+BONES: tuple[tuple[int, int], ...] = (
+    *((1, 0), (2, 1), (3, 2), (4, 3), (4, 5)),
+    *((start + i, start + i + 1) for start in (6, 10, 14, 18) for i in range(3)),
+)
+#: The part of the body of each bone: 0 head and neck, 1 trunk, 2 tail, 3 near fore limb, 4 far
+#: fore limb, 5 near hind limb, 6 far hind limb.
+PARTS: tuple[int, ...] = (0, 0, 1, 1, 2, *(3 + limb for limb in range(4) for _ in range(3)))
 # Points on the surface are looked for a little way inside, towards the joint they hang on.
 INWARDS = 0.15
 INNER = {"nose": "head", "tail_tip": "tail_base"}

@@ -1,7 +1,8 @@
-"""One source frame warped along the whole driving motion (paper, sections 3.2 and 3.3)."""
+"""The source warped along the whole driving motion (paper, sections 3.2 and 3.3)."""
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
 
 import torch
@@ -12,9 +13,19 @@ from anamodiff.lofnet.adapt import adapt_points, normalise_points, smooth_points
 from anamodiff.lofnet.flow import Motion
 from anamodiff.lofnet.keypoints import KeyPoints
 from anamodiff.lofnet.model import LOFNet
+from anamodiff.lofnet.skeletal import (
+    CERTAIN,
+    Poses,
+    SkeletalMotion,
+    SkeletalNetworks,
+    certainty,
+    skeletal_motion,
+)
 from anamodiff.options import AdaptationOptions, StartFrame
 from anamodiff.video.foreground import foreground_mask
 from anamodiff.warp import warp
+
+logger = logging.getLogger(__name__)
 
 #: Frames a batch: more would take memory, and save no time.
 BATCH = 16
@@ -39,11 +50,14 @@ class WarpedIntermediate:
         latents: `Z_S`, those of the source's frames, ``s c h w``.
         warped: `Z_WI`, ``f c h w``.
         flow: ``f h w 2``, backward sampling grids.
-        driving_points: key points of the `f` driving frames.
-        start: index of the warped source frame.
-        source_points: key points of that frame, a batch of one; None if a run folder has none.
+        start: index of the source frame that the motion starts from.
+        driving_points: key points of the `f` driving frames; None where skeletons carry the motion.
+        source_points: key points of the start frame, a batch of one; None if a run folder has none.
         adapted_points: the driving points on the source's shape, likewise.
         mask: ``f m h w``, softmax weights of the background (first) and of each motion, likewise.
+        frames: ``f``, the source frame that each frame is warped from; None: all from `start`.
+        poses: joints of both clips and of the result, where skeletons carry the motion.
+        visible: ``f h w`` in [0, 1], whether the source frame shows what belongs there, likewise.
     """
 
     source: Tensor
@@ -51,11 +65,21 @@ class WarpedIntermediate:
     latents: Tensor
     warped: Tensor
     flow: Tensor
-    driving_points: KeyPoints
     start: int
+    driving_points: KeyPoints | None = None
     source_points: KeyPoints | None = None
     adapted_points: KeyPoints | None = None
     mask: Tensor | None = None
+    frames: Tensor | None = None
+    poses: Poses | None = None
+    visible: Tensor | None = None
+
+    @property
+    def source_frames(self) -> Tensor:
+        """The source frame ``f`` that each frame is warped from."""
+        if self.frames is not None:
+            return self.frames
+        return torch.full((len(self.flow),), self.start)
 
 
 @torch.no_grad()
@@ -68,8 +92,9 @@ def animate(
     start: StartFrame = "first",
     adaptation: AdaptationOptions | None = None,
     flow_latents: Tensor | None = None,
+    networks: SkeletalNetworks | None = None,
 ) -> WarpedIntermediate:
-    """Warp the latent of one source frame along a driving clip.
+    """Warp the source's latents along a driving clip.
 
     Args:
         source: frames ``s c H W`` in [-1, 1].
@@ -77,14 +102,23 @@ def animate(
         flow_latents: of the same frames, ``s c h' w'``: those that the network was trained for,
             where these are others. Its flow and masks are resized to h w.
         driving: frames ``f c H W`` in [-1, 1].
-        start: source frame to warp: `first`, `auto` (see `nearest_start`) or its index.
-        adaptation: how the driving points are moved onto the source; None uses them as they are,
-            for a clip that drives itself.
+        start: source frame to start from: `first`, `auto` (see `nearest_start`) or its index.
+        adaptation: how the driving motion is moved onto the source; None takes the driving clip's
+            key points as they are, for a clip that drives itself.
+        networks: those of motion by skeletons; None always takes key points.
 
     Raises:
-        AnaMoDiffError: there is no such start frame.
+        AnaMoDiffError: there is no such start frame, or skeletons are asked for without `networks`.
     """
     check_start(start, len(source))
+    if adaptation is not None:
+        motion = _by_skeletons(networks, source, driving, start, adaptation, latents.shape[-2:])
+        if motion is not None:
+            warped = warp(latents[motion.frames], motion.flow.to(latents.device))
+            return WarpedIntermediate(
+                source, driving, latents, warped, motion.flow, int(motion.frames[0]),
+                mask=motion.mask, frames=motion.frames, poses=motion.poses, visible=motion.visible,
+            )  # fmt: skip
     driving_points = _points(lofnet, driving)
     if adaptation is not None:
         driving_points = smooth_points(driving_points, adaptation.smooth)
@@ -102,9 +136,31 @@ def animate(
     seen = latent if flow_latents is None else flow_latents[start : start + 1]
     motion = _flow(lofnet, seen, adapted, source_points).resized(*latent.shape[-2:])
     return WarpedIntermediate(
-        source, driving, latents, warp(latent, motion.flow), motion.flow, driving_points, start,
+        source, driving, latents, warp(latent, motion.flow), motion.flow, start, driving_points,
         source_points, adapted, motion.mask,
     )  # fmt: skip
+
+
+def _by_skeletons(
+    networks: SkeletalNetworks | None, source: Tensor, driving: Tensor, start: StartFrame,
+    adaptation: AdaptationOptions, size: tuple[int, int],
+) -> SkeletalMotion | None:  # fmt: skip
+    """The motion of skeletons; None where key points are to carry it."""
+    if adaptation.pose == "points" or (networks is None and adaptation.pose == "auto"):
+        return None
+    if networks is None:
+        raise AnaMoDiffError(
+            "expected adaptation.pose auto or points with a LOFNet of one's own, got skeleton: "
+            "leave out --lofnet"
+        )
+    found = networks.detect(source), networks.detect(driving)
+    sure = certainty(*found)
+    if adaptation.pose == "auto" and sure < CERTAIN:
+        logger.info("motion: key points (skeletons are found with a certainty of %.2f)", sure)
+        return None
+    logger.info("motion: skeletons (found with a certainty of %.2f)", sure)
+    frames = torch.arange(len(source)) if start in ("first", "auto") else torch.tensor([start])
+    return skeletal_motion(networks, source, found, adaptation, frames=frames, size=size)
 
 
 def _points(lofnet: LOFNet, frames: Tensor) -> KeyPoints:

@@ -8,16 +8,8 @@ import torch
 from einops import einsum
 from torch import Tensor
 
-from anamodiff.creatures.skeleton import JOINTS
+from anamodiff.creatures.skeleton import BONES, PARTS
 
-_LIMB_STARTS = (6, 10, 14, 18)  # near fore, far fore, near hind, far hind
-#: The bones, as (from, to) in `JOINTS`: head, neck, the trunk's halves, tail, three a limb.
-BONES: tuple[tuple[int, int], ...] = (
-    *((1, 0), (2, 1), (3, 2), (4, 3), (4, 5)),
-    *((start + i, start + i + 1) for start in _LIMB_STARTS for i in range(3)),
-)
-#: Which part each bone belongs to: 0 head and neck, 1 trunk, 2 tail, 3 to 6 the limbs.
-PARTS: tuple[int, ...] = (0, 0, 1, 1, 2, *(3 + limb for limb in range(4) for _ in range(3)))
 SHORTEST = 0.015  # of [-1, 1]: a shorter bone has no direction
 STRETCH = (0.5, 2.0)  # a bone seen from its end is not stretched beyond these
 
@@ -87,6 +79,3 @@ def other_parts() -> Tensor:
 
 def _quarter_turn(v: Tensor) -> Tensor:
     return torch.stack([-v[..., 1], v[..., 0]], dim=-1)
-
-
-assert max(max(bone) for bone in BONES) == len(JOINTS) - 1

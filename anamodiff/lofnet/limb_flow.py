@@ -10,9 +10,11 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from einops import rearrange
+from skimage.morphology import skeletonize
 from torch import Tensor, nn
 
-from anamodiff.lofnet.bone_motion import BONES, bone_distances, bone_motions, other_parts
+from anamodiff.creatures.skeleton import BONES
+from anamodiff.lofnet.bone_motion import bone_distances, bone_motions, other_parts
 from anamodiff.lofnet.joints import ConvBlock, ResidualBlock
 from anamodiff.lofnet.saving import SavedModule
 from anamodiff.warp import identity_grid, resize_flow, warp
@@ -39,20 +41,26 @@ class LimbMotion:
     ground: Tensor
     visible: Tensor
 
-    def flow(self, background: Tensor, height: int = GRID, width: int = GRID) -> Tensor:
-        """One flow ``b height width 2``: the character's where it is, `background` elsewhere.
+    def flow(self, foregrounds: Tensor, height: int = GRID, width: int = GRID) -> Tensor:
+        """One flow ``b height width 2``: the character's where it is, else one to the background.
 
         The two are not blended: between a place on the character and one beside it lies neither.
+        Where a limb's motion is off by a little, the character's flow would show background: it is
+        led to the nearest place on the character.
 
         Args:
-            background: ``1 h w 2`` or ``b h w 2``, see `background_flow`.
+            foregrounds: of the source frames, bool ``b H W``.
         """
-        character = resize_flow(self.character, height, width)
-        ground = F.interpolate(
-            self.ground[:, None], (height, width), mode="bilinear", align_corners=True
-        )[:, 0]
-        beside = resize_flow(background, height, width)
-        return torch.where((ground < 0)[..., None], character, beside)
+        size = (height, width)
+        ground = F.interpolate(self.ground[:, None], size, mode="bilinear", align_corners=True)
+        character = resize_flow(self.character, *size)
+        flows = []
+        for flow, beside, foreground in zip(character, ground[:, 0] > 0, foregrounds, strict=True):
+            inside = onto_character(flow[None], foreground)
+            flows.append(
+                torch.where(beside[None, ..., None], off_character(foreground, size), inside)
+            )
+        return torch.cat(flows)
 
 
 class LimbFlow(SavedModule):
@@ -143,23 +151,42 @@ class LimbFlow(SavedModule):
         return x
 
 
-def background_flow(foreground: Tensor) -> Tensor:
-    """A flow ``1 h w 2`` that shows only background: itself there, else the nearest of it.
+def onto_character(flow: Tensor, foreground: Tensor) -> Tensor:
+    """A flow ``1 h w 2`` led to the foreground ``H W``, bool, where it looks beside it.
+
+    What is looked up is not the rim, which is half background, but what lies within: all that is
+    a pixel away from the rim, and the middle of what is too thin for that.
+    """
+    covered = foreground.cpu().numpy().astype(np.uint8)
+    core = (cv2.erode(covered, np.ones((3, 3), np.uint8)) > 0) | skeletonize(covered > 0)
+    if not core.any():
+        return flow
+    there = torch.from_numpy(core).to(flow)[None, None]
+    moved = warp(_nearest(core).to(flow), flow, interpolation="nearest")
+    hit = warp(there, flow, interpolation="nearest")[:, 0] > 0.5
+    return torch.where(hit[..., None], flow, rearrange(moved, "b xy h w -> b h w xy"))
+
+
+def off_character(foreground: Tensor, size: tuple[int, int]) -> Tensor:
+    """A flow ``1 h w 2`` of that size that shows only background: itself there, else the nearest.
 
     Args:
-        foreground: of one source frame, bool ``h w``.
+        foreground: of one source frame, bool ``H W``.
     """
-    height, width = foreground.shape
-    grid = identity_grid(height, width)
-    covered = foreground.cpu().numpy().astype(np.uint8)
-    covered = cv2.dilate(covered, np.ones((3, 3), np.uint8))  # its rim is half the character's
-    if covered.all() or not covered.any():
-        return grid[None].to(foreground.device)
+    covered = F.adaptive_max_pool2d(foreground[None].float(), size)[0].cpu().numpy() > 0
+    free = cv2.dilate(covered.astype(np.uint8), np.ones((3, 3), np.uint8)) == 0
+    if not free.any():
+        return identity_grid(*size, device=foreground.device)[None]
+    return rearrange(_nearest(free), "b xy h w -> b h w xy").to(foreground.device)
+
+
+def _nearest(wanted: np.ndarray) -> Tensor:
+    """Of every cell the place of the nearest wanted one, ``1 2 h w`` in [-1, 1]."""
     _, labels = cv2.distanceTransformWithLabels(
-        covered, cv2.DIST_L2, 5, labelType=cv2.DIST_LABEL_PIXEL
+        (~wanted).astype(np.uint8), cv2.DIST_L2, 5, labelType=cv2.DIST_LABEL_PIXEL
     )
-    free = np.nonzero(covered.ravel() == 0)[0]
-    place = np.zeros(labels.max() + 1, np.int64)
-    place[labels.ravel()[free]] = free
-    nearest = torch.from_numpy(place[labels])
-    return grid.view(-1, 2)[nearest][None].to(foreground.device)
+    places = np.flatnonzero(wanted)
+    of = np.zeros(labels.max() + 1, np.int64)
+    of[labels.ravel()[places]] = places
+    grid = identity_grid(*wanted.shape).view(-1, 2)[torch.from_numpy(of[labels])]
+    return rearrange(grid, "h w xy -> 1 xy h w")

@@ -7,31 +7,66 @@ from pathlib import Path
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
 from anamodiff.lofnet.joints import JointDetector, Joints
-from anamodiff.lofnet.limb_flow import GRID, LimbFlow, background_flow
+from anamodiff.lofnet.limb_flow import GRID, LimbFlow
 from anamodiff.lofnet.retarget import Retargeter
+from anamodiff.options import AdaptationOptions, PoseStart
 from anamodiff.video.foreground import foreground_mask
 
-NAMES = ("joint_detector", "retargeter", "limb_flow")
+FOLDER = "checkpoints/motion"
+DETECTOR, RETARGETER, LIMB_FLOW = "joint_detector", "retargeter", "limb_flow"
+#: Least mean confidence of the joints of either clip for `adaptation.pose=auto` to use skeletons.
+CERTAIN = 0.35
+# Of a joint that begins as far from the source's own as `NEAR` (in [-1, 1]), half of `OWN` of the
+# way is an error of retargeting, as far as it can be told; of one that begins there, all of `OWN`.
+OWN, NEAR = 0.6, 0.08
+SWITCH = 0.02  # of [-1, 1]: a source frame is left only for one whose pose is so much nearer
 
 
-@dataclass(frozen=True)
-class SkeletalNetworks:
-    """The three networks; one set serves every backbone, for they see pictures."""
+class SkeletalNetworks(nn.Module):
+    """The networks of motion by skeletons; they see pictures, so one set serves every backbone.
 
-    detector: JointDetector
-    retargeter: Retargeter
-    limb_flow: LimbFlow
+    Args:
+        detector: finds joints on frames.
+        retargeter: gives the source's joints in the driving motion.
+        limb_flow: gives the flow between two poses.
+    """
+
+    def __init__(
+        self, detector: JointDetector, retargeter: Retargeter, limb_flow: LimbFlow
+    ) -> None:
+        super().__init__()
+        self.detector, self.retargeter, self.limb_flow = detector, retargeter, limb_flow
 
     @classmethod
     def load(cls, folder: Path) -> SkeletalNetworks:
-        """From a folder with `joint_detector`, `retargeter` and `limb_flow`."""
-        detector, retargeter, limb_flow = (folder / name for name in NAMES)
+        """From a folder with weights of all three; AnaMoDiffError where some are missing."""
         return cls(
-            JointDetector.load(detector), Retargeter.load(retargeter), LimbFlow.load(limb_flow)
-        )
+            JointDetector.load(folder / DETECTOR),
+            Retargeter.load(folder / RETARGETER),
+            LimbFlow.load(folder / LIMB_FLOW),
+        ).eval()
+
+    @property
+    def device(self) -> torch.device:
+        """Where the weights are."""
+        return next(self.parameters()).device
+
+    def detect(self, frames: Tensor) -> Joints:
+        """Joints of a clip's frames ``f 3 h w`` in [-1, 1]."""
+        return self.detector.detect(frames.to(self.device))
+
+
+@dataclass(frozen=True)
+class Poses:
+    """Joints in the order of `JOINTS`, (x, y) in [-1, 1]: of the source ``s j 2`` and the driving
+    clip ``f j 2`` as they were found, and of the result ``f j 2``; NaN where there is none."""
+
+    source: Tensor
+    driving: Tensor
+    target: Tensor
 
 
 @dataclass(frozen=True)
@@ -40,68 +75,92 @@ class SkeletalMotion:
 
     Attributes:
         flow: ``f h w 2``, backward, each frame from its own source frame.
+        mask: ``f n+1 h w``, softmax weights of the background (first) and of each bone.
         visible: ``f h w`` in [0, 1], whether that source frame shows what belongs there; 1 on the
             background.
         frames: ``f``, the source frame that each is warped from.
-        source, driving: joints found, of all frames.
-        target: joints ``f j 2`` in [-1, 1], NaN where the source has none.
+        poses: of both clips and of the result.
     """
 
     flow: Tensor
+    mask: Tensor
     visible: Tensor
     frames: Tensor
-    source: Joints
-    driving: Joints
-    target: Tensor
+    poses: Poses
 
 
-def confident(source: Joints, driving: Joints, least: float) -> bool:
-    """Whether both clips show a skeleton that can be relied on."""
-    return min(source.certainty(), driving.certainty()) >= least
+def certainty(source: Joints, driving: Joints) -> float:
+    """Confidence of the clip whose skeleton is less sure, in [0, 1]."""
+    return min(source.certainty(), driving.certainty())
 
 
 @torch.no_grad()
 def skeletal_motion(
     networks: SkeletalNetworks,
     source: Tensor,
-    driving: Tensor,
     found: tuple[Joints, Joints],
+    options: AdaptationOptions,
     *,
-    frames: Tensor | None = None,
+    frames: Tensor,
     size: tuple[int, int] = (GRID, GRID),
 ) -> SkeletalMotion:
     """The flow that moves the source as the driving clip moves (sections 3.2 and 3.3).
 
     Args:
-        source, driving: frames ``s 3 H W`` and ``f 3 H W`` in [-1, 1].
-        found: their joints.
-        frames: source frames to choose among, by number; None for all of them.
+        source: frames ``s 3 H W`` in [-1, 1].
+        found: joints of the source's and of the driving clip's frames.
+        frames: numbers of the source frames to warp; the first of them opens the clip.
         size: height and width of the flow.
     """
     own, other = found
-    target = networks.retargeter.retarget(
-        own.place, own.trust(), other.place, other.trust()
-    ).place
-    allowed = torch.arange(len(source)) if frames is None else frames
-    chosen = allowed[nearest_poses(target, own.place[allowed])]
-    pictures = with_coverage(source)
-    place = torch.where(target.isnan().any(-1).all(0)[:, None], torch.nan, own.place)
-    motion = networks.limb_flow(pictures[chosen], place[chosen], target)
-    beside = torch.cat([background_flow(picture[3] > 0.5) for picture in pictures])
-    flow = motion.flow(beside[chosen], *size)
-    visible = torch.where(motion.ground < 0, motion.visible.sigmoid(), 1.0)
-    visible = F.interpolate(visible[:, None], size, mode="bilinear", align_corners=True)[:, 0]
-    return SkeletalMotion(flow, visible, chosen, own, other, target)
+    target = networks.retargeter.retarget(own.place, own.trust(), other.place, other.trust()).place
+    present = ~target.isnan().any(-1).all(0)
+    poses = torch.where(present[:, None], own.place, torch.nan)
+    target = target + start_offset(poses[frames[:1]] - target[:1], options.start)
+    if options.sources == "start":
+        frames = frames[:1]
+    chosen = frames[nearest_poses(target, poses[frames]).cpu()]
+    foregrounds = foreground_mask(source).cpu()
+    pictures = with_coverage(source, foregrounds)
+    motion = networks.limb_flow(pictures[chosen].to(target), poses[chosen], target)
+    visible = torch.where(motion.ground < 0, motion.visible.sigmoid(), 1.0)[:, None]
+    visible, mask = (
+        F.interpolate(x, size, mode="bilinear", align_corners=True) for x in (visible, motion.mask)
+    )
+    flow = motion.flow(foregrounds[chosen], *size)
+    seen = torch.where((other.trust() > 0).any(0)[:, None], other.place, torch.nan)
+    place = Poses(*(x.cpu() for x in (poses, seen, target)))
+    return SkeletalMotion(flow, mask, visible[:, 0], chosen, place)
+
+
+def start_offset(apart: Tensor, start: PoseStart) -> Tensor:
+    """What is added to a joint in all frames, ``1 j 2``.
+
+    Args:
+        apart: from the result's first pose to the source's own, ``1 j 2``.
+    """
+    if start == "auto":
+        return OWN / (1 + (apart.norm(dim=-1, keepdim=True) / NEAR) ** 4) * apart
+    return apart if start == "relative" else torch.zeros_like(apart)
 
 
 def nearest_poses(target: Tensor, poses: Tensor) -> Tensor:
-    """For every target pose ``f j 2`` the number ``f`` of the nearest of the poses ``s j 2``."""
-    apart = (target[:, None] - poses[None]).square().sum(-1)
-    return torch.nan_to_num(apart).mean(-1).argmin(1)
+    """For every target pose ``f j 2`` the number ``f`` of the nearest of the poses ``s j 2``.
+
+    The one before is kept where another is hardly nearer, lest the picture flicker.
+    """
+    apart = torch.nan_to_num((target[:, None] - poses[None]).norm(dim=-1)).mean(-1)  # f s
+    numbers: list[int] = []
+    for row in apart.cpu():
+        best = int(row.argmin())
+        if numbers and row[numbers[-1]] < row[best] + SWITCH:
+            best = numbers[-1]
+        numbers.append(best)
+    return torch.tensor(numbers)
 
 
-def with_coverage(frames: Tensor) -> Tensor:
-    """Frames ``f 3 h w`` on a plain ground and their foregrounds, ``f 4 64 64``."""
-    cover = foreground_mask(frames)[:, None].to(frames)
-    whole = torch.cat([frames, cover], dim=1)
+def with_coverage(frames: Tensor, foregrounds: Tensor) -> Tensor:
+    """Frames ``f 3 h w`` and foregrounds ``f h w`` as the network sees them, ``f 4 64 64``."""
+    frames = frames.detach().cpu().float()
+    whole = torch.cat([frames, foregrounds[:, None].to(frames)], dim=1)
     return F.interpolate(whole, (GRID, GRID), mode="bilinear", antialias=True, align_corners=False)

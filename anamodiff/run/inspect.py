@@ -26,6 +26,7 @@ from anamodiff.visual.flow import (
     mask_picture,
 )
 from anamodiff.visual.sheets import SHEET_CELL, contact_sheet, enlarge, save_picture
+from anamodiff.visual.skeleton import draw_skeletons
 from anamodiff.warp import foldover, identity_grid
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".webp")
@@ -128,41 +129,94 @@ def sheet_rows(made: WarpedIntermediate, warped: Tensor) -> list[tuple[str, Tens
 
     `warped` is the decoded `W_I`, f 3 H W in [-1, 1].
     """
-    own, adapted, mask = made.source_points, made.adapted_points, made.mask
-    assert own is not None and adapted is not None and mask is not None  # not from a run folder
+    assert made.mask is not None  # it is not from a run folder
     cell = SHEET_CELL[1]
     count = len(made.driving)
     chosen = [i * count // min(SHEET_COLUMNS, count) for i in range(min(SHEET_COLUMNS, count))]
     start = enlarge(made.source[made.start : made.start + 1], cell)
-    plain = torch.ones_like(start)
-    flow, mask = made.flow[chosen], mask[chosen]
+    flow, moved = made.flow[chosen], enlarge(warped[chosen], cell)
     still = identity_grid(*flow.shape[1:3])[None]
     pixels = flow_strength(flow, made.driving.shape[-1])
-    places = torch.tensor(chosen)
-    drivers, adapted = made.driving_points[places], adapted[places]
-    key = draw_key_points(plain, own.value)
-    shown = enlarge(made.driving[chosen], cell)
-    moved = enlarge(warped[chosen], cell)
+    own = _by_skeletons if made.poses is not None else _by_points
+    first, last = own(made, chosen, start, moved)
     parts = {
-        f"source frame {made.start} and driving clip, with key points and Jacobians": (
-            draw_key_points(start, own.value, own.jacobian),
-            draw_key_points(shown, drivers.value, drivers.jacobian),
-        ),
+        **first,
         f"flow: hue is direction, full colour is {pixels:.0f} pixels or more": (
             colour_wheel(cell),
             flow_picture(flow),
         ),
         "grid, warped": (grid_picture(still, cell), grid_picture(flow, cell)),
-        "masks: whose motion is followed where (grey: the ground's)": (key, mask_picture(mask)),
+        **last,
+    }
+    return [
+        (name, torch.cat([first, enlarge(rest, cell)])) for name, (first, rest) in parts.items()
+    ]
+
+
+Rows = dict[str, tuple[Tensor, Tensor]]
+
+
+def _by_points(
+    made: WarpedIntermediate, chosen: list[int], start: Tensor, moved: Tensor
+) -> tuple[Rows, Rows]:
+    """Rows before and after the flow, where key points carry the motion."""
+    own, adapted, drivers = made.source_points, made.adapted_points, made.driving_points
+    assert own is not None and adapted is not None and drivers is not None
+    assert made.mask is not None
+    places, cell = torch.tensor(chosen), start.shape[-1]
+    drivers, adapted = drivers[places], adapted[places]
+    shown = enlarge(made.driving[chosen], cell)
+    first = {
+        f"source frame {made.start} and driving clip, with key points and Jacobians": (
+            draw_key_points(start, own.value, own.jacobian),
+            draw_key_points(shown, drivers.value, drivers.jacobian),
+        ),
+    }
+    key = draw_key_points(torch.ones_like(start), own.value)
+    return first, {
+        "masks: whose motion is followed where (grey: the ground's)": (
+            key,
+            mask_picture(made.mask[chosen]),
+        ),
         "warped": (start, moved),
         "warped, with the points that the flow follows": (
             draw_key_points(start, own.value, own.jacobian),
             draw_key_points(moved, adapted.value, adapted.jacobian),
         ),
     }
-    return [
-        (name, torch.cat([first, enlarge(rest, cell)])) for name, (first, rest) in parts.items()
-    ]
+
+
+def _by_skeletons(
+    made: WarpedIntermediate, chosen: list[int], start: Tensor, moved: Tensor
+) -> tuple[Rows, Rows]:
+    """Rows before and after the flow, where skeletons carry the motion."""
+    poses, visible = made.poses, made.visible
+    assert poses is not None and visible is not None
+    cell, frames = start.shape[-1], made.source_frames[chosen]
+    own = draw_skeletons(start, poses.source[made.start : made.start + 1])
+    shown, warped_from = (enlarge(x, cell) for x in (made.driving[chosen], made.source[frames]))
+    first = {
+        f"source frame {made.start} and driving clip, with skeletons": (
+            own,
+            draw_skeletons(shown, poses.driving[chosen]),
+        ),
+    }
+    hidden = visible[chosen][:, None].expand(-1, 3, -1, -1).to(start) * 2 - 1
+    return first, {
+        "source frames that are warped, with their skeletons": (
+            own,
+            draw_skeletons(warped_from, poses.source[frames]),
+        ),
+        "visibility: black is what the source frame does not show": (
+            torch.ones_like(start),
+            enlarge(hidden, cell),
+        ),
+        "warped": (start, moved),
+        "warped, with the retargeted skeleton": (
+            own,
+            draw_skeletons(moved, poses.target[chosen]),
+        ),
+    }
 
 
 def _relative_error(made: WarpedIntermediate) -> float:

@@ -12,9 +12,10 @@ from torch import Tensor
 from anamodiff.errors import AnaMoDiffError
 from anamodiff.lofnet.animate import WarpedIntermediate
 from anamodiff.lofnet.keypoints import KeyPoints
+from anamodiff.lofnet.skeletal import Poses
 from anamodiff.video.letterbox import Letterbox
 
-FILE = "scene.safetensors"
+FILE, POSE = "scene.safetensors", "_joints"
 # Tensors that every run folder has, then those that only newer ones have.
 _ALWAYS = ("source", "driving", "latents", "warped", "flow")
 
@@ -31,16 +32,20 @@ class ClipPair:
         """Write `scene.safetensors` into a run folder."""
         warped, box = self.warped, self.box
         tensors = {name: getattr(warped, name) for name in _ALWAYS}
-        tensors["points"] = warped.driving_points.value
         tensors["numbers"] = torch.tensor(
             [warped.start, self.fps, box.top, box.left, box.height, box.width, *box.original],
             dtype=torch.float64,
         )
+        driving, poses = warped.driving_points, warped.poses
         optional = {
             "mask": warped.mask,
-            "driving_jacobian": warped.driving_points.jacobian,
+            "frames": warped.frames,
+            "visible": warped.visible,
+            "points": driving and driving.value,
+            "driving_jacobian": driving and driving.jacobian,
             **_points("source", warped.source_points),
             **_points("adapted", warped.adapted_points),
+            **({f"{name}{POSE}": joints for name, joints in vars(poses).items()} if poses else {}),
         }
         tensors |= {name: tensor for name, tensor in optional.items() if tensor is not None}
         save_file({k: v.detach().contiguous().cpu() for k, v in tensors.items()}, folder / FILE)
@@ -67,13 +72,19 @@ class ClipPair:
         tensors = load_file(cls.find(folder))
         start, fps, *box = tensors["numbers"].tolist()
         top, left, height, width, *original = map(int, box)
+        points, poses = tensors.get("points"), None
+        if f"target{POSE}" in tensors:
+            names = ("source", "driving", "target")
+            poses = Poses(**{name: tensors[f"{name}{POSE}"] for name in names})
+        jacobian = tensors.get("driving_jacobian")
         warped = WarpedIntermediate(
             **{name: tensors[name] for name in _ALWAYS},
-            driving_points=KeyPoints(tensors["points"], tensors.get("driving_jacobian")),
+            driving_points=None if points is None else KeyPoints(points, jacobian),
             start=int(start),
             source_points=_key_points(tensors, "source"),
             adapted_points=_key_points(tensors, "adapted"),
-            mask=tensors.get("mask"),
+            poses=poses,
+            **{name: tensors.get(name) for name in ("mask", "frames", "visible")},
         )
         return cls(warped, fps, Letterbox(top, left, height, width, (original[0], original[1])))
 

@@ -25,6 +25,8 @@ from anamodiff.backbone.memory import Memory, choose_memory
 from anamodiff.backbone.model import Backbone, choose_device, choose_precision
 from anamodiff.errors import AnaMoDiffError
 from anamodiff.lofnet.model import LOFNet
+from anamodiff.lofnet.skeletal import FOLDER as SKELETAL
+from anamodiff.lofnet.skeletal import SkeletalNetworks
 from anamodiff.options import MemoryOptions
 from anamodiff.resources import find
 
@@ -40,11 +42,13 @@ class FlowNetwork:
     Attributes:
         proxy: the embedded backbone's encoder, where the network sees its latents in the place of
             the backbone's own.
+        skeletal: networks of motion by skeletons; none beside a network of one's own.
     """
 
     lofnet: LOFNet
     folder: Path
     proxy: Encoder | None = None
+    skeletal: SkeletalNetworks | None = None
 
 
 @dataclass(frozen=True)
@@ -124,10 +128,11 @@ def _find_flow_network(backbone: Path, device: torch.device, *, beside: bool) ->
         beside: False takes the embedded one in any case.
     """
     own, embedded = folder_of(backbone), find("checkpoints/mini")
+    skeletal = SkeletalNetworks.load(find(SKELETAL))
     if own == embedded or (beside and (own / FOLDER).is_dir()):
-        return FlowNetwork(LOFNet.load(own / FOLDER), own / FOLDER)
+        return FlowNetwork(LOFNet.load(own / FOLDER), own / FOLDER, skeletal=skeletal)
     lofnet = LOFNet.load(embedded / FOLDER)
-    return FlowNetwork(lofnet, embedded / FOLDER, Encoder.load(embedded, device))
+    return FlowNetwork(lofnet, embedded / FOLDER, Encoder.load(embedded, device), skeletal)
 
 
 def check_config(flow: FlowNetwork, folder: Path) -> None:

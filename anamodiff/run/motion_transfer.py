@@ -13,6 +13,8 @@ from anamodiff.backbone.memory import Memory, peak_memory
 from anamodiff.backbone.model import PRECISIONS, Backbone, file_hash
 from anamodiff.lofnet.animate import check_start
 from anamodiff.lofnet.model import LOFNet
+from anamodiff.lofnet.skeletal import FOLDER as SKELETAL
+from anamodiff.lofnet.skeletal import SkeletalNetworks
 from anamodiff.options import (
     FRAMES,
     AdaptationOptions,
@@ -25,6 +27,7 @@ from anamodiff.options import (
     resolve,
 )
 from anamodiff.pipeline import AnaMoDiff, Progress
+from anamodiff.resources import find
 from anamodiff.run.folder import RunFolder, is_video
 from anamodiff.run.inputs import GivenClip, check_prompt, clip_name, read_pair
 from anamodiff.run.intermediate import ClipPair
@@ -55,7 +58,7 @@ class MotionTransfer:
 
     Args:
         backbone, lofnet: the models.
-        proxy: as for `AnaMoDiff`.
+        proxy, skeletal: as for `AnaMoDiff`.
         lofnet_folder: where the network was loaded from, for the record of a run.
         memory: what a run does to save graphics memory.
         preset: `paper`, `fast`, or None for what the backbone recommends.
@@ -67,12 +70,13 @@ class MotionTransfer:
         lofnet: LOFNet,
         *,
         proxy: Encoder | None = None,
+        skeletal: SkeletalNetworks | None = None,
         lofnet_folder: Path | None = None,
         memory: Memory | None = None,
         preset: str | None = None,
     ) -> None:
         RunOptions.check(preset=preset)
-        self.method = AnaMoDiff(backbone, lofnet, proxy)
+        self.method = AnaMoDiff(backbone, lofnet, proxy, skeletal)
         self.lofnet_folder = lofnet_folder
         self.memory = memory or Memory()
         self.preset = preset
@@ -97,7 +101,8 @@ class MotionTransfer:
         models = load_models(backbone, lofnet, device=device, precision=precision, memory=memory)
         return cls(
             models.backbone, models.flow.lofnet, proxy=models.flow.proxy,
-            lofnet_folder=models.flow.folder, memory=models.memory, preset=preset,
+            skeletal=models.flow.skeletal, lofnet_folder=models.flow.folder, memory=models.memory,
+            preset=preset,
         )  # fmt: skip
 
     @property
@@ -297,4 +302,7 @@ class MotionTransfer:
     def _hashes(self, run: RunFolder) -> dict[str, Any]:
         tuned = sorted((run.path / WEIGHTS).glob("*.safetensors"))
         hashes = {"backbone": self.backbone.hashes, "lofnet": self.lofnet_hashes}
+        if self.method.skeletal is not None:
+            files = sorted(find(SKELETAL).glob("*.safetensors"))
+            hashes["motion"] = {path.name: file_hash(path) for path in files}
         return hashes | {"tuned": {path.name: file_hash(path) for path in tuned}}

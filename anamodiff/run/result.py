@@ -8,10 +8,12 @@ from pathlib import Path
 
 from torch import Tensor
 
+from anamodiff.lofnet.animate import WarpedIntermediate
 from anamodiff.run.intermediate import ClipPair
 from anamodiff.video.clip import write_frames, write_video
 from anamodiff.video.letterbox import crop_back
 from anamodiff.visual.sheets import draw_points, side_by_side
+from anamodiff.visual.skeleton import draw_skeletons
 
 
 @dataclass(frozen=True)
@@ -58,7 +60,7 @@ def write_result(
     write_video(run / "warped.mp4", crop_back(warped, pair.box), fps)
     columns = [
         ("source", pair.warped.source),
-        ("driving", draw_points(pair.warped.driving, pair.warped.driving_points.value)),
+        ("driving", drawn_motion(pair.warped)),
         ("warped", warped),
         ("result", canvas),
     ]
@@ -66,3 +68,11 @@ def write_result(
     if output is not None:
         video = write_video(output, clip, fps)
     return clip, video
+
+
+def drawn_motion(warped: WarpedIntermediate) -> Tensor:
+    """The driving clip with the skeletons or key points found on it."""
+    if warped.poses is not None:
+        return draw_skeletons(warped.driving, warped.poses.driving)
+    assert warped.driving_points is not None
+    return draw_points(warped.driving, warped.driving_points.value)

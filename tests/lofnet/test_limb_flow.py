@@ -3,9 +3,9 @@
 import pytest
 import torch
 
-from anamodiff.creatures import JOINTS
-from anamodiff.lofnet.bone_motion import BONES, bone_distances, bone_motions
-from anamodiff.lofnet.limb_flow import GRID, LimbFlow, background_flow
+from anamodiff.creatures.skeleton import BONES, JOINTS
+from anamodiff.lofnet.bone_motion import bone_distances, bone_motions
+from anamodiff.lofnet.limb_flow import GRID, LimbFlow, off_character, onto_character
 from anamodiff.warp import identity_grid, warp
 
 
@@ -82,33 +82,58 @@ def test_unknown_bones_get_no_weight(net: LimbFlow) -> None:
     assert not motion.character.isnan().any()
 
 
-def test_the_flow_is_the_characters_or_the_backgrounds_and_nothing_between(net: LimbFlow) -> None:
+def blob(size: int = 64) -> torch.Tensor:
+    """A foreground with a broad body and a leg one pixel wide."""
+    foreground = torch.zeros(size, size, dtype=torch.bool)
+    foreground[20:34, 10:50] = True
+    foreground[34:50, 30] = True
+    return foreground
+
+
+def test_the_flow_shows_character_where_it_is_and_background_elsewhere(net: LimbFlow) -> None:
     pose = skeleton()
     motion = net(torch.rand(1, 4, GRID, GRID), pose, pose + 0.1)
-    corner = torch.full((1, GRID, GRID, 2), -1.0)
-    flow = motion.flow(corner)
-    beside = motion.ground >= 0
+    foreground = blob()
+    shown = warp(foreground[None, None].float(), motion.flow(foreground[None]))[:, 0]
+    beside = motion.ground > 0
     assert beside.any() and (~beside).any()
-    assert (flow[beside] == -1).all()
-    torch.testing.assert_close(flow[~beside], motion.character[~beside])
-    assert motion.flow(corner, 32, 48).shape == (1, 32, 48, 2)
+    assert (shown[beside] == 0).all()
+    assert (shown[~beside] > 0.49).all()
+    assert motion.flow(foreground[None], 32, 48).shape == (1, 32, 48, 2)
+
+
+def test_a_flow_within_the_character_stays(net: LimbFlow) -> None:
+    identity = identity_grid(64, 64)[None]
+    led = onto_character(identity, blob())
+    torch.testing.assert_close(led[:, 22:32, 12:48], identity[:, 22:32, 12:48])
+    torch.testing.assert_close(led[:, 36:48, 30], identity[:, 36:48, 30])  # the thin leg's middle
+    away = led[0, 40, 34]
+    torch.testing.assert_close(away, identity[0, 40, 30])
 
 
 def test_the_background_flow_shows_no_character() -> None:
-    foreground = torch.zeros(64, 64, dtype=torch.bool)
-    foreground[20:44, 10:50] = True
-    flow = background_flow(foreground)
-    assert warp(foreground[None, None].float(), flow).max() == 0
-    away = ~torch.nn.functional.max_pool2d(foreground[None].float(), 3, 1, 1).bool()
+    flow = off_character(blob(), (64, 64))
+    assert warp(blob()[None, None].float(), flow).max() == 0
+    away = ~torch.nn.functional.max_pool2d(blob()[None].float(), 3, 1, 1).bool()
     torch.testing.assert_close(flow[away], identity_grid(64, 64)[None][away])
-    shifted = (flow[0, 32, 30] - identity_grid(64, 64)[32, 30]).norm()
-    assert shifted < 32 * 2 / 63  # the nearest, not any
+    shifted = (flow[0, 27, 30] - identity_grid(64, 64)[27, 30]).norm()
+    assert shifted < 10 * 2 / 63  # the nearest, not any
+
+
+def test_on_coarse_latents_the_background_flow_avoids_all_the_character_touches() -> None:
+    flow = off_character(blob(), (16, 16))
+    covered = torch.nn.functional.max_pool2d(blob()[None, None].float(), 4)
+    assert warp(covered, flow).max() == 0
 
 
 def test_a_frame_that_is_all_character_has_no_background() -> None:
-    torch.testing.assert_close(
-        background_flow(torch.ones(8, 8, dtype=torch.bool))[0], identity_grid(8, 8)
-    )
+    whole = torch.ones(8, 8, dtype=torch.bool)
+    torch.testing.assert_close(off_character(whole, (8, 8))[0], identity_grid(8, 8))
+
+
+def test_a_frame_without_a_character_leaves_the_flow() -> None:
+    flow = identity_grid(8, 8)[None]
+    assert onto_character(flow, torch.zeros(8, 8, dtype=torch.bool)) is flow
 
 
 def test_saved_weights_give_the_same_flow(net: LimbFlow, tmp_path) -> None:

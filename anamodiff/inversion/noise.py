@@ -1,0 +1,56 @@
+"""The noise that denoising starts from: the source frames' own, warped (paper, section 3.5)."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from anamodiff.diffusion import Schedule, StepProgress, noise_in
+from anamodiff.inversion.ddim import ddim_invert
+from anamodiff.options import GenerationOptions
+from anamodiff.unet3d.model import UNet3D
+from anamodiff.warp import warp_noise
+
+
+def warped_noise(
+    unet: UNet3D,
+    latents: Tensor,
+    frames: Tensor,
+    flow: Tensor,
+    options: GenerationOptions,
+    *,
+    embedding: Tensor,
+    schedule: Schedule,
+    start: int,
+    generator: torch.Generator | None = None,
+    progress: StepProgress | None = None,
+) -> Tensor:
+    """Invert the source frames that are warped, each by itself, and warp their noise.
+
+    Args:
+        unet: tuned.
+        latents: clean ones of the source, ``s c h w``.
+        frames: the source frame ``f`` that each frame is warped from.
+        flow: ``f h w 2``.
+        embedding: the prompt's, ``1 n d``.
+        start: number of the sampling step to begin at; 0 is pure noise.
+        generator: of fresh noise.
+
+    Returns:
+        Noise ``f c h w``.
+    """
+    device = latents.device
+    used, which = frames.to(device).unique(return_inverse=True)
+    clean, timestep = latents[used][:, :, None], int(schedule.timesteps(options.steps)[start])
+    inverted = ddim_invert(
+        unet, clean, embedding=embedding.expand(len(used), -1, -1), schedule=schedule,
+        steps=options.steps, until=timestep,
+        cuda_graph=options.cuda_graph and device.type == "cuda", progress=progress,
+    )  # fmt: skip
+    # Started below pure noise, what is warped is the noise that the path had there: denoised
+    # again it leads back to the source's details, which other noise would replace.
+    noise = noise_in(schedule, inverted, clean, timestep) if start else inverted
+    return warp_noise(
+        noise[which, :, 0], flow.to(device), mode=options.noise_warp,
+        weight=options.noise_weight, generator=generator,
+    )  # fmt: skip
