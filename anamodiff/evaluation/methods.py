@@ -242,7 +242,8 @@ def _from_path(name: str, path: Path) -> Method:
             f'expected {{"tuning": {{...}}, "generation": {{...}}}} in {path}, got '
             f"{', '.join(settings) if isinstance(settings, dict) else settings!r}"
         )
-    return FullMethod(**{key: stages[key].checked(value) for key, value in settings.items()})
+    checked = {key: stages[key].checked(value) for key, value in settings.items()}
+    return FullMethod(tuning=checked.get("tuning", {}), generation=checked.get("generation", {}))
 
 
 def described(method: Method) -> dict[str, Any]:
