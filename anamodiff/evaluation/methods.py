@@ -158,13 +158,18 @@ class Folder:
         return clip.frames
 
 
-#: Figure 7 compares noise ranges where all of them are sampled, as in the paper.
-FROM_NOISE = {"denoise_from": 1000}
+def _from_noise(**tuning: Any) -> FullMethod:
+    """From noise alone, as in the paper: all timesteps are sampled, and the source learnt at all.
+
+    A backbone whose own sampling starts later may recommend narrower ranges.
+    """
+    source = {"source_noise_min": 0, "source_noise_max": 1000}
+    return FullMethod(tuning=source | tuning, generation={"denoise_from": 1000})
 
 
 def _noise(low: int) -> FullMethod:
-    """From noise alone, with timesteps of `D_W` from `low` to 1000 (Figure 7)."""
-    return FullMethod(tuning={"noise_min": low, "noise_max": 1000}, generation=FROM_NOISE)
+    """Timesteps of `D_W` from `low` to 1000 (Figure 7)."""
+    return _from_noise(noise_min=low, noise_max=1000)
 
 
 METHODS: dict[str, Method] = {
@@ -175,7 +180,7 @@ METHODS: dict[str, Method] = {
     "no-warped": FullMethod(tuning={"warped_weight": 0.0}),
     "no-tuning": FullMethod(tuning={"iterations": 0}),
     # Figure 7: nothing of Z_WI, neither in the loss nor where denoising starts.
-    "no-warped-from-noise": FullMethod(tuning={"warped_weight": 0.0}, generation=FROM_NOISE),
+    "no-warped-from-noise": _from_noise(warped_weight=0.0),
     "noise-0": _noise(0),
     "noise-400": _noise(400),
     "noise-800": _noise(800),

@@ -215,6 +215,13 @@ def test_an_ablation_changes_one_thing() -> None:
         method = METHODS[name]
         assert isinstance(method, methods.FullMethod)
         assert method.generation == {"denoise_from": 1000}
+        # Whatever narrower ranges the backbone recommends for a later start.
+        source = {"source_noise_min": 0, "source_noise_max": 1000}
+        low = name.removeprefix("noise-")
+        warped = (
+            {"noise_min": int(low), "noise_max": 1000} if low.isdigit() else {"warped_weight": 0.0}
+        )
+        assert method.tuning == source | warped
 
 
 def test_there_are_fifty_drawn_pairs(tmp_path: Path) -> None:
