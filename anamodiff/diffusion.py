@@ -81,6 +81,10 @@ class Schedule:
         """Index of the first of `timesteps(steps)` that is not above `level`, else of the last."""
         return sum(t > level for t in self.timesteps(steps)[:-1].tolist())
 
+    def visited(self, steps: int, level: int) -> list[int]:
+        """The timesteps of a sampler that starts at `level`, from noisy to clean."""
+        return self.timesteps(steps)[self.start(steps, level) :].tolist()
+
     def stride(self, steps: int) -> int:
         """Difference of successive `timesteps(steps)`."""
         return len(self) // steps

@@ -91,7 +91,9 @@ class TuningOptions(Options):
 
     section: ClassVar[str] = "tuning"
 
-    iterations: int = setting(250, "tuning iterations", low=1, flag="--iterations")
+    iterations: int = setting(
+        250, "tuning iterations; 0 samples with the UNet untuned", low=0, flag="--iterations"
+    )
     plateau: float = setting(
         0.0,
         "stop early once ten iterations lower the loss, on fixed noise, by less than this share; "

@@ -138,8 +138,8 @@ class AnaMoDiff:
 
 
 def _steps(progress: Progress | None, stage: str, total: int) -> StepProgress | None:
-    """A stage's own progress function."""
-    if progress is None:
+    """A stage's own progress function; none for a stage without steps."""
+    if progress is None or total == 0:
         return None
     progress(stage, 0, total, None)
     return lambda done, loss: progress(stage, done, total, loss)

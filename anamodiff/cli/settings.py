@@ -60,8 +60,10 @@ class CommandOptions(Options):
         metavar="NAMES",
     )  # fmt: skip
     method: str | None = setting(
-        None, "a further method: clips made elsewhere, named after the pairs", flag="--method",
-        metavar="NAME=FOLDER",
+        None,
+        "a further method: a folder of clips made elsewhere, named after the pairs, or a JSON file "
+        "of settings by stage, as in a backbone's anamodiff.json",
+        flag="--method", metavar="NAME=PATH",
     )  # fmt: skip
     limit: int | None = setting(
         None, "number of pairs, spread evenly over all (default: all)", low=1, flag="--limit"

@@ -21,6 +21,8 @@ from anamodiff.visual.sheets import contact_sheet, save_picture
 #: What the paper calls the methods of its figures.
 LABELS = {
     "no-warped": "without the warped clip",
+    "no-warped-from-noise": "without the warped clip",
+    "no-tuning": "untuned",
     "noise-0": "noise 0-1000",
     "noise-400": "noise 400-1000",
     "noise-800": "noise 800-1000",

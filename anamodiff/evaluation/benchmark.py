@@ -137,7 +137,7 @@ def run_all(
 
     Args:
         pairs, output: as for `benchmark`.
-        methods: names in `METHODS`, or ``NAME=FOLDER`` of clips made elsewhere; a comma between.
+        methods: names in `METHODS`, or ``NAME=PATH`` as in `choose_methods`; a comma between.
         method: more of them.
         limit: only so many pairs, spread evenly.
         workers: processes; each loads the models once and takes its share of the threads.

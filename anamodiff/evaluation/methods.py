@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -12,8 +13,10 @@ from torch import Tensor, nn
 
 from anamodiff.errors import AnaMoDiffError
 from anamodiff.evaluation.pairs import BenchmarkPair
+from anamodiff.fields import Options
 from anamodiff.inversion.ddim import ddim_invert
 from anamodiff.inversion.sampling import sample
+from anamodiff.options import GenerationOptions, TuningOptions
 from anamodiff.run.motion_transfer import MotionTransfer
 from anamodiff.tuning.loop import tune
 from anamodiff.unet3d.lora import is_temporal
@@ -155,9 +158,18 @@ class Folder:
         return clip.frames
 
 
+def _from_noise(**tuning: Any) -> FullMethod:
+    """From noise alone, as in the paper: all timesteps are sampled, and the source learnt at all.
+
+    A backbone whose own sampling starts later may recommend narrower ranges.
+    """
+    source = {"source_noise_min": 0, "source_noise_max": 1000}
+    return FullMethod(tuning=source | tuning, generation={"denoise_from": 1000})
+
+
 def _noise(low: int) -> FullMethod:
     """Timesteps of `D_W` from `low` to 1000 (Figure 7)."""
-    return FullMethod(tuning={"noise_min": low, "noise_max": 1000})
+    return _from_noise(noise_min=low, noise_max=1000)
 
 
 METHODS: dict[str, Method] = {
@@ -165,8 +177,10 @@ METHODS: dict[str, Method] = {
     "still": Still(),
     "warp-only": WarpOnly(),
     "tune-a-video": TuneAVideo(),
-    # Without Z_WI in the loss, nothing of it may enter where denoising starts either.
-    "no-warped": FullMethod(tuning={"warped_weight": 0.0}, generation={"denoise_from": 1000}),
+    "no-warped": FullMethod(tuning={"warped_weight": 0.0}),
+    "no-tuning": FullMethod(tuning={"iterations": 0}),
+    # Figure 7: nothing of Z_WI, neither in the loss nor where denoising starts.
+    "no-warped-from-noise": _from_noise(warped_weight=0.0),
     "noise-0": _noise(0),
     "noise-400": _noise(400),
     "noise-800": _noise(800),
@@ -187,30 +201,54 @@ def split_names(methods: str | Sequence[str], more: str | None = None) -> list[s
 
 
 def choose_methods(words: list[str]) -> dict[str, Method]:
-    """Methods by name; `NAME=FOLDER` adds clips made elsewhere under a name.
+    """Methods by name, and `NAME=PATH`: clips made elsewhere, or this method with other settings.
+
+    The path is a folder of clips, or a JSON file of settings laid out as a backbone's
+    `anamodiff.json`: `{"tuning": {...}, "generation": {...}}`.
 
     Raises:
-        AnaMoDiffError: an unknown name, a folder that is not there, or nothing chosen.
+        AnaMoDiffError: an unknown name, a path that is not there, settings that are not right, or
+            nothing chosen.
     """
     chosen: dict[str, Method] = {}
     for word in words:
-        name, is_folder, path = word.partition("=")
-        if is_folder and not (name.isidentifier() or name.replace("-", "_").isidentifier()):
+        name, has_path, path = word.partition("=")
+        if has_path and not (name.isidentifier() or name.replace("-", "_").isidentifier()):
             raise AnaMoDiffError(
                 f"expected a name of letters, digits and dashes before =, got {name!r}"
             )
-        if is_folder and not Path(path).is_dir():
-            raise AnaMoDiffError(f"expected a folder of clips for method {name}, got {path}")
-        if is_folder and name in METHODS:
+        if has_path and name in METHODS:
             raise AnaMoDiffError(f"expected a new name for {path}, {name} is a method of ours")
-        if not is_folder and name not in METHODS:
+        if not has_path and name not in METHODS:
             raise AnaMoDiffError(
-                f"expected methods among {', '.join(METHODS)}, or NAME=FOLDER, got {name!r}"
+                f"expected methods among {', '.join(METHODS)}, or NAME=PATH, got {name!r}"
             )
-        chosen[name] = Folder(Path(path)) if is_folder else METHODS[name]
+        chosen[name] = _from_path(name, Path(path)) if has_path else METHODS[name]
     if not chosen:
         raise AnaMoDiffError("expected at least one method, got none")
     return chosen
+
+
+def _from_path(name: str, path: Path) -> Method:
+    """Clips of a folder, or this method with the settings of a JSON file."""
+    if path.is_dir():
+        return Folder(path)
+    if path.suffix != ".json" or not path.is_file():
+        raise AnaMoDiffError(
+            f"expected a folder of clips or a JSON file of settings for method {name}, got {path}"
+        )
+    try:
+        settings = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise AnaMoDiffError(f"expected JSON in {path}, got {error}: correct it") from error
+    stages: dict[str, type[Options]] = {"tuning": TuningOptions, "generation": GenerationOptions}
+    if not isinstance(settings, dict) or not settings.keys() <= stages.keys():
+        raise AnaMoDiffError(
+            f'expected {{"tuning": {{...}}, "generation": {{...}}}} in {path}, got '
+            f"{', '.join(settings) if isinstance(settings, dict) else settings!r}"
+        )
+    checked = {key: stages[key].checked(value) for key, value in settings.items()}
+    return FullMethod(tuning=checked.get("tuning", {}), generation=checked.get("generation", {}))
 
 
 def described(method: Method) -> dict[str, Any]:

@@ -29,6 +29,7 @@ from anamodiff.options import (
 from anamodiff.pipeline import AnaMoDiff, Progress
 from anamodiff.resources import find
 from anamodiff.run.folder import RunFolder, is_video
+from anamodiff.run.inert import InertSettings
 from anamodiff.run.inputs import GivenClip, check_prompt, clip_name, read_pair
 from anamodiff.run.intermediate import ClipPair
 from anamodiff.run.models import load_models
@@ -80,6 +81,7 @@ class MotionTransfer:
         self.lofnet_folder = lofnet_folder
         self.memory = memory or Memory()
         self.preset = preset
+        self.inert = InertSettings(backbone.schedule)
 
     @classmethod
     def load(
@@ -163,6 +165,7 @@ class MotionTransfer:
         options = self.resolve(
             adaptation=adaptation, tuning=tuning, generation=generation, preset=preset
         )
+        self.inert.warn(options.tuning, options.generation, tuning, generation)
         tuned = self._tune(
             source, driving, options, prompt=prompt, output=output, frames=frames, seed=seed,
             start_frame=start_frame, preset=preset or self.preset, resume=resume,
@@ -189,6 +192,7 @@ class MotionTransfer:
     ) -> Path:
         """Sections 3.2 to 3.4: flow, warped clip, disentangled tuning; returns the run folder."""
         options = self.resolve(adaptation=adaptation, tuning=tuning, preset=preset)
+        self.inert.warn(options.tuning, given_tuning=tuning)
         tuned = self._tune(
             source, driving, options, prompt=prompt, output=output, frames=frames, seed=seed,
             start_frame=start_frame, preset=preset or self.preset, resume=resume,
@@ -209,7 +213,10 @@ class MotionTransfer:
         """Section 3.5 on a tuned run folder: invert, warp the noise, denoise, match colours."""
         RunOptions.check(seed=seed)
         options = self.resolve(generation=generation, preset=preset).generation
-        return self._generate(TunedRun(RunFolder.load(run)), options, output, seed, progress)
+        tuned = TunedRun(RunFolder.load(run))
+        saved = TuningOptions.build(tuned.folder.settings["tuning"])
+        self.inert.warn(saved, options, given_sampling=generation)
+        return self._generate(tuned, options, output, seed, progress)
 
     def _tune(
         self, source: GivenClip, driving: GivenClip, options: TransferOptions, *,

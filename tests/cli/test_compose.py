@@ -110,7 +110,7 @@ def test_lofnet_is_a_section_of_its_training(word: str, line: str) -> None:
         ("tuning.lr=0", "tuning.lr: expected a number above 0 or null, got 0"),
         ("tuning.lr=inf", "tuning.lr: expected a number above 0 or null, got inf"),
         ("tuning.lr=fast", "tuning.lr: expected a number above 0 or null, got 'fast'"),
-        ("tuning.iterations=0", "--iterations: expected a whole number of at least 1 or null"),
+        ("tuning.iterations=-1", "--iterations: expected a whole number of at least 0 or null"),
         ("generation.guidance=-1", "--guidance: expected a number of at least 0 or null, got -1"),
         ("prompt=''", f"--prompt: expected {PROMPT.words} or null, got ''"),
         ("prompt='  '", f"--prompt: expected {PROMPT.words} or null, got '  '"),

@@ -167,11 +167,61 @@ def test_bad_input_is_named(tmp_path: Path) -> None:
     for words, complaint in (
         (["nothing"], "expected methods among anamodiff, still"),
         (["a/b=."], "letters, digits and dashes"),
-        ([f"tps={tmp_path / 'gone'}"], "expected a folder of clips for method tps"),
+        ([f"tps={tmp_path / 'gone'}"], "expected a folder of clips or a JSON file of settings"),
+        ([f"own={tmp_path / 'gone.json'}"], "expected a folder of clips or a JSON file of set"),
         ([f"still={tmp_path}"], "is a method of ours"),
     ):
         with pytest.raises(AnaMoDiffError, match=complaint):
             choose_methods(words)
+
+
+@pytest.mark.parametrize(
+    ("text", "complaint"),
+    [
+        ("{", "expected JSON in"),
+        ("[1]", r"got \[1\]"),
+        ('{"adaptation": {}}', "got 'adaptation'"),
+        ('{"tuning": {"noise_mim": 1}}', "did you mean tuning.noise_min"),
+        ('{"generation": {"steps": 0}}', "generation.steps|--steps"),
+    ],
+)
+def test_a_wrong_file_of_settings_is_named(text: str, complaint: str, tmp_path: Path) -> None:
+    file = tmp_path / "own.json"
+    file.write_text(text, encoding="utf-8")
+    with pytest.raises(AnaMoDiffError, match=complaint):
+        choose_methods([f"own={file}"])
+
+
+def test_a_file_of_settings_is_a_method(run, pairs: Path, tmp_path: Path) -> None:
+    file = tmp_path / "short.json"
+    own = {"tuning": {"iterations": 0}, "generation": {"steps": 2, "guidance": 1.0}}
+    file.write_text(json.dumps(own), encoding="utf-8")
+    (chosen,) = choose_methods([f"short={file}"]).values()
+    assert chosen == methods.FullMethod(tuning=own["tuning"], generation=own["generation"])
+    folder = run(pairs, f"still,short={file}", limit=1)
+    row = json.loads((folder / "pairs" / "pair0" / "short.json").read_text())
+    assert row["made_with"]["method"]["generation"] == own["generation"]
+
+
+def test_an_ablation_changes_one_thing() -> None:
+    assert METHODS["anamodiff"] == methods.FullMethod()
+    assert METHODS["no-warped"] == methods.FullMethod(tuning={"warped_weight": 0.0})
+    assert METHODS["no-tuning"] == methods.FullMethod(tuning={"iterations": 0})
+    # All of Figure 7 is sampled from noise alone, where its ranges differ.
+    configs = Path(__file__).resolve().parents[2] / "configs"
+    figure = (configs / "figure" / "figure7.yaml").read_text(encoding="utf-8")
+    (words,) = (line for line in figure.splitlines() if line.startswith("methods: "))
+    for name in words.removeprefix("methods: ").split(","):
+        method = METHODS[name]
+        assert isinstance(method, methods.FullMethod)
+        assert method.generation == {"denoise_from": 1000}
+        # Whatever narrower ranges the backbone recommends for a later start.
+        source = {"source_noise_min": 0, "source_noise_max": 1000}
+        low = name.removeprefix("noise-")
+        warped = (
+            {"noise_min": int(low), "noise_max": 1000} if low.isdigit() else {"warped_weight": 0.0}
+        )
+        assert method.tuning == source | warped
 
 
 def test_there_are_fifty_drawn_pairs(tmp_path: Path) -> None:
@@ -187,7 +237,9 @@ def test_there_are_fifty_drawn_pairs(tmp_path: Path) -> None:
     assert (truth.frames[0] - truth.frames[5]).abs().max() > 0.5, "it moves"
 
 
-@pytest.mark.parametrize("name", ["anamodiff", "no-warped", "one-frame", "tune-a-video"])
+@pytest.mark.parametrize(
+    "name", ["anamodiff", "no-warped", "no-tuning", "one-frame", "tune-a-video"]
+)
 def test_results_are_on_the_backbones_canvas(
     name: str, pairs: Path, tiny_backbone_folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -12,7 +12,7 @@ import yaml
 import anamodiff
 from anamodiff import pipeline
 from anamodiff.errors import AnaMoDiffError
-from anamodiff.options import TuningOptions
+from anamodiff.options import GenerationOptions, TuningOptions
 from anamodiff.run import motion_transfer
 from anamodiff.run.folder import RunFolder
 from anamodiff.run.intermediate import ClipPair
@@ -98,6 +98,22 @@ def test_denoising_may_start_from_the_warped_clip(mover, result, tmp_path):
     assert distances[0] < distances[1] / 2
     with pytest.raises(AnaMoDiffError, match="denoise_from"):
         mover.generate(run, generation={"denoise_from": 0}, progress=False)
+
+
+def test_without_tuning_the_unet_is_as_it_was_inflated(mover, drawn_clips, tmp_path):
+    untuned = QUICK | {"tuning": {"iterations": 0}}
+    noted: list[str] = []
+    common = untuned | {"progress": lambda stage, *words: noted.append(stage)}
+    result = mover.transfer(*drawn_clips, output=tmp_path / "run", generation=SAMPLING, **common)
+    warped = ClipPair.load(result.run).warped
+    unet = mover.method.inflate(TuningOptions())
+    latents = mover.method.sample(unet, warped, QUICK["prompt"], GenerationOptions(**SAMPLING))
+    frames = mover.method.decode_result(latents, warped, GenerationOptions(**SAMPLING))
+    torch.testing.assert_close(result.canvas, frames)
+    assert json.loads((result.run / "run.json").read_text())["losses"] == []
+    assert set(noted) == {"inversion", "sampling"}, "a stage without steps shows no progress"
+    again = mover.generate(result.run, generation=SAMPLING, progress=False)
+    torch.testing.assert_close(again.canvas, frames)
 
 
 def test_killed_in_tuning_and_resumed_is_the_same(

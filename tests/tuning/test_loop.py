@@ -202,7 +202,7 @@ def test_a_loss_that_is_no_number_stops_with_a_cure(tiny_backbone_folder):
 @pytest.mark.parametrize(
     "wrong",
     [
-        {"iterations": 0},
+        {"iterations": -1},
         {"iterations_min": 0},
         {"plateau": 1.0},
         {"lr": 0.0},
