@@ -155,6 +155,9 @@ def test_paper_forgets_what_the_backbone_recommends(folder: Path, stage: str) ->
 
 # By field: the paper's section and what it says; None where it says nothing, with what we take.
 PAPER = {
+    "adaptation.pose": ("3.3", "points"),
+    "adaptation.start": (None, "auto"),  # without effect on key points
+    "adaptation.sources": (None, "nearest"),  # without effect on key points
     "adaptation.scale": ("3.3", "hull"),  # s: root of the ratio of the hulls' areas
     "adaptation.smooth": ("3.3", 0.0),  # the driving points as they are
     "tuning.iterations": ("4.1", 250),

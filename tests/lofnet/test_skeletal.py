@@ -111,7 +111,10 @@ def test_letters_move_by_key_points_and_say_so(
     networks: SkeletalNetworks, pair: creatures.Pair, caplog: pytest.LogCaptureFixture
 ) -> None:
     letter = creatures.draw(
-        creatures.Character.sample(1, species="letter m"), "walk", frames=5, size=128
+        creatures.Character.sample(1, species="letter m", background=(255, 255, 255)),
+        "walk",
+        frames=5,
+        size=128,
     )
     lofnet, latents = LOFNet.load(find("checkpoints/mini/lofnet")), torch.rand(5, 4, 32, 32)
     with caplog.at_level(logging.INFO):

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from dataclasses import asdict
 from unittest import mock
 
 import numpy as np
@@ -12,7 +13,7 @@ import yaml
 import anamodiff
 from anamodiff import pipeline
 from anamodiff.errors import AnaMoDiffError
-from anamodiff.options import GenerationOptions, TuningOptions
+from anamodiff.options import AdaptationOptions, GenerationOptions, TuningOptions
 from anamodiff.run import motion_transfer
 from anamodiff.run.folder import RunFolder
 from anamodiff.run.intermediate import ClipPair
@@ -65,7 +66,7 @@ def test_record_says_with_what_it_was_made(result):
     assert record["timings"] == result.timings
     assert "torch" in record["versions"]
     assert record["peak_memory_mb"] > 50
-    assert set(record["hashes"]) == {"backbone", "lofnet", "tuned"}
+    assert set(record["hashes"]) == {"backbone", "lofnet", "motion", "tuned"}
     assert all(len(h) == 64 for part in record["hashes"].values() for h in part.values())
     assert len(record["losses"]) == 4
     assert record["generation"]["steps"] == 3
@@ -209,7 +210,7 @@ def test_start_frame_chooses_the_frame_that_is_warped(mover, drawn_clips, tmp_pa
 
 def test_adaptation_is_kept_and_decides_the_warp(mover, result, drawn_clips):
     settings = RunFolder.load(result.run).settings
-    assert settings["adaptation"] == {"scale": "hull", "smooth": 0.0}
+    assert settings["adaptation"] == asdict(AdaptationOptions())
     with pytest.raises(AnaMoDiffError, match="to resume, got others"):
         mover.tune(
             *drawn_clips, output=result.run, resume=True, adaptation={"scale": "none"}, **QUICK
@@ -217,9 +218,19 @@ def test_adaptation_is_kept_and_decides_the_warp(mover, result, drawn_clips):
     clips = [anamodiff.read_clip(path, frames=4, size=64).frames for path in drawn_clips]
     warped = [
         mover.method.warp(*clips, adaptation=mover.resolve(adaptation=given).adaptation)
-        for given in (None, {"scale": None}, {"scale": "none"}, {"smooth": 1.0})
+        for given in (
+            {"pose": "points"},
+            {"pose": "points", "scale": None},
+            {"pose": "points", "scale": "none"},
+            {"pose": "points", "smooth": 1.0},
+        )
     ]
-    torch.testing.assert_close(warped[0].flow, ClipPair.load(result.run).warped.flow)
+    by_default = mover.method.warp(*clips, adaptation=mover.resolve().adaptation)
+    kept = ClipPair.load(result.run).warped
+    torch.testing.assert_close(by_default.flow, kept.flow)
+    assert by_default.poses is not None and kept.poses is not None
+    torch.testing.assert_close(by_default.poses.target, kept.poses.target, equal_nan=True)
+    assert torch.equal(by_default.frames, kept.frames)
     assert torch.equal(warped[0].flow, warped[1].flow)
     assert not torch.equal(warped[0].flow, warped[2].flow)
     assert not torch.equal(warped[0].flow, warped[3].flow)
@@ -301,7 +312,7 @@ def test_the_backbone_s_own_settings_are_used_where_nothing_is_given(
     own = {**QUICK, "tuning": {"iterations": None, "rank": 5}}
     run = mover.tune(*drawn_clips, output=tmp_path / "run", **own)
     settings = RunFolder.load(run).settings
-    assert settings["adaptation"] == {"scale": "axes", "smooth": 0.0}
+    assert settings["adaptation"] == asdict(AdaptationOptions(scale="axes"))
     tuning = settings["tuning"]
     assert (tuning["iterations"], tuning["rank"], tuning["noise_min"]) == (2, 5, 850)
 

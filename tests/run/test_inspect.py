@@ -32,7 +32,9 @@ def test_a_clip_drives_itself(drawn_clips, models, tmp_path):
 
 def test_another_clip_drives_and_the_start_is_chosen(drawn_clips, models, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    found = inspect(*drawn_clips, start_frame=2, adaptation={"scale": "none"}, **models)
+    found = inspect(
+        *drawn_clips, start_frame=2, adaptation={"pose": "points", "scale": "none"}, **models
+    )
     assert str(found.sheet) == "outputs/source-driving-flow.png"
     assert found.error is None and found.warped.start == 2
     made = found.warped
@@ -40,6 +42,7 @@ def test_another_clip_drives_and_the_start_is_chosen(drawn_clips, models, tmp_pa
     torch.testing.assert_close(made.adapted_points.value - made.source_points.value, moved)
     again = anamodiff.inspect(*drawn_clips, **models)
     assert again.sheet.name == "source-driving-flow-2.png"
+    assert again.warped.poses is not None and again.sheet.is_file()
 
 
 def test_a_detector_without_jacobians_will_do(drawn_clips, models, tmp_path):

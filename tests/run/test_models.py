@@ -82,7 +82,7 @@ def test_the_embedded_network_serves_any_backbone(
         mover = MotionTransfer.load(foreign, device="cpu")
     assert "flow network: the embedded one, on its own autoencoder's latents (sd has" in caplog.text
     source, driving = clips(drawn_clips, 256)
-    made = mover.method.warp(source, driving, adaptation=AdaptationOptions())
+    made = mover.method.warp(source, driving, adaptation=AdaptationOptions(pose="points"))
     assert made.flow.shape == (4, 64, 64, 2) and made.warped.shape == (4, 4, 64, 64)
     # The flow is the embedded backbone's own, of the same frames at its size.
     mini = MotionTransfer.load("mini", device="cpu")
@@ -90,7 +90,7 @@ def test_the_embedded_network_serves_any_backbone(
         interpolate(frames, (128, 128), mode="bilinear", antialias=True)
         for frames in (source, driving)
     ]
-    native = mini.method.warp(*small, adaptation=AdaptationOptions())
+    native = mini.method.warp(*small, adaptation=AdaptationOptions(pose="points"))
     assert native.flow.shape == (4, 32, 32, 2)
     assert_close(made.flow, resize_flow(native.flow, 64, 64), atol=1e-4, rtol=0)
     # What it warps are the backbone's latents.
