@@ -183,8 +183,10 @@ class GenerationOptions(Options):
         10, "frames that are denoised together; longer clips take several windows", low=2
     )
     overlap: int = setting(5, "frames that a window shares with the one before it", low=1)
-    cuda_graph: bool = setting(
-        False, "replay the inversion as a CUDA graph; no effect on other devices"
+    cuda_graph: bool | None = setting(
+        None,
+        "replay the inversion as a CUDA graph; no effect on other devices (default: on CUDA "
+        "devices, from ten steps of inversion on)",
     )
 
     def __post_init__(self) -> None:

@@ -15,8 +15,8 @@ The parts, in the order in which they run:
 
 Each runs in a process of its own, which is killed at its time limit and leaves the figures that it
 had; its time is counted from when its libraries are imported. OUT gets `gpu_day.json`, rewritten as
-figures come, `gpu_day.log`, what the parts printed, and `demo.png`. `--small` runs all parts on small
-models, to try them on a CPU (`--device cpu`).
+figures come, `gpu_day.log`, what the parts printed, and `demo.png`. `--small` runs all parts on
+small models, to try them on a CPU (`--device cpu`).
 """
 
 from __future__ import annotations
