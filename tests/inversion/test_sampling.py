@@ -12,7 +12,7 @@ from anamodiff.errors import AnaMoDiffError
 from anamodiff.inversion.ddim import ddim_invert
 from anamodiff.inversion.sampling import sample
 from anamodiff.unet3d.model import UNet3D, UNet3DOutput, inflate
-from tests.helpers.fake_cuda import fake_cuda
+from fake_cuda import fake_cuda
 
 STABLE_DIFFUSION = {"set_alpha_to_one": False, "steps_offset": 1}
 
