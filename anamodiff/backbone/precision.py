@@ -49,7 +49,8 @@ class StagePrecision:
         """
         if text in DTYPES:
             return cls.uniform(DTYPES[text])
-        parts = dict(part.partition("=")[::2] for part in text.split(","))
+        pairs = (part.partition("=") for part in text.split(","))
+        parts = {stage: name for stage, _, name in pairs}
         names = [field.name for field in fields(cls)]
         if list(parts) != names or not set(parts.values()) <= set(DTYPES):
             raise AnaMoDiffError(f"expected precision auto, {', '.join(DTYPES)}, got {text!r}")
