@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 import pytest
 import torch
+from fake_cuda import fake_cuda
 from torch import Tensor
 from torch.fx.experimental.proxy_tensor import make_fx
 
@@ -12,7 +13,6 @@ from anamodiff.errors import AnaMoDiffError
 from anamodiff.inversion.ddim import ddim_invert
 from anamodiff.inversion.sampling import sample
 from anamodiff.unet3d.model import UNet3D, UNet3DOutput, inflate
-from fake_cuda import fake_cuda
 
 STABLE_DIFFUSION = {"set_alpha_to_one": False, "steps_offset": 1}
 
