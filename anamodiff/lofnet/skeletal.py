@@ -79,7 +79,9 @@ def skeletal_motion(
         size: height and width of the flow.
     """
     own, other = found
-    target = networks.retargeter.retarget(own.place, own.trust(), other.place, other.trust()).place
+    target = networks.retargeter.retarget(
+        own.place, own.trust(), other.place, other.trust()
+    ).place
     allowed = torch.arange(len(source)) if frames is None else frames
     chosen = allowed[nearest_poses(target, own.place[allowed])]
     pictures = with_coverage(source)
