@@ -77,7 +77,7 @@ class AnaMoDiff:
         progress: Progress | None = None,
     ) -> tuple[UNet3D, list[float]]:
         """Section 3.4: a UNet tuned on both clips, and its losses; resumed from `checkpoint`."""
-        unet = self.inflate(options)
+        unet = self.inflate(options).to(self.backbone.precision.tuning)
         add_lora(
             unet, rank=options.rank, layers=options.lora, blocks=options.lora_blocks,
             generator=generator_of(seed),
@@ -101,7 +101,7 @@ class AnaMoDiff:
         progress: Progress | None = None,
     ) -> Tensor:
         """Section 3.5: latents f c h w of the result. LoRA of the tuned `unet` is merged."""
-        merge_lora(unet.to(self.backbone.dtype))
+        merge_lora(unet.to(self.backbone.precision.sampling))
         device, schedule = self.backbone.device, self.backbone.schedule
         embedding, negative = self.backbone.embed([prompt, options.negative_prompt]).split(1)
         start = schedule.start(options.steps, options.denoise_from)

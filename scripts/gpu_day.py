@@ -8,14 +8,15 @@ The parts, in the order in which they run:
         the same time: presets `paper` and `fast`, and their share of the measured peak of matrix
         products. Where time is short, fewer tuning iterations are run and the rest extrapolated
     d   peak memory of each `--vram`, tuning and generation
-    b   the same demo on CPU and GPU: motion, frames, seconds
+    b   the same short demo on CPU and GPU: motion, frames, seconds; then the whole demo on the GPU
     a   the quick suite's device tests
-    e   CUDA graph and compiled transformer blocks: same answers, gain
+    e   CUDA graph, share of a tuning iteration that the GPU works, compiled transformer blocks
     f   LOFNet's training rate at MGIF's size
 
 Each runs in a process of its own, which is killed at its time limit and leaves the figures that it
-had. OUT gets `gpu_day.json`, rewritten as figures come, `gpu_day.log`, what the parts printed, and
-`demo.png`. `--small` runs all parts on small models, to try them on a CPU (`--device cpu`).
+had; its time is counted from when its libraries are imported. OUT gets `gpu_day.json`, rewritten as
+figures come, `gpu_day.log`, what the parts printed, and `demo.png`. `--small` runs all parts on
+small models, to try them on a CPU (`--device cpu`).
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ import sys
 from pathlib import Path
 
 from gpu import summary
-from gpu.runner import PARTS, SECONDS, run_parts
+from gpu.runner import PARTS, SECONDS, ready_file, run_parts
 
 
 def main(words: list[str] | None = None) -> int:
@@ -72,6 +73,7 @@ def _child(given: argparse.Namespace) -> int:
     from gpu.bench import Bench
     from gpu.record import Record
 
+    ready_file(given.record).touch()
     end = sys.stdin.readline()
     if not end:  # the parts before have used up the time
         return 1

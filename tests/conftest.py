@@ -2,7 +2,7 @@
 
 import os
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from fnmatch import fnmatch
 from pathlib import Path
 from types import SimpleNamespace
@@ -16,6 +16,23 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).resolve().parents[1]
 if "PYTEST_XDIST_WORKER" in os.environ:  # as many threads as cores in each would be in their way
     os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def single_precision(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Let `auto` be fp32 on every CPU, in the tests' own processes, too.
+
+    Otherwise what is compared would depend on what the machine was measured to be fast in.
+    """
+    from anamodiff.backbone import precision
+
+    single = str(precision.StagePrecision.parse("fp32"))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv(precision.CACHE_VARIABLE, str(tmp_path_factory.mktemp("cache")))
+        for threads in range(1, 2 * (os.cpu_count() or 1) + 1):
+            machine = precision.machine_key() | {"threads": threads}
+            precision._write(precision._cache_file(machine), {"precision": single})
+        yield
 
 
 @pytest.fixture(scope="session")

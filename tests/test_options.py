@@ -188,7 +188,7 @@ PAPER = {
     "generation.denoise_from": ("3.5", 1000),  # noise alone
     "generation.window": ("3.5", 10),  # all frames together
     "generation.overlap": (None, 5),  # without effect on ten frames
-    "generation.cuda_graph": (None, False),  # changes no result
+    "generation.cuda_graph": (None, None),  # changes no result
 }
 
 

@@ -1,5 +1,6 @@
 from .memory import Memory, choose_memory
-from .model import Backbone, choose_device, choose_precision
+from .model import Backbone, choose_device
+from .precision import choose_precision
 
 __all__ = [
     "Backbone",

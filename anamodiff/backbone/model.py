@@ -5,6 +5,7 @@ One format, two sizes (the paper's SD v1.4 and the embedded `mini`): nothing her
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import json
 import logging
@@ -24,6 +25,13 @@ from anamodiff.backbone.autoencoder import decode, encode
 from anamodiff.backbone.find import choose_backbone, find_backbone, folder_of, name_of
 from anamodiff.backbone.latents import LatentSpace, reduction_of
 from anamodiff.backbone.load import load_file, load_folder
+from anamodiff.backbone.precision import (
+    PRECISIONS,
+    StagePrecision,
+    choose_precision,
+    is_measured,
+    stage_precision,
+)
 from anamodiff.diffusion import Schedule
 from anamodiff.errors import AnaMoDiffError
 
@@ -31,15 +39,13 @@ logger = logging.getLogger(__name__)
 
 M = TypeVar("M", bound=nn.Module)
 
-#: What the settings call each number format.
-PRECISIONS = {torch.float32: "fp32", torch.float16: "fp16", torch.bfloat16: "bf16"}
-
 
 class Backbone:
     """The frozen models that every part shares.
 
     Latents are `f c h w`, already multiplied by the autoencoder's scaling factor. `folder` is where
     it was loaded from, a file where it is one; `files` are its weights, by their names in there.
+    What it computes in is `precision`; `auto` is measured on a CPU, when it is first asked for.
     With `offload`, each part rests in main memory and is on the device only inside `on_device`; the
     UNet always rests, for it is copied before it is tuned.
     """
@@ -57,12 +63,16 @@ class Backbone:
         frames_at_once: int = 4,
         device: torch.device | None = None,
         offload: bool = False,
+        precision: str | None = None,
     ) -> None:
         self.device = unet.device if device is None else device
+        self._named_precision = precision or PRECISIONS[unet.dtype]
+        self._run_precision: StagePrecision | None = None
         self.rest_device = torch.device("cpu") if offload else self.device
         self.vae, self.unet, self.text_encoder = vae, unet, text_encoder
         for part in (vae, unet, text_encoder):
             nn.Module.to(part.eval().requires_grad_(False), self.rest_device)
+        self._decoders: dict[torch.dtype, AutoencoderKL] = {}
         self.tokenizer = tokenizer
         self.schedule = schedule
         self.folder = folder
@@ -98,8 +108,48 @@ class Backbone:
         return cls(
             parts.vae, parts.unet, parts.text_encoder, parts.tokenizer,
             Schedule.from_config(parts.scheduler), folder=folder, files=parts.files,
-            frames_at_once=frames_at_once, device=device, offload=offload,
+            frames_at_once=frames_at_once, device=device, offload=offload, precision=precision,
         )  # fmt: skip
+
+    @cached_property
+    def _own_precision(self) -> StagePrecision:
+        return stage_precision(self._named_precision, self.device)
+
+    @property
+    def precision(self) -> StagePrecision:
+        """The number format of each stage. Weights, encoder and text encoder have `dtype`."""
+        return self._run_precision or self._own_precision
+
+    @contextmanager
+    def in_precision(self, name: str | None) -> Iterator[None]:
+        """Go on as a run began, where nobody named a precision and a CPU's was to be measured.
+
+        Args:
+            name: the run's `precision_name`; None, of old runs, changes nothing.
+        """
+        before = self._run_precision
+        if name is not None and self.takes_precision:
+            self._run_precision = StagePrecision.parse(name)
+        try:
+            yield
+        finally:
+            self._run_precision = before
+
+    @property
+    def takes_precision(self) -> bool:
+        """Whether a run that goes on decides: no precision was named, and this is a CPU."""
+        return is_measured(self._named_precision, self.device)
+
+    @property
+    def named_precision(self) -> str | None:
+        """`precision_name`, or None where `takes_precision`, without measuring."""
+        return None if self.takes_precision else self.precision_name
+
+    @property
+    def precision_name(self) -> str:
+        """What `load` takes for the same precision again."""
+        uniform = self.precision == StagePrecision.uniform(self.dtype)
+        return PRECISIONS[self.dtype] if uniform else str(self.precision)
 
     @contextmanager
     def on_device(self, part: M) -> Iterator[M]:
@@ -173,8 +223,18 @@ class Backbone:
 
     def decode(self, latents: Tensor) -> Tensor:
         """Frames f 3 H W in [-1, 1] (float32) of scaled latents f c h w."""
-        with self.on_device(self.vae) as vae:
+        with self.on_device(self._decoder(self.precision.decoding)) as vae:
             return decode(vae, latents, self.frames_at_once)
+
+    def _decoder(self, dtype: torch.dtype) -> AutoencoderKL:
+        """The autoencoder for decoding; a copy without an encoder where the formats differ."""
+        if dtype == self.vae.dtype:
+            return self.vae
+        if dtype not in self._decoders:
+            # The encoder stays in single precision, and need not be copied.
+            decoder = copy.deepcopy(self.vae, {id(self.vae.encoder): nn.Identity()})
+            self._decoders[dtype] = nn.Module.to(decoder, dtype)  # pyright: ignore
+        return self._decoders[dtype]
 
     @torch.no_grad()
     def embed(self, prompts: Sequence[str]) -> Tensor:
@@ -209,20 +269,6 @@ def choose_device(device: str | torch.device) -> torch.device:
         local = os.environ.get("LOCAL_RANK")
         return torch.device("cuda" if local is None else f"cuda:{local}")
     return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
-
-
-def choose_precision(precision: str, device: torch.device) -> torch.dtype:
-    """`auto` is half precision on GPUs (bf16 where the GPU has it) and fp32 on CPUs."""
-    names = {name: dtype for dtype, name in PRECISIONS.items()}
-    if precision == "auto":
-        if device.type != "cuda":
-            return torch.float32
-        # Older GPUs (T4, V100, RTX 20xx) emulate bf16, which is slow.
-        own = torch.cuda.is_bf16_supported(including_emulation=False)
-        return torch.bfloat16 if own else torch.float16
-    if precision not in names:
-        raise AnaMoDiffError(f"expected precision auto, {', '.join(names)}, got {precision!r}")
-    return names[precision]
 
 
 def file_hash(path: Path) -> str:

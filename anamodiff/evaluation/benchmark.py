@@ -18,6 +18,7 @@ import torch
 from tqdm import tqdm
 
 from anamodiff import __version__
+from anamodiff.backbone.precision import StagePrecision
 from anamodiff.errors import AnaMoDiffError
 from anamodiff.evaluation.clip_model import Embedder
 from anamodiff.evaluation.methods import (
@@ -68,12 +69,12 @@ class BenchmarkOptions:
         given = asdict(self)
         RunOptions.check(**{name: given[name] for name in given if name in settings_of(RunOptions)})
 
-    def load(self) -> Models:
-        """The models, in this process."""
+    def load(self, precision: str | None = None) -> Models:
+        """The models, in this process; `precision` is what another one measured."""
         if self.threads:
             torch.set_num_threads(self.threads)
         mover = MotionTransfer.load(
-            self.backbone, self.lofnet, device=self.device, precision=self.precision
+            self.backbone, self.lofnet, device=self.device, precision=precision or self.precision
         )
         return Models(mover, choose_embedder(self.clip_model, mover.backbone.device)[0])
 
@@ -171,8 +172,10 @@ def _run_open(jobs: list[Job], options: BenchmarkOptions, workers: int, progress
                 _try_job(models, job, options, made_with) for job in open_jobs
             )
         else:
-            del models
-            failures = _in_processes(open_jobs, options, workers, made_with)
+            backbone = models.mover.backbone
+            precision = backbone.precision_name if backbone.takes_precision else None
+            del models, backbone
+            failures = _in_processes(open_jobs, options, workers, made_with, precision)
         for failure in failures:
             meter.update()
             if failure:
@@ -180,10 +183,11 @@ def _run_open(jobs: list[Job], options: BenchmarkOptions, workers: int, progress
 
 
 def _in_processes(
-    jobs: list[Job], options: BenchmarkOptions, workers: int, made_with: dict[str, Any]
-) -> Iterator[str | None]:
+    jobs: list[Job], options: BenchmarkOptions, workers: int, made_with: dict[str, Any],
+    precision: str | None,
+) -> Iterator[str | None]:  # fmt: skip
     # Forked processes would share torch's threads and CUDA's state.
-    pool = ProcessPoolExecutor(workers, get_context("spawn"), _start, (options,))
+    pool = ProcessPoolExecutor(workers, get_context("spawn"), _start, (options, precision))
     with pool:
         try:
             futures = [pool.submit(_in_process, job, options, made_with) for job in jobs]
@@ -196,9 +200,9 @@ def _in_processes(
 _WORKER_MODELS: Models | None = None  # a worker process' own
 
 
-def _start(options: BenchmarkOptions) -> None:
+def _start(options: BenchmarkOptions, precision: str | None) -> None:
     global _WORKER_MODELS
-    _WORKER_MODELS = options.load()
+    _WORKER_MODELS = options.load(precision)
 
 
 def _in_process(job: Job, options: BenchmarkOptions, made_with: dict[str, Any]) -> str | None:
@@ -246,12 +250,15 @@ def run_job(
 
 def _made_with(models: Models, options: BenchmarkOptions) -> dict[str, Any]:
     mover, embedder = models.mover, models.embedder
+    backbone = mover.backbone
+    uniform = backbone.precision == StagePrecision.uniform(backbone.dtype)
     return {
         "anamodiff": __version__,
         "backbone": mover.backbone.hashes,
         "lofnet": list(mover.lofnet_hashes.values()),
         "recommended": mover.backbone.recommended,
-        "precision": str(mover.backbone.dtype),
+        # As in results from before stages had formats of their own, where they are alike.
+        "precision": str(backbone.dtype if uniform else backbone.precision),
         "device": mover.backbone.device.type,
         "clip_model": embedder and embedder.name,
         "frames": options.frames,

@@ -122,11 +122,11 @@ class TuneAVideo:
         )  # fmt: skip
         steps = resolved.generation.steps
         latents = backbone.encode(task.driving.frames)
-        unet = mover.method.inflate(options)
+        unet = mover.method.inflate(options).to(backbone.precision.tuning)
         train_as_published(unet)
         driving, wanted, empty = backbone.embed([pair.driving_prompt, pair.prompt, ""]).split(1)
         tune(unet, latents, latents, driving, backbone.schedule, options, seed=seed)
-        unet.to(backbone.dtype)
+        unet.to(backbone.precision.sampling)
         clip = latents.transpose(0, 1)[None]  # b c f h w
         noise = ddim_invert(unet, clip, embedding=empty, schedule=backbone.schedule, steps=steps)
         sampled = sample(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 
 import torch
@@ -10,6 +11,11 @@ from torch import Tensor
 from anamodiff.diffusion import Schedule, StepProgress, ddim_inverse_step, to_epsilon
 from anamodiff.unet3d.kv_cache import KeyValueCache
 from anamodiff.unet3d.model import UNet3D
+
+logger = logging.getLogger(__name__)
+
+# Recording takes as long as about five steps: with SD v1.4 on an H200 it pays from seven on.
+GRAPH_STEPS = 10
 
 
 @torch.no_grad()
@@ -21,7 +27,7 @@ def ddim_invert(
     schedule: Schedule,
     steps: int = 50,
     until: int | None = None,
-    cuda_graph: bool = False,
+    cuda_graph: bool | None = None,
     progress: StepProgress | None = None,
 ) -> Tensor:
     """Invert clean latents to noise, by deterministic DDIM steps in reverse.
@@ -37,22 +43,29 @@ def ddim_invert(
         steps: number of steps of the whole schedule, as in `sample`.
         until: last timestep; None inverts all the way to noise.
         cuda_graph: record the UNet as a CUDA graph and replay it in every step: for a single frame
-            on a large GPU, launching kernels takes longer than running them. CUDA devices only.
+            on a large GPU, launching kernels takes longer than running them. None does so on CUDA
+            devices, from `GRAPH_STEPS` steps on. Where recording fails, one line says so and the
+            kernels are launched one by one.
         progress: called with the number of steps done and None after each.
 
     Returns:
         Noise, or latents at the noise level of `until`, b c f h w, float32.
     """
-    current, text, cache = latents.float(), embedding.to(unet.dtype), KeyValueCache()
+    current, text = latents.float(), embedding.to(unet.dtype)
     targets = schedule.timesteps(steps).flip(0).tolist()
     if until is not None:
         targets = [target for target in targets if target <= until]
 
-    def predict(sample: Tensor, timestep: int | Tensor) -> Tensor:
-        return unet(sample.to(unet.dtype), timestep, text, cache=cache).sample.float()
-
+    if cuda_graph is None:
+        cuda_graph = latents.device.type == "cuda" and len(targets) >= GRAPH_STEPS
+    predict = _prediction(unet, text)
     if cuda_graph:
-        predict = _record_cuda_graph(predict, current)
+        try:
+            predict = _record_cuda_graph(predict, current)
+        except RuntimeError as error:  # memory, or an operation that cannot be captured
+            reason = (str(error).splitlines() or [type(error).__name__])[0]
+            logger.warning("inversion: no CUDA graph, launching kernels instead (%s)", reason)
+            predict = _prediction(unet, text)
     for done, target in enumerate(targets, start=1):
         level = target - schedule.stride(steps)
         epsilon = to_epsilon(schedule, predict(current, target), current, level)
@@ -62,9 +75,13 @@ def ddim_invert(
     return current
 
 
-def _record_cuda_graph(
-    predict: Callable[..., Tensor], like: Tensor
-) -> Callable[[Tensor, int], Tensor]:
+def _prediction(unet: UNet3D, text: Tensor) -> Callable[..., Tensor]:
+    """The UNet's output for a sample at a timestep, with a cache of its own for the prompt."""
+    cache = KeyValueCache()
+    return lambda sample, t: unet(sample.to(unet.dtype), t, text, cache=cache).sample.float()
+
+
+def _record_cuda_graph(predict: Callable[..., Tensor], like: Tensor) -> Callable[..., Tensor]:
     """`predict` as a CUDA graph, for samples such as `like`; every call reuses the output tensor.
 
     The prompt's keys and values are cached during the warm-up, so that the graph does not compute

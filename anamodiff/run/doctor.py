@@ -19,7 +19,8 @@ import torch
 
 from anamodiff.backbone import hub
 from anamodiff.backbone.find import MINI, PAPER
-from anamodiff.backbone.model import Backbone, choose_device, choose_precision
+from anamodiff.backbone.model import Backbone, choose_device
+from anamodiff.backbone.precision import StagePrecision, choose_precision, stage_precision
 from anamodiff.backbone.speed import measured_speed, now
 from anamodiff.inversion.ddim import ddim_invert
 from anamodiff.inversion.sampling import sample
@@ -68,7 +69,7 @@ def doctor(*, frames: int = FRAMES, device: str = "auto", precision: str = "auto
         + ", ".join(f"{name} {version_of(name)}" for name in ("torch", "diffusers")),
         f"device: {_device_words(place)}",
         f"memory: {_memory_words(place)}",
-        f"precision: {str(dtype).removeprefix('torch.')}",
+        f"precision: {_precision_words(precision, place)}",
         f"hub cache: {home} ({_disk_words(home)})",
         *(f"  {one.line}" for one in found),
         f"backbone auto: {_auto_words(place, found)}",
@@ -108,14 +109,14 @@ def measured_mini(device: torch.device, precision: str, frames: int) -> Estimate
     size = backbone.latent_size
     clip = torch.randn(frames, 4, size, size, device=device)
     text = backbone.embed(["a turtle"])
-    unet = inflate(backbone.unet, tuning.group_norm)
+    unet = inflate(backbone.unet, tuning.group_norm).to(backbone.precision.sampling)
     schedule = backbone.schedule
     windows = {"window": generation.window, "overlap": generation.overlap}
     common = {"embedding": text, "schedule": schedule, "steps": 2}
     latents = clip.transpose(0, 1)[None]  # b c f h w
     inversion = _step(lambda note: ddim_invert(unet, latents[:, :, :1], progress=note, **common))
     sampling = _step(lambda note: sample(unet, latents, progress=note, **windows, **common))
-    add_lora(unet, rank=tuning.rank, layers=tuning.lora)
+    add_lora(unet.to(backbone.precision.tuning), rank=tuning.rank, layers=tuning.lora)
     two = replace(tuning, iterations=2)
     step = _step(lambda note: tune(unet, clip, clip, text, schedule, two, seed=0, progress=note))
     prompts = 1 if generation.guidance == 1 else 2
@@ -163,6 +164,15 @@ def _step(run: Callable[[Callable[..., None]], object]) -> float:
     stamps = []
     run(lambda *_: stamps.append(now()))
     return stamps[1] - stamps[0]
+
+
+def _precision_words(precision: str, device: torch.device) -> str:
+    """One name, or that of each stage where a measurement chose them."""
+    chosen = stage_precision(precision, device)
+    dtype = choose_precision(precision, device)
+    if chosen == StagePrecision.uniform(dtype):
+        return str(dtype).removeprefix("torch.")
+    return f"{chosen} (bf16 where it was measured to be faster here)"
 
 
 def _device_words(device: torch.device) -> str:

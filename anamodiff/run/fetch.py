@@ -11,7 +11,8 @@ from pathlib import Path
 import torch
 
 from anamodiff.backbone import files, hub
-from anamodiff.backbone.model import choose_device, choose_precision
+from anamodiff.backbone.model import choose_device
+from anamodiff.backbone.precision import choose_precision
 from anamodiff.errors import AnaMoDiffError
 from anamodiff.lofnet.fomm import load_fomm
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import platform
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -26,8 +26,9 @@ PACKAGES = ("torch", "diffusers", "transformers", "peft", "numpy", "opencv-pytho
 # What may differ between a run and its resumption.
 FREE = ("output", "resume", "progress", "generation", "preset")
 FREE_OF_TUNING = {"checkpoint_levels", "clips_at_once"}  # as there is memory
-# Runs from before they were settings have none; there, tuning's checkpoint decides.
-NEWER = ("precision",)
+# Runs from before they were settings have none; there, tuning's checkpoint decides. What they were
+# then, on a CPU and unnamed.
+NEWER = {"precision": "fp32"}
 
 
 class RunFolder:
@@ -38,25 +39,34 @@ class RunFolder:
 
     @classmethod
     def open(
-        cls, output: str | Path | None, name: str, settings: dict[str, Any], *, resume: bool
-    ) -> RunFolder:
+        cls, output: str | Path | None, name: str, settings: dict[str, Any], *, resume: bool,
+        unnamed: Mapping[str, Callable[[], Any]] | None = None,
+    ) -> RunFolder:  # fmt: skip
         """A new run folder or, to resume, the old one.
 
         `output` names the folder, or a video file, whose run folder then goes under `outputs/`.
+        Of the settings in `unnamed`, those that are None in `settings` are the old run's, and in a
+        new one what the function gives.
 
         Raises:
             AnaMoDiffError: the folder holds something else, or no run to resume is found.
         """
+        old: dict[str, Any] | None = None
         if output is not None and not is_video(output):
             run = cls(output)
             if not resume:
                 run.check_free()
             elif run.path.is_dir():
                 run._check_resumable(settings)
+                old = run.settings
         elif resume:
             run = cls._find(name, settings)
+            old = run.settings
         else:
             run = cls(unused(OUTPUTS / name))
+        for key, choose in (unnamed or {}).items():
+            if settings[key] is None:
+                settings = {**settings, key: choose() if old is None else old.get(key, NEWER[key])}
         run.path.mkdir(parents=True, exist_ok=True)
         write_text(run.path / CONFIG, yaml.safe_dump(settings, sort_keys=False))
         return run
@@ -143,13 +153,14 @@ def is_video(output: str | Path | None) -> bool:
 def _others(old: dict[str, Any], new: dict[str, Any]) -> str:
     """The settings that keep a run from going on, as `name old, now new`; empty if there are none.
 
-    A setting that is gone since the run began does not count.
+    A setting that is gone since the run began, or is unnamed now, does not count.
     """
     was, now = _fixed(old), _fixed(new)
     return ", ".join(
         f"{name} was {was.get(name)!r} and is {now.get(name)!r}"
         for name in {**now, **was}
-        if was.get(name) != now.get(name) and not (name in NEWER and name not in was)
+        if was.get(name) != now.get(name)
+        and not (name in NEWER and (name not in was or now.get(name) is None))
     )
 
 

@@ -22,7 +22,8 @@ from anamodiff.backbone.find import (
     name_of,
 )
 from anamodiff.backbone.memory import Memory, choose_memory
-from anamodiff.backbone.model import Backbone, choose_device, choose_precision
+from anamodiff.backbone.model import Backbone, choose_device
+from anamodiff.backbone.precision import choose_precision
 from anamodiff.errors import AnaMoDiffError
 from anamodiff.lofnet.model import LOFNet
 from anamodiff.lofnet.skeletal import FOLDER as SKELETAL

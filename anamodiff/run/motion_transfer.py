@@ -10,7 +10,7 @@ from typing import Any
 from anamodiff.backbone.autoencoder import Encoder
 from anamodiff.backbone.find import MINI
 from anamodiff.backbone.memory import Memory, peak_memory
-from anamodiff.backbone.model import PRECISIONS, Backbone, file_hash
+from anamodiff.backbone.model import Backbone, file_hash
 from anamodiff.lofnet.animate import check_start
 from anamodiff.lofnet.model import LOFNet
 from anamodiff.lofnet.skeletal import FOLDER as SKELETAL
@@ -168,8 +168,7 @@ class MotionTransfer:
         self.inert.warn(options.tuning, options.generation, tuning, generation)
         tuned = self._tune(
             source, driving, options, prompt=prompt, output=output, frames=frames, seed=seed,
-            start_frame=start_frame, preset=preset or self.preset, resume=resume,
-            progress=progress,
+            start_frame=start_frame, preset=preset or self.preset, resume=resume, progress=progress,
         )  # fmt: skip
         output = output if is_video(output) else None
         return self._generate(tuned, options.generation, output, None, progress)
@@ -195,8 +194,7 @@ class MotionTransfer:
         self.inert.warn(options.tuning, given_tuning=tuning)
         tuned = self._tune(
             source, driving, options, prompt=prompt, output=output, frames=frames, seed=seed,
-            start_frame=start_frame, preset=preset or self.preset, resume=resume,
-            progress=progress,
+            start_frame=start_frame, preset=preset or self.preset, resume=resume, progress=progress,
         )  # fmt: skip
         return tuned.folder.path
 
@@ -231,15 +229,16 @@ class MotionTransfer:
         settings = {
             "source": clip_name(source), "driving": clip_name(driving), "prompt": prompt,
             "backbone": str(self.backbone.folder), "lofnet": self.lofnet_name,
-            "precision": PRECISIONS[self.backbone.dtype],
+            "precision": self.backbone.named_precision,
             "frames": frames, "seed": seed, "preset": preset, "start_frame": start_frame,
             "adaptation": asdict(options.adaptation), "tuning": asdict(options.tuning),
         }  # fmt: skip
         name = f"{Path(clip_name(source)).stem}-{Path(clip_name(driving)).stem}"
-        run = RunFolder.open(output, name, settings, resume=resume)
+        unnamed = {"precision": lambda: self.backbone.precision_name}
+        run = RunFolder.open(output, name, settings, resume=resume, unnamed=unnamed)
         if (run.path / WEIGHTS).is_dir():  # resumed after tuning was done
             return TunedRun(run)
-        with run.named_on_stop():
+        with run.named_on_stop(), self.backbone.in_precision(run.settings["precision"]):
             return self._tune_in(run, clips, options, prompt, seed, start_frame, progress)
 
     def _tune_in(
@@ -271,7 +270,9 @@ class MotionTransfer:
             timings=timings, peak_memory_cuda_mb=peaks, seed=seed, hashes=self._hashes(run),
             losses=losses,
         )  # fmt: skip
-        return TunedRun(run, pair, unet)
+        # Rounded to tuning's format, it would not sample the frames of a run that is resumed here.
+        stages = self.backbone.precision
+        return TunedRun(run, pair, unet if stages.tuning == stages.sampling else None)
 
     def _generate(
         self, tuned: TunedRun, options: GenerationOptions, output: str | Path | None,
@@ -282,7 +283,8 @@ class MotionTransfer:
         timings: dict[str, float] = {}
         peaks: dict[str, int] = {}
         device = self.backbone.device
-        with folder.named_on_stop(), ProgressBars(progress) as bars:
+        same = self.backbone.in_precision(settings.get("precision"))
+        with folder.named_on_stop(), same, ProgressBars(progress) as bars:
             pair = tuned.pair or ClipPair.load(folder.path)
             unet = tuned.unet or self._load_tuned(folder)
             with timed(timings, "sampling"), peak_memory(peaks, "sampling", device):

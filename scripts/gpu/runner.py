@@ -22,6 +22,7 @@ from gpu.record import write_json
 ROOT = Path(__file__).resolve().parents[2]
 DAY, LOG = "gpu_day.json", "gpu_day.log"
 SECONDS = 280.0  # that the limits of `PARTS` are for
+SHORTEST = 5.0  # seconds that a part can do anything in
 LIBRARIES = ("torch", "triton", "diffusers", "transformers", "peft", "accelerate", "numpy", "av")
 TAIL = 6000  # characters of a failed part's output in the JSON file
 LOG_TAIL = 200_000
@@ -30,7 +31,11 @@ ENVIRONMENT = {"PYTHONUNBUFFERED": "1", "HF_HUB_OFFLINE": "1"}
 
 @dataclass(frozen=True)
 class Part:
-    """A part: its module in `gpu`, the seconds that it may take, and those kept for it."""
+    """A part: its module in `gpu`, the seconds that it may take, and those kept for it.
+
+    `limit` is for `SECONDS` in all and is scaled; `least` is what its first figures take, on a host
+    that is busy with other work, and is kept for it as long as all parts' together is to be had.
+    """
 
     title: str
     module: str
@@ -38,19 +43,23 @@ class Part:
     least: float
 
 
-# In the order of what they are worth: the last ones are left out where time is short.
+# In the order of what they are worth: the last ones are left out where time is short. The first
+# extrapolates from as many iterations as its time allows, so that it leaves the others theirs.
 PARTS = {
-    "c": Part("stages at SD v1.4's size", "transfers", 160, 60),
-    "d": Part("peak memory by --vram", "peaks", 45, 20),
-    "b": Part("the demo on CPU and device", "demo", 60, 30),
-    "a": Part("device tests", "suite", 50, 15),
-    "e": Part("CUDA graph, compilation", "compilation", 80, 25),
-    "f": Part("LOFNet's training rate", "training", 30, 12),
+    "c": Part("stages at SD v1.4's size", "transfers", 115, 60),
+    "d": Part("peak memory by --vram", "peaks", 50, 38),
+    "b": Part("the demo on CPU and device", "demo", 60, 35),
+    "a": Part("device tests", "suite", 60, 30),
+    "e": Part("CUDA graph, compilation", "compilation", 80, 30),
+    "f": Part("LOFNet's training rate", "training", 30, 18),
 }
 
 
 class Child:
-    """A part's process: it imports its libraries at once and begins when it is told to."""
+    """A part's process: it imports its libraries at once and begins when it is told to.
+
+    Its time is counted from when it has imported them.
+    """
 
     def __init__(self, letter: str, folder: Path, words: Sequence[str]) -> None:
         self.record, self.log = folder / f"{letter}.json", folder / f"{letter}.log"
@@ -61,6 +70,13 @@ class Child:
                 stdin=subprocess.PIPE, stdout=log, stderr=subprocess.STDOUT, text=True,
                 start_new_session=True, env=os.environ | ENVIRONMENT,
             )  # fmt: skip
+
+    def wait_until_ready(self, end: float) -> None:
+        """Wait for its imports, at most until `end` on the monotonic clock."""
+        while not ready_file(self.record).exists() and self.process.poll() is None:
+            if time.monotonic() >= end:
+                return
+            time.sleep(0.05)
 
     def begin(self, seconds: float) -> None:
         assert self.process.stdin is not None
@@ -97,13 +113,16 @@ def run_parts(
     folder.mkdir(parents=True, exist_ok=True)
     (folder / LOG).write_text("", encoding="utf-8")
     day: dict[str, Any] = {"machine": machine(commit), "seconds": seconds, "parts": {}}
+    least = _least(letters, seconds)
     with TemporaryDirectory() as work:
         children = {letter: Child(letter, Path(work), words) for letter in letters}
         try:
             for place, letter in enumerate(letters):
-                later = sum(_scaled(PARTS[n].least, seconds) for n in letters[place + 1 :])
-                limit = min(_scaled(PARTS[letter].limit, seconds), end - time.monotonic() - later)
-                _run(letter, children[letter], limit, day, folder)
+                later = sum(least[n] for n in letters[place + 1 :])
+                children[letter].wait_until_ready(end - later)
+                wanted = max(_scaled(PARTS[letter].limit, seconds), least[letter])
+                _run(letter, children[letter], min(wanted, end - time.monotonic() - later), day,
+                     folder)  # fmt: skip
         finally:
             for child in children.values():
                 child.kill()
@@ -111,10 +130,10 @@ def run_parts(
 
 
 def _run(letter: str, child: Child, limit: float, day: dict[str, Any], folder: Path) -> None:
-    """Run a part; what it found is written every second."""
+    """Run a part; what it found is written as it comes."""
     row: dict[str, Any] = {"title": PARTS[letter].title, "limit": round(limit, 1)}
     day["parts"][letter] = row
-    if limit < min(PARTS[letter].least, 5):
+    if limit < min(PARTS[letter].least, SHORTEST):
         row["status"] = "left out"
         write_json(folder / DAY, day)
         return
@@ -137,6 +156,18 @@ def _run(letter: str, child: Child, limit: float, day: dict[str, Any], folder: P
         log.write(f"== {letter} ({row['status']})\n{child.output(LOG_TAIL)}\n")
     write_json(folder / DAY, day)
     print(f"   {row['status']} after {row['seconds']:.0f} s", flush=True)
+
+
+def ready_file(record: Path) -> Path:
+    """What a part writes once it has imported its libraries."""
+    return record.with_suffix(".ready")
+
+
+def _least(letters: Sequence[str], seconds: float) -> dict[str, float]:
+    """Seconds that are kept for each part: its own, or its share where they are too many."""
+    own = {letter: PARTS[letter].least for letter in letters}
+    share = min(1.0, seconds / max(sum(own.values()), 1e-9))
+    return {letter: share * least for letter, least in own.items()}
 
 
 def _scaled(limit: float, seconds: float) -> float:

@@ -68,15 +68,24 @@ def _demo(figures: dict[str, Any]) -> Iterator[str]:
 
 
 def _suite(figures: dict[str, Any]) -> Iterator[str]:
-    yield figures["summary"]
-    yield from figures["failures"]
+    if not figures.get("passed") and figures.get("running"):
+        yield f"did not end: {figures['running']}"
+    yield f"{figures['summary']} of {figures['collected']}"
+    yield from (f"FAILED {name}" for name in figures["failures"])
 
 
 def _compilation(figures: dict[str, Any]) -> Iterator[str]:
     for name, row in figures.items():
         if not isinstance(row, dict):
-            if name != "failed":
+            if name not in ("failed", "running"):
                 yield f"{name}: {row}"
+            elif name == "running" and row:
+                yield f"did not end: {row}"
+        elif "busy_share" in row:
+            yield (
+                f"{name}: kernels take {row['kernel_seconds']:.4f} of {row['seconds']:.4f} s "
+                f"({row['busy_share']:.0%}), {row['launches']} launches"
+            )
         elif "gain" in row:
             seconds = ", ".join(f"{kind} {taken:.4f} s" for kind, taken in row["seconds"].items())
             yield f"{name}: {row['gain']:.2f} times as fast ({seconds}), same: {row['same']}"

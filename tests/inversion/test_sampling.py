@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 import pytest
 import torch
+from fake_cuda import fake_cuda
 from torch import Tensor
 from torch.fx.experimental.proxy_tensor import make_fx
 
@@ -117,6 +118,44 @@ def test_a_recorded_inversion_gives_the_same(unet: UNet3D, monkeypatch) -> None:
     multiply = torch.ops.aten.mm.default
     products = [node for node in recorded[0].graph.nodes if node.target == multiply]
     assert products and not any(text.shape[1] in node.meta["val"].shape for node in products)
+
+
+def test_an_inversion_that_cannot_be_recorded_gives_the_same(unet, monkeypatch, caplog) -> None:
+    """A capture that fails half-way leaves nothing behind, and one line says so."""
+
+    def fail(work: Callable, examples: tuple[Tensor, ...]) -> Callable:
+        work(*(torch.full_like(example, 1) for example in examples))
+        raise torch.OutOfMemoryError("CUDA out of memory.\nTried to allocate 2 GiB")
+
+    monkeypatch.setattr(torch.cuda, "make_graphed_callables", fail)
+    picture, text = randn(1, 4, 1, 8, 8), randn(1, 5, 12, seed=1)
+    options = {"schedule": Schedule.from_config(STABLE_DIFFUSION), "steps": 5, "embedding": text}
+    plain = ddim_invert(unet, picture, cuda_graph=False, **options)
+    assert not caplog.messages
+    torch.testing.assert_close(ddim_invert(unet, picture, cuda_graph=True, **options), plain)
+    (line,) = caplog.messages
+    assert line.endswith("(CUDA out of memory.)") and "launching kernels" in line
+
+
+def test_long_inversions_on_cuda_are_recorded_unless_told_otherwise(monkeypatch) -> None:
+    recorded: list[int] = []
+
+    def record(work: Callable, examples: tuple[Tensor, ...]) -> Callable:
+        recorded.append(len(examples))
+        return work
+
+    monkeypatch.setattr(torch.cuda, "make_graphed_callables", record)
+    with fake_cuda(monkeypatch):
+        options = {"schedule": Schedule.from_config(STABLE_DIFFUSION)}
+        for device, steps, wanted, expected in (
+            ("cuda", 10, None, 1), ("cuda", 9, None, 0), ("cuda", 10, False, 0),
+            ("cuda", 2, True, 1), ("cpu", 50, None, 0),
+        ):  # fmt: skip
+            recorded.clear()
+            clip = torch.empty(1, 4, 1, 4, 4, device=device)
+            text = torch.empty(1, 3, 6, device=device)
+            ddim_invert(Linear(), clip, embedding=text, steps=steps, cuda_graph=wanted, **options)
+            assert len(recorded) == expected, (device, steps, wanted)
 
 
 def test_no_step_waits_for_a_value() -> None:

@@ -12,6 +12,8 @@ import yaml
 
 import anamodiff
 from anamodiff import pipeline
+from anamodiff.backbone import precision
+from anamodiff.backbone.precision import StagePrecision
 from anamodiff.errors import AnaMoDiffError
 from anamodiff.options import AdaptationOptions, GenerationOptions, TuningOptions
 from anamodiff.run import motion_transfer
@@ -269,6 +271,33 @@ def test_a_run_is_resumed_in_its_own_precision(
     settings = {key: value for key, value in old.settings.items() if key != "precision"}
     (old.path / "config.yaml").write_text(yaml.safe_dump(settings))
     assert mover.tune(*drawn_clips, output=old.path, resume=True, **QUICK) == old.path
+
+
+def test_an_unnamed_precision_is_the_one_that_the_run_began_with(
+    tiny_backbone_folder, drawn_clips, tmp_path, monkeypatch
+):
+    """Measured on one machine, resumed and generated from on others."""
+    mixed = "tuning=bf16,sampling=fp32,decoding=bf16"
+    measured = [StagePrecision.parse(mixed)]
+    monkeypatch.setattr(precision, "measured_precision", lambda: measured.pop())
+    mover = MotionTransfer.load(tiny_backbone_folder, device="cpu")
+    made = mover.transfer(*drawn_clips, output=tmp_path / "run", generation=SAMPLING, **QUICK)
+    assert RunFolder(made.run).settings["precision"] == mixed and not measured
+    other = MotionTransfer.load(tiny_backbone_folder, device="cpu")  # nothing is left to measure
+    again = other.transfer(*drawn_clips, output=made.run, resume=True, generation=SAMPLING, **QUICK)
+    assert torch.equal(again.frames, made.frames)
+    assert RunFolder(made.run).settings["precision"] == mixed
+    alone = anamodiff.generate(made.run, device="cpu", generation=SAMPLING, progress=False)
+    assert torch.equal(alone.frames, made.frames)
+    single = MotionTransfer.load(tiny_backbone_folder, device="cpu", precision="fp32")
+    with pytest.raises(AnaMoDiffError, match=f"precision was '{mixed}' and is 'fp32'; "):
+        single.tune(*drawn_clips, output=made.run, resume=True, **QUICK)
+    # A run from before precision was recorded was in fp32; begun again, it is not measured.
+    old = RunFolder(shutil.copytree(made.run, tmp_path / "old"))
+    settings = {key: value for key, value in old.settings.items() if key != "precision"}
+    (old.path / "config.yaml").write_text(yaml.safe_dump(settings))
+    assert other.tune(*drawn_clips, output=old.path, resume=True, **QUICK) == old.path
+    assert old.settings["precision"] == "fp32"
 
 
 def test_refusals_leave_no_folder_behind(mover, drawn_clips, tmp_path):

@@ -12,7 +12,9 @@ SCRIPTS = Path(__file__).resolve().parents[2] / "scripts"
 sys.path.insert(0, str(SCRIPTS))
 
 import gpu_day  # noqa: E402
-from gpu import runner, summary  # noqa: E402
+from gpu import runner, suite, summary  # noqa: E402
+from gpu.kernels import summarise  # noqa: E402
+from gpu.record import Record  # noqa: E402
 from gpu.runner import PARTS, Part, run_parts  # noqa: E402
 
 CHILD = """
@@ -20,8 +22,12 @@ import sys, time
 from pathlib import Path
 sys.path.insert(0, {scripts!r})
 from gpu.record import Record
+from gpu.runner import ready_file
 letter = sys.argv[sys.argv.index("--child") + 1]
-record = Record(Path(sys.argv[sys.argv.index("--record") + 1]), float(sys.stdin.readline()))
+path = Path(sys.argv[sys.argv.index("--record") + 1])
+time.sleep({importing})
+ready_file(path).touch()
+record = Record(path, float(sys.stdin.readline()))
 record.note(letter=letter, left=record.left())
 print("begun", letter)
 if letter == "d":
@@ -36,7 +42,7 @@ record.note(more=1)
 def children(tmp_path, monkeypatch):
     """Three parts that only note a figure: one ends, one hangs, one fails."""
     script = tmp_path / "child.py"
-    script.write_text(CHILD.format(scripts=str(SCRIPTS)), encoding="utf-8")
+    script.write_text(CHILD.format(scripts=str(SCRIPTS), importing=0), encoding="utf-8")
     monkeypatch.setattr(sys, "argv", [str(script)])
     for letter in "cdb":
         monkeypatch.setitem(PARTS, letter, Part(f"part {letter}", "none", 60, 1))
@@ -69,6 +75,51 @@ def test_later_parts_keep_the_least_time_that_they_need(children, tmp_path, monk
     assert day["parts"]["d"]["limit"] <= 9.1  # a second is kept for c
     assert day["parts"]["d"]["status"] == "out of time"
     assert day["parts"]["c"]["status"] in ("done", "left out")  # it still had its turn
+
+
+def test_imports_do_not_count_against_a_part(children, tmp_path):
+    """The first part's libraries are imported while nothing else runs."""
+    script = Path(sys.argv[0])
+    script.write_text(CHILD.format(scripts=str(SCRIPTS), importing=6), encoding="utf-8")
+    day = run_parts(tmp_path / "out", "db", 280, [], None)  # d may take four seconds
+    assert 3 < day["parts"]["d"]["figures"]["left"] <= 4
+    assert 3 < day["parts"]["d"]["seconds"] < 5
+
+
+def test_least_times_are_kept_whole_as_long_as_there_is_time_for_all():
+    own = {letter: PARTS[letter].least for letter in PARTS}
+    assert sum(own.values()) < runner.SECONDS
+    assert runner._least(list(PARTS), 250) == own
+    halves = runner._least(list(PARTS), sum(own.values()) / 2)
+    assert halves == pytest.approx({letter: least / 2 for letter, least in own.items()})
+
+
+def test_a_suite_that_is_killed_leaves_the_tests_that_ended(tmp_path):
+    """Pytest's own summary comes at the end, too late for a process that is killed."""
+    path, seen = tmp_path / "record.json", tmp_path / "seen.json"
+    (tmp_path / "test_some.py").write_text(
+        "def test_good(): pass\n"
+        "def test_bad(): raise RuntimeError\n"
+        f"def test_copy():\n    import shutil\n    shutil.copy({str(path)!r}, {str(seen)!r})\n"
+    )
+    noted = suite.Noted(Record(path, time.time() + 60))
+    words = ["-n", "0", "-q", "-p", "no:cacheprovider", "--rootdir", str(tmp_path), str(tmp_path)]
+    assert pytest.main(words, plugins=[noted]) == 1
+    found = json.loads(seen.read_text())
+    assert found["summary"] == "1 passed, 1 failed, 0 skipped" and found["collected"] == 3
+    assert [name.split("::")[-1] for name in found["failures"]] == ["test_bad"]
+    assert found["running"].endswith("test_copy")
+    text = "\n".join(summary._suite(found))
+    assert "did not end" in text and "1 failed, 0 skipped of 3" in text
+
+
+def test_kernels_are_summed_against_the_steps_own_time():
+    rows = [("a", 0.01, 3), ("b" * 300, 0.03, 1)]
+    found = summarise(rows, seconds=0.2)
+    assert found["busy_share"] == pytest.approx(0.2) and found["launches"] == 4
+    assert [row["seconds"] for row in found["kernels"]] == [0.03, 0.01]
+    assert len(found["kernels"][0]["name"]) < 300
+    assert "20%" in next(iter(summary._compilation({"tuning_busy": found})))
 
 
 def test_unknown_parts_are_named(tmp_path, capsys):
