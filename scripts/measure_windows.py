@@ -125,7 +125,8 @@ def clips_of(
 
 def cut(warped: WarpedIntermediate, run: slice) -> WarpedIntermediate:
     """What sampling needs of some frames."""
-    return replace(warped, warped=warped.warped[run], flow=warped.flow[run])
+    frames = warped.source_frames[run]
+    return replace(warped, warped=warped.warped[run], flow=warped.flow[run], frames=frames)
 
 
 def measured(clips: dict[str, Tensor]) -> dict[str, dict[str, Tensor]]:

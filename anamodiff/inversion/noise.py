@@ -40,8 +40,10 @@ def warped_noise(
         Noise ``f c h w``.
     """
     device = latents.device
-    used, which = frames.to(device).unique(return_inverse=True)
-    clean, timestep = latents[used][:, :, None], int(schedule.timesteps(options.steps)[start])
+    # Numbers of frames stay on the CPU: a GPU is not to be waited for.
+    used, which = (x.tolist() for x in frames.cpu().unique(return_inverse=True))
+    clean = torch.stack([latents[number] for number in used])[:, :, None]
+    timestep = int(schedule.timesteps(options.steps)[start])
     inverted = ddim_invert(
         unet, clean, embedding=embedding.expand(len(used), -1, -1), schedule=schedule,
         steps=options.steps, until=timestep,
@@ -51,6 +53,6 @@ def warped_noise(
     # again it leads back to the source's details, which other noise would replace.
     noise = noise_in(schedule, inverted, clean, timestep) if start else inverted
     return warp_noise(
-        noise[which, :, 0], flow.to(device), mode=options.noise_warp,
+        torch.stack([noise[number, :, 0] for number in which]), flow.to(device), mode=options.noise_warp,
         weight=options.noise_weight, generator=generator,
     )  # fmt: skip

@@ -8,6 +8,8 @@ import pytest
 from cli_samples import PAIR, Stages
 
 from anamodiff.cli import main as cli
+from anamodiff.fields import settings_of
+from anamodiff.options import AdaptationOptions
 
 
 def test_flags_become_arguments(stages: Stages, capsys: pytest.CaptureFixture[str]) -> None:
@@ -19,7 +21,7 @@ def test_flags_become_arguments(stages: Stages, capsys: pytest.CaptureFixture[st
     assert cli.main([*PAIR, *flags.split()]) == 0
     name, called = stages.calls[0]
     tuning, generation = called.pop("tuning"), called.pop("generation")
-    assert called.pop("adaptation") == {"scale": None, "smooth": None}
+    assert called.pop("adaptation") == dict.fromkeys(settings_of(AdaptationOptions))
     assert called.pop("memory") == {"vram": 8, "offload": None, "frames_at_once": None}
     assert name == "transfer"
     assert called == {
