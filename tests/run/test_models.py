@@ -221,7 +221,8 @@ def test_a_network_that_does_not_say_is_taken(
 def test_the_shipped_network_says_that_it_is_for_mini() -> None:
     shipped = LOFNet.load(find("checkpoints/mini") / "lofnet").latents
     assert shipped is not None and shipped.backbone == "mini"
-    assert shipped == Backbone.load("mini", device="cpu").latent_space
+    # Its autoencoder was trained on since, with its latents held near those of before.
+    assert shipped.fits(Backbone.load("mini", device="cpu").latent_space)
     assert LatentSpace.from_dict(shipped.to_dict()) == shipped
 
 
