@@ -91,7 +91,12 @@ class Retargeter(SavedModule):
 
     @torch.no_grad()
     def retarget(
-        self, source: Tensor, source_weight: Tensor, driving: Tensor, driving_weight: Tensor
+        self,
+        source: Tensor,
+        source_weight: Tensor,
+        driving: Tensor,
+        driving_weight: Tensor,
+        rule: float = 0.0,
     ) -> Retargeted:
         """Joints of the source character in the driving motion.
 
@@ -99,12 +104,19 @@ class Retargeter(SavedModule):
             source: ``f j 2`` in [-1, 1]; one frame is enough. NaN where the joint is absent.
             source_weight: ``f j`` in [0, 1], how far each is to be trusted; 0 is unknown.
             driving, driving_weight: the same of the driving clip.
+            rule: share in [0, 1] of the motion about the mean pose that follows no network but a
+                rule: the driver's bones' directions with the source's lengths. It knows no bodies,
+                but errs no more on animals that were never seen.
         """
         own = place_of(source[None], source_weight[None])
         other = place_of(driving[None], driving_weight[None])
         body = body_of(own.enter(source[None]), source_weight[None])
         mover = body_of(other.enter(driving[None]), driving_weight[None])
         joints, errors = self._windows(body, mover)
+        if rule > 0:
+            ruled = unfold(directed_as(body.bones, mover), mover.joints[:, :, ROOT])
+            ruled = ruled + (joints - ruled).mean(1, keepdim=True)
+            joints = torch.lerp(joints, ruled, rule)
         absent = ~(source_weight > 0).any(0)
         place = own.leave(joints)[0]
         place = torch.where(absent[:, None], torch.nan, place)

@@ -19,6 +19,9 @@ FOLDER = "checkpoints/motion"
 DETECTOR, RETARGETER, LIMB_FLOW = "joint_detector", "retargeter", "limb_flow"
 #: Least mean confidence of the joints of either clip for `adaptation.pose=auto` to use skeletons.
 CERTAIN = 0.35
+# The less sure the joints, the less like anything learnt the animals are: the motion then follows a
+# plain rule by up to `RULE`, all of it from `FOREIGN` on, none from `FAMILIAR` on.
+RULE, FOREIGN, FAMILIAR = 0.5, 0.7, 0.9
 # Of a joint that begins as far from the source's own as `NEAR` (in [-1, 1]), half of `OWN` of the
 # way is an error of retargeting, as far as it can be told; of one that begins there, all of `OWN`.
 OWN, NEAR = 0.6, 0.08
@@ -113,7 +116,9 @@ def skeletal_motion(
         size: height and width of the flow.
     """
     own, other = found
-    target = networks.retargeter.retarget(own.place, own.trust(), other.place, other.trust()).place
+    target = networks.retargeter.retarget(
+        own.place, own.trust(), other.place, other.trust(), rule=rule_share(certainty(own, other))
+    ).place
     present = ~target.isnan().any(-1).all(0)
     poses = torch.where(present[:, None], own.place, torch.nan)
     target = target + start_offset(poses[frames[:1]] - target[:1], options.start)
@@ -131,6 +136,11 @@ def skeletal_motion(
     seen = torch.where((other.trust() > 0).any(0)[:, None], other.place, torch.nan)
     place = Poses(*(x.cpu() for x in (poses, seen, target)))
     return SkeletalMotion(flow, mask, visible[:, 0], chosen, place)
+
+
+def rule_share(sure: float) -> float:
+    """How much of the motion follows a rule, by how sure the joints are, both in [0, 1]."""
+    return RULE * min(1.0, max(0.0, (FAMILIAR - sure) / (FAMILIAR - FOREIGN)))
 
 
 def start_offset(apart: Tensor, start: PoseStart) -> Tensor:

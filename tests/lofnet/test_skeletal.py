@@ -7,17 +7,22 @@ import pytest
 import torch
 
 from anamodiff import creatures
+from anamodiff.creatures import JOINTS
 from anamodiff.errors import AnaMoDiffError
 from anamodiff.evaluation.metrics import foreground_iou
 from anamodiff.lofnet.animate import animate
 from anamodiff.lofnet.joints import Joints
 from anamodiff.lofnet.model import LOFNet
 from anamodiff.lofnet.skeletal import (
+    FAMILIAR,
     FOLDER,
+    FOREIGN,
     NEAR,
     OWN,
+    RULE,
     SkeletalNetworks,
     nearest_poses,
+    rule_share,
     skeletal_motion,
     start_offset,
 )
@@ -85,6 +90,31 @@ def test_by_default_only_joints_that_are_nearly_there_begin_at_the_sources_own()
     torch.testing.assert_close(
         offset, torch.tensor([OWN * 0.001, OWN * NEAR / 2, 0.0]), atol=2e-4, rtol=1e-3
     )
+
+
+def test_the_rule_has_a_say_where_joints_are_less_sure() -> None:
+    assert rule_share(FAMILIAR) == 0 and rule_share(1.0) == 0
+    assert rule_share(FOREIGN) == RULE and rule_share(0.0) == RULE
+    assert rule_share((FAMILIAR + FOREIGN) / 2) == pytest.approx(RULE / 2)
+
+
+def test_the_rule_keeps_the_mean_pose_and_the_drivers_directions(
+    networks: SkeletalNetworks, pair: creatures.Pair
+) -> None:
+    source, driving, _ = clips(pair)
+    own, other = networks.detect(source), networks.detect(driving)
+    words = own.place, own.trust(), other.place, other.trust()
+    learnt, ruled = (networks.retargeter.retarget(*words, rule=r).place for r in (0.0, 1.0))
+    torch.testing.assert_close(ruled.mean(0), learnt.mean(0), atol=1e-5, rtol=0, equal_nan=True)
+    knee, hock = JOINTS.index("near_knee"), JOINTS.index("near_hock")
+
+    def swing(joints: torch.Tensor) -> torch.Tensor:
+        bone = joints[:, hock] - joints[:, knee]
+        return torch.diff(torch.atan2(bone[:, 1], bone[:, 0]))
+
+    # Lengths vary with the driver's, so directions about the mean agree but for a little.
+    assert (swing(ruled) - swing(other.place)).abs().max() < 0.35
+    assert (swing(ruled) - swing(other.place)).abs().max() < swing(other.place).abs().max()
 
 
 def test_each_pose_takes_the_nearest_source_frame_and_hardly_better_ones_are_left() -> None:
