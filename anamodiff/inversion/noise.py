@@ -52,7 +52,8 @@ def warped_noise(
     # Started below pure noise, what is warped is the noise that the path had there: denoised
     # again it leads back to the source's details, which other noise would replace.
     noise = noise_in(schedule, inverted, clean, timestep) if start else inverted
+    own = torch.stack([noise[number, :, 0] for number in which])
     return warp_noise(
-        torch.stack([noise[number, :, 0] for number in which]), flow.to(device), mode=options.noise_warp,
-        weight=options.noise_weight, generator=generator,
+        own, flow.to(own), mode=options.noise_warp, weight=options.noise_weight,
+        generator=generator,
     )  # fmt: skip

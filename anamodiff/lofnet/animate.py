@@ -112,7 +112,7 @@ def animate(
     """
     check_start(start, len(source))
     if adaptation is not None:
-        motion = _by_skeletons(networks, source, driving, start, adaptation, latents.shape[-2:])
+        motion = _by_skeletons(networks, source, driving, start, adaptation, _grid_of(latents))
         if motion is not None:
             warped = warp(latents[motion.frames], motion.flow.to(latents.device))
             return WarpedIntermediate(
@@ -139,6 +139,10 @@ def animate(
         source, driving, latents, warp(latent, motion.flow), motion.flow, start, driving_points,
         source_points, adapted, motion.mask,
     )  # fmt: skip
+
+
+def _grid_of(latents: Tensor) -> tuple[int, int]:
+    return latents.shape[-2], latents.shape[-1]
 
 
 def _by_skeletons(

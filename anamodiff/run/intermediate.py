@@ -84,7 +84,9 @@ class ClipPair:
             source_points=_key_points(tensors, "source"),
             adapted_points=_key_points(tensors, "adapted"),
             poses=poses,
-            **{name: tensors.get(name) for name in ("mask", "frames", "visible")},
+            mask=tensors.get("mask"),
+            frames=tensors.get("frames"),
+            visible=tensors.get("visible"),
         )
         return cls(warped, fps, Letterbox(top, left, height, width, (original[0], original[1])))
 
