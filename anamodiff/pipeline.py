@@ -64,6 +64,7 @@ class AnaMoDiff:
             return animate(
                 lofnet, source, latents, driving, start=start_frame, adaptation=adaptation,
                 flow_latents=self.proxy and self.proxy.encode(source), networks=self.skeletal,
+                encode=self.backbone.encode,
             )  # fmt: skip
 
     def fit(

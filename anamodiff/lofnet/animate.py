@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from anamodiff.errors import AnaMoDiffError
@@ -93,6 +95,7 @@ def animate(
     adaptation: AdaptationOptions | None = None,
     flow_latents: Tensor | None = None,
     networks: SkeletalNetworks | None = None,
+    encode: Callable[[Tensor], Tensor] | None = None,
 ) -> WarpedIntermediate:
     """Warp the source's latents along a driving clip.
 
@@ -106,17 +109,24 @@ def animate(
         adaptation: how the driving motion is moved onto the source; None takes the driving clip's
             key points as they are, for a clip that drives itself.
         networks: those of motion by skeletons; None always takes key points.
+        encode: from frames to latents. With it skeletons warp the source's pictures, whose edges
+            latents are too coarse for, and their latents are what is returned; None warps latents.
 
     Raises:
         AnaMoDiffError: there is no such start frame, or skeletons are asked for without `networks`.
     """
     check_start(start, len(source))
     if adaptation is not None:
-        motion = _by_skeletons(networks, source, driving, start, adaptation, _grid_of(latents))
+        grid = latents.shape[-2], latents.shape[-1]
+        size = grid if encode is None else (source.shape[-2], source.shape[-1])
+        motion = _by_skeletons(networks, source, driving, start, adaptation, size, grid)
         if motion is not None:
-            warped = warp(latents[motion.frames], motion.flow.to(latents.device))
+            moved = (latents if encode is None else source)[motion.frames]
+            warped = warp(moved, motion.flow.to(moved.device))
+            flow = F.interpolate(motion.flow.movedim(-1, 1), grid).movedim(1, -1)  # nearest
             return WarpedIntermediate(
-                source, driving, latents, warped, motion.flow, int(motion.frames[0]),
+                source, driving, latents, warped if encode is None else encode(warped),
+                flow, int(motion.frames[0]),
                 mask=motion.mask, frames=motion.frames, poses=motion.poses, visible=motion.visible,
             )  # fmt: skip
     driving_points = _points(lofnet, driving)
@@ -141,13 +151,9 @@ def animate(
     )  # fmt: skip
 
 
-def _grid_of(latents: Tensor) -> tuple[int, int]:
-    return latents.shape[-2], latents.shape[-1]
-
-
 def _by_skeletons(
     networks: SkeletalNetworks | None, source: Tensor, driving: Tensor, start: StartFrame,
-    adaptation: AdaptationOptions, size: tuple[int, int],
+    adaptation: AdaptationOptions, size: tuple[int, int], grid: tuple[int, int],
 ) -> SkeletalMotion | None:  # fmt: skip
     """The motion of skeletons; None where key points are to carry it."""
     if adaptation.pose == "points" or (networks is None and adaptation.pose == "auto"):
@@ -164,7 +170,7 @@ def _by_skeletons(
         return None
     logger.info("motion: skeletons (found with a certainty of %.2f)", sure)
     frames = torch.arange(len(source)) if start in ("first", "auto") else torch.tensor([start])
-    return skeletal_motion(networks, source, found, adaptation, frames=frames, size=size)
+    return skeletal_motion(networks, source, found, adaptation, frames=frames, size=size, grid=grid)
 
 
 def _points(lofnet: LOFNet, frames: Tensor) -> KeyPoints:

@@ -106,6 +106,7 @@ def skeletal_motion(
     *,
     frames: Tensor,
     size: tuple[int, int] = (GRID, GRID),
+    grid: tuple[int, int] | None = None,
 ) -> SkeletalMotion:
     """The flow that moves the source as the driving clip moves (sections 3.2 and 3.3).
 
@@ -114,6 +115,7 @@ def skeletal_motion(
         found: joints of the source's and of the driving clip's frames.
         frames: numbers of the source frames to warp; the first of them opens the clip.
         size: height and width of the flow.
+        grid: those of masks and visibility; None: the flow's.
     """
     own, other = found
     target = networks.retargeter.retarget(
@@ -130,7 +132,8 @@ def skeletal_motion(
     motion = networks.limb_flow(pictures[chosen].to(target), poses[chosen], target)
     visible = torch.where(motion.ground < 0, motion.visible.sigmoid(), 1.0)[:, None]
     visible, mask = (
-        F.interpolate(x, size, mode="bilinear", align_corners=True) for x in (visible, motion.mask)
+        F.interpolate(x, grid or size, mode="bilinear", align_corners=True)
+        for x in (visible, motion.mask)
     )
     flow = motion.flow(foregrounds[chosen], *size)
     seen = torch.where((other.trust() > 0).any(0)[:, None], other.place, torch.nan)

@@ -29,7 +29,7 @@ from anamodiff.lofnet.skeletal import (
 from anamodiff.options import AdaptationOptions
 from anamodiff.resources import find
 from anamodiff.video.letterbox import from_pixels
-from anamodiff.warp import warp
+from anamodiff.warp import resize_flow, warp
 
 
 @pytest.fixture(scope="module")
@@ -135,6 +135,27 @@ def test_a_start_frame_given_by_number_is_the_only_one(
     )  # fmt: skip
     assert made.start == 3 and made.source_frames.tolist() == [3] * 5
     assert made.poses is not None and made.driving_points is None
+
+
+def test_pictures_are_warped_where_frames_can_be_encoded(
+    networks: SkeletalNetworks, pair: creatures.Pair
+) -> None:
+    source, driving, truth = clips(pair)
+    lofnet, latents = LOFNet.load(find("checkpoints/mini/lofnet")), torch.rand(5, 4, 32, 32)
+    seen: list[torch.Tensor] = []
+
+    def encode(frames: torch.Tensor) -> torch.Tensor:
+        seen.append(frames)
+        return torch.nn.functional.avg_pool2d(frames, 4)
+
+    made = animate(
+        lofnet, source, latents, driving, adaptation=AdaptationOptions(), networks=networks,
+        encode=encode,
+    )  # fmt: skip
+    assert seen[0].shape == source.shape and made.warped.shape == (5, 3, 32, 32)
+    assert made.flow.shape == (5, 32, 32, 2) and made.visible.shape == (5, 32, 32)
+    coarse = warp(source[made.frames], resize_flow(made.flow, 128, 128))
+    assert foreground_iou(seen[0], truth) > foreground_iou(coarse, truth)
 
 
 def test_letters_move_by_key_points_and_say_so(
