@@ -66,6 +66,8 @@ def main(clips: Path, output: Path) -> None:
     }
     state = PartialState()
     (output / f"process{state.process_index}.json").write_text(json.dumps(found))
+    # A process that ends while the other still talks to it may be aborted by its own threads.
+    state.wait_for_everyone()
     state.destroy_process_group()
 
 
