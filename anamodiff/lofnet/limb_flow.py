@@ -41,7 +41,9 @@ class LimbMotion:
     ground: Tensor
     visible: Tensor
 
-    def flow(self, foregrounds: Tensor, height: int = GRID, width: int = GRID) -> Tensor:
+    def flow(
+        self, foregrounds: Tensor, frames: Tensor, height: int = GRID, width: int = GRID
+    ) -> Tensor:
         """One flow ``b height width 2``: the character's where it is, else one to the background.
 
         The two are not blended: between a place on the character and one beside it lies neither.
@@ -49,18 +51,17 @@ class LimbMotion:
         led to the nearest place on the character.
 
         Args:
-            foregrounds: of the source frames, bool ``b H W``.
+            foregrounds: of all source frames, bool ``s H W``.
+            frames: the source frame ``b`` of each.
         """
         size = (height, width)
         ground = F.interpolate(self.ground[:, None], size, mode="bilinear", align_corners=True)
-        character = resize_flow(self.character, *size)
-        flows = []
-        for flow, beside, foreground in zip(character, ground[:, 0] > 0, foregrounds, strict=True):
-            inside = onto_character(flow[None], foreground)
-            flows.append(
-                torch.where(beside[None, ..., None], off_character(foreground, size), inside)
-            )
-        return torch.cat(flows)
+        beside, flow = (ground[:, 0] > 0)[..., None], resize_flow(self.character, *size).clone()
+        for number in frames.unique().tolist():  # what a source frame needs is computed once
+            of, foreground = frames == number, foregrounds[number]
+            inside = onto_character(flow[of], foreground)
+            flow[of] = torch.where(beside[of], off_character(foreground, size), inside)
+        return flow
 
 
 class LimbFlow(SavedModule):
@@ -152,7 +153,7 @@ class LimbFlow(SavedModule):
 
 
 def onto_character(flow: Tensor, foreground: Tensor) -> Tensor:
-    """A flow ``1 h w 2`` led to the foreground ``H W``, bool, where it looks beside it.
+    """Flows ``b h w 2`` led to the foreground ``H W``, bool, where they look beside it.
 
     What is looked up is not the rim, which is half background, but what lies within: all that is
     a pixel away from the rim, and the middle of what is too thin for that.

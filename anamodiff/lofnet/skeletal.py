@@ -135,7 +135,7 @@ def skeletal_motion(
         F.interpolate(x, grid or size, mode="bilinear", align_corners=True)
         for x in (visible, motion.mask)
     )
-    flow = motion.flow(foregrounds[chosen], *size)
+    flow = motion.flow(foregrounds, chosen, *size)
     seen = torch.where((other.trust() > 0).any(0)[:, None], other.place, torch.nan)
     place = Poses(*(x.cpu() for x in (poses, seen, target)))
     return SkeletalMotion(flow, mask, visible[:, 0], chosen, place)
