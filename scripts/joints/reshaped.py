@@ -121,13 +121,24 @@ def reshape(
     """Vertices `v 2` and joints `22 2` (pixels) after the `joints` went to `wanted`, within the
     picture; neither may have gaps."""
     girth = np.exp(np.clip(lot.normal(0.03, 0.27, len(mesh.bones)), -0.5, 0.6))
-    girth[2:4] = girth[2]  # the trunk's halves alike, and limbs by pairs
+    return within_picture(bend(vertices, mesh, joints, wanted, in_pairs(girth)), wanted)
+
+
+def in_pairs(girth: np.ndarray) -> np.ndarray:
+    """Girths `k` of bones, the trunk's halves alike, and near limbs as far ones."""
+    girth = girth.copy()
+    girth[2:4] = girth[2]
     girth[8:11], girth[14:17] = girth[5:8], girth[11:14]
-    moved = bend(vertices, mesh, joints, wanted, girth)
-    low, high = moved.min(0), moved.max(0)
+    return girth
+
+
+def within_picture(vertices: np.ndarray, joints: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Vertices and joints `... 2` put in the middle, and made smaller where they do not fit."""
+    flat = vertices.reshape(-1, 2)
+    low, high = flat.min(0), flat.max(0)
     scale = min(1.0, (SIZE - 12) / (high - low).max())
     shift = SIZE / 2 - scale * (low + high) / 2
-    return moved * scale + shift, wanted * scale + shift
+    return vertices * scale + shift, joints * scale + shift
 
 
 def filled(joints: np.ndarray) -> np.ndarray:
@@ -141,14 +152,11 @@ def paint(
 ) -> tuple[np.ndarray, np.ndarray]:
     """A picture uint8 `256 256 3` on white, and its foreground; `colours` `n 3` one a face."""
     corners = vertices[mesh.faces]
-    depth = mesh.sign * mesh.reference[mesh.faces][..., 0].mean(1)
-    shown = np.nonzero(_outward(mesh, corners))[0]
-    order = shown[np.argsort(depth[shown], kind="stable")]
     canvas = np.full((SIZE * FINE, SIZE * FINE, 3), 255, np.uint8)
     mask = np.zeros(canvas.shape[:2], np.uint8)
     pixels = np.round((corners + 0.5) * FINE * 16 - 8).astype(np.int32)
     shades = colours.astype(int).tolist()
-    for i in order:
+    for i in painting_order(mesh, corners):
         cv2.fillConvexPoly(canvas, pixels[i], shades[i], cv2.LINE_8, 4)
         cv2.fillConvexPoly(mask, pixels[i], 255, cv2.LINE_8, 4)
     if outline:
@@ -157,6 +165,14 @@ def paint(
         mask |= rim
     small = cv2.resize(canvas, (SIZE, SIZE), interpolation=cv2.INTER_AREA)
     return small, cv2.resize(mask, (SIZE, SIZE), interpolation=cv2.INTER_AREA) > 100
+
+
+def painting_order(mesh: Mesh, corners: np.ndarray) -> np.ndarray:
+    """Numbers of the faces that look at the camera, from the far side to the near one; `corners`
+    `n 3 2` are theirs."""
+    depth = mesh.sign * mesh.reference[mesh.faces][..., 0].mean(1)
+    shown = np.nonzero(_outward(mesh, corners))[0]
+    return shown[np.argsort(depth[shown], kind="stable")]
 
 
 def _outward(mesh: Mesh, corners: np.ndarray) -> np.ndarray:
@@ -234,10 +250,10 @@ def reshaped_samples(
             break
     joints, visibility = (known[number, i] for known in tracks(motion))
     folder = motion / "train_pairs" / "triples" / meta["id"]
-    with np.load(io.BytesIO(lzma.decompress((folder / "dense.npz.xz").read_bytes()))) as dense:
-        places = np.cumsum(dense[f"dP_{clip}"].astype(np.int32), 0) / 64.0 - 0.5
+    with read_dense(folder) as dense:
+        places = vertices_of(dense, clip)
         faces = dense.get(f"fid_{clip}")
-    mesh = _mesh(motion, meta[f"{who}_model"], meta["near_side"])
+    mesh = known_mesh(motion, meta[f"{who}_model"], meta["near_side"])
     chosen = lot.permutation(len(places))[:count]
     joints, visibility = joints[chosen] - 0.5, visibility[chosen]
     changed = other_body(joints, lot)
@@ -256,6 +272,17 @@ def reshaped_samples(
     return samples, meta[f"{who}_species"]
 
 
+def read_dense(folder: Path) -> np.lib.npyio.NpzFile:
+    """What a triple's folder has for every vertex and pixel."""
+    return np.load(io.BytesIO(lzma.decompress((folder / "dense.npz.xz").read_bytes())))
+
+
+def vertices_of(dense: np.lib.npyio.NpzFile, clip: str) -> np.ndarray:
+    """Vertices `f v 2` of one of a triple's clips, in pixels (centres at whole numbers)."""
+    return np.cumsum(dense[f"dP_{clip}"].astype(np.int32), 0) / 64.0 - 0.5
+
+
 @functools.lru_cache(maxsize=200)
-def _mesh(motion: Path, model: str, near: str) -> Mesh:
+def known_mesh(motion: Path, model: str, near: str) -> Mesh:
+    """The mesh of a model of the triples, by its name."""
     return mesh_of(np.load(motion / "train_pairs" / "models" / f"{model}.npz"), near)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import time
+from multiprocessing import get_context
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 
 import numpy as np
@@ -16,16 +17,23 @@ DRAWN = 0.4  # share of drawn characters, where there are meshes
 
 def fill(folder: Path, motion: Path | None, *, workers: int, seconds: float, seed: int) -> None:
     """Make pairs in `workers` processes for some seconds."""
+    for process in start(folder, motion, workers=workers, seconds=seconds, seed=seed):
+        process.join()
+
+
+def start(
+    folder: Path, motion: Path | None, *, workers: int, seconds: float, seed: int
+) -> list[BaseProcess]:
+    """Processes that fill the bank and end by themselves after some seconds."""
     folder.mkdir(parents=True, exist_ok=True)
-    context = multiprocessing.get_context("spawn")
-    running = [
+    context = get_context("spawn")
+    made = [
         context.Process(target=work, args=(folder, motion, seconds, seed + i), daemon=True)
         for i in range(workers)
     ]
-    for process in running:
+    for process in made:
         process.start()
-    for process in running:
-        process.join()
+    return made
 
 
 def work(folder: Path, motion: Path | None, seconds: float, seed: int) -> None:

@@ -174,8 +174,8 @@ def _move(picture: Tensor, look: Tensor) -> Tensor:
     return warp(picture - white, look, padding_mode="zeros") + white
 
 
-def _random_colours(size: int, device: torch.device) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Channel mixes ``b 3 3``, offsets and grounds ``b 3``, and how many grounds are white."""
+def _random_colours(size: int, device: torch.device) -> tuple[Tensor, Tensor, Tensor]:
+    """Channel mixes ``b 3 3``, offsets and grounds ``b 3``, most of them white."""
     mix = torch.eye(3, device=device) + 0.25 * torch.randn(size, 3, 3, device=device)
     order = torch.rand(size, 3, device=device).argsort(1)
     mix = torch.where(
@@ -185,19 +185,19 @@ def _random_colours(size: int, device: torch.device) -> tuple[Tensor, Tensor, Te
     offset = 0.2 * torch.randn(size, 3, device=device)
     ground = torch.rand(size, 3, device=device) * 2 - 1
     white = torch.rand(size, 1, device=device) < 0.7
-    return mix, offset, torch.where(white, 1.0, ground), white
+    return mix, offset, torch.where(white, 1.0, ground)
 
 
-def _coloured(picture: Tensor, colours: tuple[Tensor, Tensor, Tensor, Tensor]) -> Tensor:
+def _coloured(picture: Tensor, colours: tuple[Tensor, Tensor, Tensor]) -> Tensor:
     """Other colours of the character, on another ground."""
-    mix, offset, ground, _ = colours
+    mix, offset, ground = colours
     rgb, cover = picture[:, :3], picture[:, 3:]
     own = (rgb - (1 - cover)) / cover.clamp_min(0.05)  # what was laid over white
     own = (torch.einsum("bij,bjhw->bihw", mix, own) + offset[..., None, None]).clamp(-1, 1)
     return torch.cat([own * cover + ground[..., None, None] * (1 - cover), cover], dim=1)
 
 
-def upright_error(found: Tensor, truth: Tensor, weight: Tensor) -> Tensor:
+def flow_error(found: Tensor, truth: Tensor, weight: Tensor) -> Tensor:
     """Mean distance of flows ``b h w 2`` where `weight` ``b h w`` is."""
     apart = (found - truth).square().sum(-1).clamp_min(1e-12).sqrt()
     return (apart * weight).sum() / weight.sum().clamp_min(1)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import cv2
 import numpy as np
 from joints.drawn import HELD_OUT, random_character
@@ -13,7 +15,7 @@ from anamodiff.creatures.paint import _strokes, fit_of, place
 from anamodiff.creatures.pose import join
 from anamodiff.creatures.skeleton import skeleton_of
 
-from .pairs import CANVAS, GRID, Pairs, cell_pixels, to_unit
+from .pairs import CANVAS, GRID, Pairs, cell_pixels, number_colour, numbers_in, some_pairs, to_unit
 
 SAME = 16  # levels within which two colours are one
 FIXED_POINT = 16.0  # OpenCV's, of a pixel
@@ -38,25 +40,15 @@ def drawn_pairs(
     colours = np.array([colour[:3] for _, colour in strokes], np.uint8)
     maps = [stroke_map([o[f] for o in outlines]) for f in range(frames)]
     pictures = [picture_of(m, colours) for m in maps]
-    every = [(s, t) for s in range(frames) for t in range(frames) if s != t]
-    chosen = [every[i] for i in lot.permutation(len(every))[:count]]
-    truths = [true_flow(outlines, colours, maps, s, t) for s, t in chosen]
-    return Pairs(
-        source=np.stack([pictures[s] for s, _ in chosen]),
-        target=np.stack([pictures[t] for _, t in chosen]),
-        joints=np.stack([skeleton[[s, t]] for s, t in chosen]),
-        flow=np.stack([flow for flow, _ in truths]).astype(np.float16),
-        seen=np.stack([seen for _, seen in truths]),
-    )
+    return some_pairs(pictures, skeleton, partial(true_flow, outlines, colours, maps), lot, count)
 
 
 def stroke_map(outlines: list[np.ndarray]) -> np.ndarray:
     """Which stroke (+ 1) was painted last over each pixel, int32 ``256 256``."""
     canvas = np.zeros((CANVAS, CANVAS, 3), np.uint8)
     for i, outline in enumerate(outlines):
-        number = i + 1
-        cv2.fillPoly(canvas, [outline], (number & 255, number >> 8, 0), cv2.LINE_8, 4)
-    return canvas[..., 0].astype(np.int32) + 256 * canvas[..., 1].astype(np.int32)
+        cv2.fillPoly(canvas, [outline], number_colour(i + 1), cv2.LINE_8, 4)
+    return numbers_in(canvas)
 
 
 def picture_of(strokes: np.ndarray, colours: np.ndarray) -> np.ndarray:

@@ -2,23 +2,32 @@
 
 from __future__ import annotations
 
-import io
-import json
-import lzma
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import cv2
 import numpy as np
 import torch
 from joints.exercises import random_change, rebuilt
-from joints.rendered import HELD_OUT
-from joints.reshaped import Mesh, bend, coat, mesh_of, normals
+from joints.pool import balanced
+from joints.rendered import CLIPS, HELD_OUT, metas, tracks
+from joints.reshaped import (
+    Mesh,
+    bend,
+    coat,
+    in_pairs,
+    known_mesh,
+    painting_order,
+    read_dense,
+    vertices_of,
+    within_picture,
+)
 
 from anamodiff.lofnet.bones import fill_in
 
-from .pairs import CANVAS, GRID, Pairs, cell_pixels, to_unit
+from .pairs import CANVAS, GRID, Pairs, cell_pixels, number_colour, numbers_in, some_pairs, to_unit
 
 TOLERANCE = 0.035  # body lengths within which two surface points are one
 OWN_BODY = 0.2  # share of clips that keep the animal's proportions
@@ -38,20 +47,15 @@ class MeshClips:
     """The meshes of all motion triples: source and truth are one clip, driving is another."""
 
     def __init__(self, motion: Path, held_out: bool = False) -> None:
-        self.root = motion / "train_pairs"
-        self.joints = np.load(self.root / "joints.npz")["xy"]
-        lines = (self.root / "index.jsonl").read_text().splitlines()
-        self.metas = [json.loads(line) for line in lines]
+        self.motion, self.joints, self.metas = motion, tracks(motion)[0], metas(motion)
         self.rows: list[tuple[int, str]] = []
         for i, meta in enumerate(self.metas):
             for who in ("source", "driving"):
                 if (meta[f"{who}_species"] in HELD_OUT) == held_out:
                     self.rows.append((i, who))
         names = np.array([self.metas[i][f"{who}_species"] for i, who in self.rows])
-        _, inverse, counts = np.unique(names, return_inverse=True, return_counts=True)
-        weights = counts[inverse] ** -0.5
-        self.weights = weights / weights.sum()
-        self.meshes: dict[tuple[str, str], Mesh] = {}
+        none = np.zeros(len(names), bool)
+        self.weights = balanced(names, none, none)
 
     def pick(self, lot: np.random.Generator) -> MeshClip:
         """A clip, species balanced by the root of their number."""
@@ -60,17 +64,12 @@ class MeshClips:
     def clip(self, row: int, who: str) -> MeshClip:
         """All frames of one character of a triple."""
         meta = self.metas[row]
-        packed = (self.root / "triples" / meta["id"] / "dense.npz.xz").read_bytes()
-        dense = np.load(io.BytesIO(lzma.decompress(packed)))
         names = ("source", "truth") if who == "source" else ("driving",)
-        number = {"source": 0, "driving": 1, "truth": 2}
-        vertices = [np.cumsum(dense[f"dP_{n}"].astype(np.int32), 0) / 64.0 - 0.5 for n in names]
-        joints = [self.joints[row, number[n]] - 0.5 for n in names]
-        key = (meta[f"{who}_model"], meta["near_side"])
-        if key not in self.meshes:
-            model = np.load(self.root / "models" / f"{key[0]}.npz")
-            self.meshes[key] = mesh_of(model, key[1])
-        return MeshClip(self.meshes[key], np.concatenate(vertices), np.concatenate(joints))
+        with read_dense(self.motion / "train_pairs" / "triples" / meta["id"]) as dense:
+            vertices = [vertices_of(dense, name) for name in names]
+        joints = [self.joints[row, CLIPS.index(name)] - 0.5 for name in names]
+        mesh = known_mesh(self.motion, meta[f"{who}_model"], meta["near_side"])
+        return MeshClip(mesh, np.concatenate(vertices), np.concatenate(joints))
 
 
 def reshaped(clip: MeshClip, lot: np.random.Generator) -> MeshClip:
@@ -79,19 +78,14 @@ def reshaped(clip: MeshClip, lot: np.random.Generator) -> MeshClip:
     torch.manual_seed(int(lot.integers(2**31)))
     wanted = rebuilt(track, random_change(1))[0].numpy()
     filled, after = _filled(clip.joints), _filled(wanted)
-    girth = np.exp(np.clip(lot.normal(0, 0.2, len(clip.mesh.bones)), -0.4, 0.4))
-    girth[2:4] = girth[2]
-    girth[8:11], girth[14:17] = girth[5:8], girth[11:14]
+    girth = in_pairs(np.exp(np.clip(lot.normal(0, 0.2, len(clip.mesh.bones)), -0.4, 0.4)))
     moved = np.stack(
         [
             bend(v, clip.mesh, j, w, girth)
             for v, j, w in zip(clip.vertices, filled, after, strict=True)
         ]
     )
-    low, high = moved.min((0, 1)), moved.max((0, 1))
-    scale = min(1.0, (CANVAS - 12) / (high - low).max())
-    shift = CANVAS / 2 - scale * (low + high) / 2
-    return MeshClip(clip.mesh, moved * scale + shift, wanted * scale + shift)
+    return MeshClip(clip.mesh, *within_picture(moved, wanted))
 
 
 def _filled(joints: np.ndarray) -> np.ndarray:
@@ -102,18 +96,11 @@ def _filled(joints: np.ndarray) -> np.ndarray:
 def face_map(mesh: Mesh, vertices: np.ndarray) -> np.ndarray:
     """Which face (+ 1) is seen at each pixel, int32 ``256 256``; 0 is background."""
     corners = vertices[mesh.faces]
-    one, two = corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0]
-    area = one[:, 0] * two[:, 1] - one[:, 1] * two[:, 0]
-    facing = mesh.sign * normals(mesh)[:, 0]
-    sign = np.sign(np.sum(area * np.where(np.abs(facing) > 0.5, facing, 0)))
-    shown = np.nonzero(area * sign > 0)[0]
-    depth = mesh.sign * mesh.reference[mesh.faces][..., 0].mean(1)
     canvas = np.zeros((CANVAS, CANVAS, 3), np.uint8)
     pixels = np.round(corners * 16).astype(np.int32)
-    for i in shown[np.argsort(depth[shown], kind="stable")].tolist():
-        number = i + 1
-        cv2.fillConvexPoly(canvas, pixels[i], (number & 255, number >> 8, 0), cv2.LINE_8, 4)
-    return canvas[..., 0].astype(np.int32) + 256 * canvas[..., 1].astype(np.int32)
+    for i in painting_order(mesh, corners).tolist():
+        cv2.fillConvexPoly(canvas, pixels[i], number_colour(i + 1), cv2.LINE_8, 4)
+    return numbers_in(canvas)
 
 
 def picture_of(
@@ -191,26 +178,14 @@ def mesh_pairs(
     colours = coat(clip.mesh, lot)
     line = (24, 20, 26) if lot.random() < 0.4 else None
     pictures = [picture_of(f, colours, line) for f in faces]
-    return _pairs_of(clip, faces, pictures, _choices(lot, len(faces), count))
+    return _some_pairs(clip, faces, pictures, lot, count)
 
 
-def _choices(lot: np.random.Generator, frames: int, count: int) -> list[tuple[int, int]]:
-    every = [(s, t) for s in range(frames) for t in range(frames) if s != t]
-    return [every[i] for i in lot.permutation(len(every))[:count]]
-
-
-def _pairs_of(
-    clip: MeshClip, faces: list[np.ndarray], pictures: list[np.ndarray], chosen: list
-) -> Pairs:
-    truths = [true_flow(clip, faces, s, t) for s, t in chosen]
-    joints = to_unit(clip.joints)
-    return Pairs(
-        source=np.stack([pictures[s] for s, _ in chosen]),
-        target=np.stack([pictures[t] for _, t in chosen]),
-        joints=np.stack([joints[[s, t]] for s, t in chosen]),
-        flow=np.stack([flow for flow, _ in truths]).astype(np.float16),
-        seen=np.stack([seen for _, seen in truths]),
-    )
+def _some_pairs(
+    clip: MeshClip, faces: list[np.ndarray], pictures: list[np.ndarray],
+    lot: np.random.Generator, count: int,
+) -> Pairs:  # fmt: skip
+    return some_pairs(pictures, to_unit(clip.joints), partial(true_flow, clip, faces), lot, count)
 
 
 def every_pair(clips: MeshClips, seed: int, count: int) -> Iterator[Pairs]:
@@ -223,4 +198,4 @@ def every_pair(clips: MeshClips, seed: int, count: int) -> Iterator[Pairs]:
         faces = [face_map(clip.mesh, v) for v in clip.vertices]
         colours = coat(clip.mesh, lot)
         pictures = [picture_of(f, colours, None) for f in faces]
-        yield _pairs_of(clip, faces, pictures, _choices(lot, len(faces), 4))
+        yield _some_pairs(clip, faces, pictures, lot, 4)

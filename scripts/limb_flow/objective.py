@@ -12,7 +12,7 @@ from anamodiff.lofnet.bone_motion import bone_motions
 from anamodiff.lofnet.limb_flow import LimbFlow, LimbMotion
 from anamodiff.warp import identity_grid, warp
 
-from .batches import Batch, smooth_l1, upright_error
+from .batches import Batch, flow_error, smooth_l1
 from .pairs import GRID
 
 WEIGHTS = {
@@ -94,6 +94,6 @@ def measure(net: LimbFlow, batches: list[Batch]) -> Scores:
         inside = cover[:, None]
         look = ((moved - batch.target)[:, :3].abs() * inside).sum() / inside.sum() / 3
         right = ((motion.visible > 0) == batch.seen)[batch.true].float().mean()
-        error = upright_error(motion.character, batch.flow, batch.seen.float())
+        error = flow_error(motion.character, batch.flow, batch.seen.float())
         rows.append(torch.stack([error * 64, iou.mean(), look * 127.5, right]))
     return Scores(*torch.stack(rows).mean(0).tolist())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, fields
 from pathlib import Path
 
@@ -60,6 +61,38 @@ def to_unit(pixels: np.ndarray) -> np.ndarray:
     return (pixels / (CANVAS - 1) * 2 - 1).astype(np.float32)
 
 
-def to_pixels(unit: np.ndarray) -> np.ndarray:
-    """From [-1, 1] to the canvas's pixels."""
-    return (unit + 1) / 2 * (CANVAS - 1)
+def number_colour(number: int) -> tuple[int, int, int]:
+    """A colour to paint a number below 65536 in, for `numbers_in`."""
+    return number & 255, number >> 8, 0
+
+
+def numbers_in(canvas: np.ndarray) -> np.ndarray:
+    """The numbers int32 ``h w`` that a canvas uint8 ``h w 3`` was painted with."""
+    return canvas[..., 0].astype(np.int32) + 256 * canvas[..., 1].astype(np.int32)
+
+
+def some_pairs(
+    pictures: list[np.ndarray],
+    joints: np.ndarray,
+    true_flow: Callable[[int, int], tuple[np.ndarray, np.ndarray]],
+    lot: np.random.Generator,
+    count: int,
+) -> Pairs:
+    """`count` random pairs of different frames of one character.
+
+    Args:
+        pictures: of all frames, ``64 64 4`` each.
+        joints: ``f 22 2`` in [-1, 1].
+        true_flow: of a source and a target frame's numbers, flow and visibility.
+    """
+    frames = range(len(pictures))
+    every = [(s, t) for s in frames for t in frames if s != t]
+    chosen = [every[i] for i in lot.permutation(len(every))[:count]]
+    truths = [true_flow(s, t) for s, t in chosen]
+    return Pairs(
+        source=np.stack([pictures[s] for s, _ in chosen]),
+        target=np.stack([pictures[t] for _, t in chosen]),
+        joints=np.stack([joints[[s, t]] for s, t in chosen]),
+        flow=np.stack([flow for flow, _ in truths]).astype(np.float16),
+        seen=np.stack([seen for _, seen in truths]),
+    )

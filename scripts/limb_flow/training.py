@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import multiprocessing
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
@@ -17,12 +16,14 @@ from torch import Tensor
 
 from anamodiff.lofnet.limb_flow import LimbFlow
 
-from .bank import work
+from .bank import start, work
 from .batches import Batch, Resident, as_batch, augment, noisy
 from .drawn import held_out_pairs
 from .meshes import MeshClips, every_pair
 from .objective import Scores, measure, terms, total
 from .pairs import Pairs
+
+MAKERS = 5000  # seeds from there on are those of processes that make pairs meanwhile
 
 
 @dataclass(frozen=True)
@@ -68,7 +69,9 @@ def train(
 ) -> None:  # fmt: skip
     """Train on a bank, to which `workers` processes add; then measure."""
     fill_first(resident, bank, motion, workers)
-    makers, fresh = start_makers(training.options, bank, motion, workers), Clock(0.1)
+    seconds, seed = training.options.seconds or 1e9, training.options.seed + MAKERS
+    makers = start(bank, motion, workers=workers, seconds=seconds, seed=seed)
+    fresh = Clock(0.1)
     say(f"begins with {resident.count} pairs")
 
     def one_step() -> dict[str, Tensor]:
@@ -94,19 +97,6 @@ def fill_first(resident: Resident, bank: Path, motion: Path | None, workers: int
     resident.read_new(bank, 10**6)
 
 
-def start_makers(
-    options: Options, bank: Path, motion: Path | None, workers: int
-) -> list[multiprocessing.Process]:
-    """Processes that go on filling the bank."""
-    context = multiprocessing.get_context("spawn")
-    makers = []
-    for seed in range(options.seed + 5000, options.seed + 5000 + workers):
-        row = (bank, motion, options.seconds or 1e9, seed)
-        makers.append(context.Process(target=work, args=row, daemon=True))
-        makers[-1].start()
-    return makers
-
-
 def held_out_sets(motion: Path | None, count: int, device: torch.device) -> dict[str, list[Batch]]:
     """Batches of drawn and rendered species that are kept out of training."""
     sets = {"drawn": held_out_pairs(0, count)}
@@ -117,9 +107,9 @@ def held_out_sets(motion: Path | None, count: int, device: torch.device) -> dict
 
 def _batches(pairs: Pairs, device: torch.device, size: int = 64) -> list[Batch]:
     made = []
-    for start in range(0, len(pairs), size):
+    for first in range(0, len(pairs), size):
         names = Pairs.__annotations__
-        cut = {n: np.ascontiguousarray(getattr(pairs, n)[start : start + size]) for n in names}
+        cut = {n: np.ascontiguousarray(getattr(pairs, n)[first : first + size]) for n in names}
         made.append(as_batch({n: torch.from_numpy(v).to(device) for n, v in cut.items()}))
     return made
 
