@@ -94,12 +94,20 @@ def test_the_flow_shows_character_where_it_is_and_background_elsewhere(net: Limb
     pose = skeleton()
     motion = net(torch.rand(1, 4, GRID, GRID), pose, pose + 0.1)
     foreground = blob()
-    shown = warp(foreground[None, None].float(), motion.flow(foreground[None], torch.zeros(1, dtype=torch.long)))[:, 0]
+    shown = warp(
+        foreground[None, None].float(),
+        motion.flow(foreground[None], torch.zeros(1, dtype=torch.long)),
+    )[:, 0]
     beside = motion.ground > 0
     assert beside.any() and (~beside).any()
     assert (shown[beside] == 0).all()
     assert (shown[~beside] > 0.49).all()
-    assert motion.flow(foreground[None], torch.zeros(1, dtype=torch.long), 32, 48).shape == (1, 32, 48, 2)
+    assert motion.flow(foreground[None], torch.zeros(1, dtype=torch.long), 32, 48).shape == (
+        1,
+        32,
+        48,
+        2,
+    )
 
 
 def test_a_flow_within_the_character_stays(net: LimbFlow) -> None:

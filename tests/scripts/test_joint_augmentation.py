@@ -7,16 +7,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from joint_samples import pool_of
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "scripts"))
 
 from joints import augment, bank, looks  # noqa: E402
-from joints.pool import Pool  # noqa: E402
 from joints.samples import Sample, Samples, cut_out  # noqa: E402
 
 from anamodiff.creatures import ABSENT, JOINTS, SEEN  # noqa: E402
-
-CPU = torch.device("cpu")
 
 
 @pytest.fixture(autouse=True)
@@ -38,12 +36,6 @@ def marked() -> Sample:
         frame[y - 2 : y + 3, x - 2 : x + 3, i] = 255
         joints[i] = x, y
     return cut_out(frame, mask, joints, np.array([SEEN] * 3 + [ABSENT] * 19, np.uint8))
-
-
-def pool_of(samples: Samples, kind: str = "drawn", room: int = 64) -> Pool:
-    pool = Pool({kind: room}, CPU)
-    pool.put(kind, samples)
-    return pool
 
 
 def test_joints_go_where_the_picture_goes() -> None:

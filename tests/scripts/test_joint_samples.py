@@ -13,18 +13,17 @@ import cv2
 import numpy as np
 import pytest
 import torch
+from joint_samples import CPU, pool_of
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "scripts"))
 
 from joints import bank, drawn, rendered  # noqa: E402
-from joints.pool import Pool, balanced  # noqa: E402
+from joints.pool import balanced  # noqa: E402
 from joints.rendered import CLIPS, CONFIDENCE, HELD_OUT, foreground, read  # noqa: E402
 from joints.samples import Samples  # noqa: E402
 from joints.training import Feed, Options  # noqa: E402
 
 from anamodiff.creatures import SEEN  # noqa: E402
-
-CPU = torch.device("cpu")
 
 
 @pytest.fixture(autouse=True)
@@ -35,12 +34,6 @@ def always_the_same() -> None:
 @pytest.fixture
 def lot() -> np.random.Generator:
     return np.random.default_rng(3)
-
-
-def pool_of(samples: Samples, kind: str = "drawn", room: int = 64) -> Pool:
-    pool = Pool({kind: room}, CPU)
-    pool.put(kind, samples)
-    return pool
 
 
 def test_kept_out_species_are_not_drawn(lot: np.random.Generator) -> None:

@@ -7,12 +7,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from joint_samples import pool_of
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "scripts"))
 
 from joints import bank, objective  # noqa: E402
-from joints.pool import Pool  # noqa: E402
-from joints.samples import Samples  # noqa: E402
 from joints.state import Average, rate_share  # noqa: E402
 from joints.training import Options, Training  # noqa: E402
 
@@ -20,7 +19,6 @@ from anamodiff.creatures import ABSENT, HIDDEN, SEEN  # noqa: E402
 from anamodiff.lofnet.joints import JointDetector, JointMaps  # noqa: E402
 
 TINY = (4, 8, 8, 8, 8)
-CPU = torch.device("cpu")
 
 
 @pytest.fixture(autouse=True)
@@ -31,12 +29,6 @@ def always_the_same() -> None:
 @pytest.fixture
 def lot() -> np.random.Generator:
     return np.random.default_rng(3)
-
-
-def pool_of(samples: Samples, kind: str = "drawn", room: int = 64) -> Pool:
-    pool = Pool({kind: room}, CPU)
-    pool.put(kind, samples)
-    return pool
 
 
 def test_confidence_is_learnt_from_species_of_its_own() -> None:
