@@ -24,6 +24,9 @@ PICTURE_SUFFIXES = frozenset(
 #: A strip has at least this many square frames: a picture of two to one is a picture.
 SHORTEST_STRIP = 3
 
+#: Pixels of a picture above which it is refused before it is decoded: Pillow's own limit.
+MOST_PIXELS = 2 * (Image.MAX_IMAGE_PIXELS or 89_478_485)
+
 #: Browsers show frames of 10 ms and less, 0 included, for 100 ms.
 SHORTEST_FRAME, BROWSER_FRAME = 0.011, 0.1
 
@@ -31,6 +34,8 @@ _DAMAGE = (
     OSError,
     SyntaxError,
     ValueError,
+    RuntimeError,  # of the AVIF decoder
+    MemoryError,  # a length in the file that no file has
     IndexError,
     EOFError,
     struct.error,
@@ -47,10 +52,7 @@ def open_pictures(path: Path, role: str) -> FrameSource | None:
     try:
         image = open_image(path)
     except Image.DecompressionBombError:
-        raise ClipError(
-            f"expected a {role} of at most {2 * Image.MAX_IMAGE_PIXELS // 10**6} megapixels, got "
-            f"a larger one: {path}; scale it down"
-        ) from None
+        raise _too_large(path, role) from None
     except _DAMAGE:
         return None
     with image:
@@ -59,8 +61,17 @@ def open_pictures(path: Path, role: str) -> FrameSource | None:
         return _still(path, image, role)
 
 
+def _too_large(path: Path, role: str) -> ClipError:
+    return ClipError(
+        f"expected a {role} of at most {MOST_PIXELS // 10**6} megapixels, got a larger one: "
+        f"{path}; scale it down"
+    )
+
+
 def open_image(path: Path) -> Image.Image:
-    """Open with the formats above and no other."""
+    """Open with the formats above and no other; only regular files, for others may never end."""
+    if not path.is_file():
+        raise OSError(f"no regular file: {path}")
     Image.init()  # before it, Pillow knows half of them
     return Image.open(path, formats=FORMATS)
 
@@ -157,7 +168,9 @@ def _lacks_end(path: Path, kind: str | None) -> bool:
     """Whether a gif that was cut between two frames misses its closing byte."""
     if kind != "GIF":
         return False
-    return not path.read_bytes().rstrip(b"\0").endswith(b";")
+    with path.open("rb") as file:
+        file.seek(max(0, path.stat().st_size - 2**16))
+        return not file.read().rstrip(b"\0").endswith(b";")
 
 
 def cut_strip(picture: np.ndarray) -> list[np.ndarray]:
@@ -255,6 +268,8 @@ def _frame_of_folder(path: Path, role: str) -> np.ndarray:
     try:
         with open_image(path) as image:
             return to_rgb(image)
+    except Image.DecompressionBombError:
+        raise _too_large(path, role) from None
     except _DAMAGE:
         raise ClipError(
             f"expected a {role} whose frames can be decoded, got a damaged one: {path}; "

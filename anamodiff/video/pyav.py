@@ -16,13 +16,20 @@ import av
 import numpy as np
 from av.video.reformatter import VideoReformatter
 
-from anamodiff.video.pillow import on_white
+from anamodiff.video.pillow import MOST_PIXELS, on_white
 from anamodiff.video.sampling import DEFAULT_FPS, ClipError, FrameSource, Unreadable, warn_damaged
 
 #: Suffix to encoder and options. Low CRF: these clips are small, looked at closely and cited.
 ENCODERS = {
     ".mp4": ("libx264", {"crf": "14", "preset": "medium"}, {"movflags": "+faststart"}),
     ".webm": ("libvpx-vp9", {"crf": "18", "b": "0", "deadline": "good", "cpu-used": "4"}, {}),
+}
+
+# Playlists, and other lists of files and addresses to read on from, may never end.
+_LISTS = {"hls", "dash", "concat", "image2", "imf", "rtsp", "sdp", "webm_dash_manifest"}
+_ONLY_FILES = {
+    "protocol_whitelist": "file",
+    "format_whitelist": ",".join(sorted(av.formats_available - _LISTS)),
 }
 
 #: Decoders that give the transparency which FFmpeg's own leave out.
@@ -77,7 +84,8 @@ def _undecodable(path: Path, role: str) -> ClipError:
 
 
 def _open(path: Path) -> av.container.InputContainer:
-    return av.open(str(path), metadata_errors="ignore")
+    # The name alone: FFmpeg would take `http:x` and `concat:x` for streams elsewhere.
+    return av.open(f"file:{path}", metadata_errors="ignore", options=dict(_ONLY_FILES))
 
 
 def _stream(container: av.container.InputContainer) -> av.VideoStream:
@@ -85,6 +93,10 @@ def _stream(container: av.container.InputContainer) -> av.VideoStream:
     if not container.streams.video:
         raise EOFError("no video stream")
     stream = container.streams.video[0]
+    if stream.codec_context is None:
+        raise EOFError("no decoder")
+    if stream.width * stream.height > MOST_PIXELS:
+        raise EOFError("too large")
     stream.thread_type = "AUTO" if stream.width * stream.height > 10**6 else "NONE"
     return stream
 
