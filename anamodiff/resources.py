@@ -1,5 +1,6 @@
-"""Finds the files shipped with the package: configurations and checkpoints."""
+"""Finds files: those shipped with the package, and those that people name."""
 
+import os
 from pathlib import Path
 
 from anamodiff.errors import AnaMoDiffError
@@ -22,3 +23,17 @@ def find(relative: str) -> Path:
     raise AnaMoDiffError(
         f"expected {relative} in {PACKAGE} or beside it, found neither; install AnaMoDiff again"
     )
+
+
+def expanded(path: str | os.PathLike[str]) -> Path:
+    """The path that people mean: `~` and `~name` are homes, unless a file has that very name.
+
+    A home that nobody has stays as it is written: `~` is a letter of file names, too.
+    """
+    path = Path(path)
+    if path.parts[:1] and path.parts[0].startswith("~") and not os.path.lexists(path):
+        try:
+            return path.expanduser()
+        except RuntimeError:
+            return path
+    return path

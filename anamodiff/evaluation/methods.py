@@ -20,7 +20,8 @@ from anamodiff.options import GenerationOptions, TuningOptions
 from anamodiff.run.motion_transfer import MotionTransfer
 from anamodiff.tuning.loop import tune
 from anamodiff.unet3d.lora import is_temporal
-from anamodiff.video.clip import Clip, find_clips, read_clip
+from anamodiff.video.clip import Clip, read_clip
+from anamodiff.video.find import find_clips
 
 
 @dataclass(frozen=True)

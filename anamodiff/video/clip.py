@@ -4,7 +4,6 @@ Video files go through PyAV (`video.pyav`), everything else through Pillow (`vid
 gives a `FrameSource`, of which only the sampled frames are kept.
 """
 
-import codecs
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -17,6 +16,8 @@ import numpy as np
 from torch import Tensor
 
 from anamodiff.options import FRAMES
+from anamodiff.resources import expanded
+from anamodiff.video.folder import open_folder
 from anamodiff.video.gif import write_gif
 from anamodiff.video.letterbox import (
     Letterbox,
@@ -25,31 +26,22 @@ from anamodiff.video.letterbox import (
     fit,
     from_pixels,
     place,
-    shrink,
+    resize,
     to_pixels,
 )
-from anamodiff.video.pillow import (
-    holds_motion,
-    list_frames,
-    natural_order,
-    open_folder,
-    open_pictures,
-)
+from anamodiff.video.named import open_named
+from anamodiff.video.pillow import open_pictures
 from anamodiff.video.pyav import ENCODERS, encode_video, open_video
 from anamodiff.video.sampling import (
     ClipError,
     FrameSource,
     Unreadable,
     logger,
+    report_rest,
     sample_indices,
     sampled_fps,
 )
-
-#: Suffixes that count as video files in a folder of clips.
-VIDEO_SUFFIXES = frozenset(
-    (".mp4", ".m4v", ".mov", ".webm", ".mkv", ".avi", ".mpg", ".mpeg", ".ogv", ".wmv", ".gif")
-)
-
+from anamodiff.video.text import as_text
 
 @dataclass(frozen=True)
 class Clip:
@@ -88,7 +80,7 @@ def read_clip(
     """
     if not isinstance(path, (str, os.PathLike)):
         raise ClipError(f"expected a {role}, got {path!r}; name a file or a folder of frames")
-    path = Path(path).expanduser()
+    path = expanded(path)
     _check_numbers(frames=frames, size=size)
     source = _open(path, role)
     while True:
@@ -105,6 +97,7 @@ def read_clip(
                     f"vanish: {path}; export it anew"
                 ) from None
             source = source.recount()
+    report_rest(path, source.durations)
     if frames is None and len(indices) < total:
         logger.warning("%s has %d frames: %d of them are used", path, total, len(indices))
     red, green, blue = (float(value) / 127.5 - 1 for value in colour)
@@ -154,25 +147,12 @@ def _open(path: Path, role: str) -> FrameSource:
         )
     if pictures := open_pictures(path, role):
         return pictures
-    if text := _as_text(head):
+    if text := as_text(head):
         raise ClipError(
             f"expected a {role} (mp4, webm, gif, webp, png ...), got text that begins with "
             f"{text[:24]!r}: {path}; download it again"
         )
-    return open_video(path, role)
-
-
-def _as_text(head: bytes) -> str:
-    """A file's beginning as one line if it is plain text, such as a web page saved as a video.
-
-    FFmpeg would render it as a video of a terminal. Empty for anything else.
-    """
-    try:
-        text = codecs.getincrementaldecoder("utf-8")().decode(head)  # may end inside a letter
-    except UnicodeDecodeError:
-        return ""
-    plain = all(letter.isprintable() or letter.isspace() or letter == "\x1b" for letter in text)
-    return " ".join(text.split()) if plain else ""
+    return open_named(path, head, role) or open_video(path, role)
 
 
 def _check_count(path: Path, role: str, total: int, minimum: int) -> None:
@@ -194,17 +174,24 @@ def _decode(
     distinct = sorted(set(indices))
     kept: list[np.ndarray] = []
     borders: list[np.ndarray] = []
-    box = None
-    for picture in source.pictures(distinct):
-        height, width = picture.shape[:2]
-        box = box or (fit(height, width, size) if size else None)
-        borders.append(border(picture))
-        kept.append(shrink(picture, box) if box else picture)
-    if len(kept) < len(distinct) or len({picture.shape for picture in kept}) > 1:
+    box, shown = None, None
+    for picture in source.pictures(distinct, size):
+        if shown is not None and not _alike(picture.size, shown):
+            raise Unreadable
+        shown = shown or picture.size
+        box = box or (fit(*shown, size) if size else None)
+        borders.append(border(picture.pixels))
+        kept.append(resize(picture.pixels, (box.height, box.width) if box else shown))
+    if len(kept) < len(distinct):
         raise Unreadable
     colour = background_colour(borders)
     pictures = place(kept, box, colour) if box else np.stack(kept)
     return pictures[np.searchsorted(distinct, indices)], box, colour
+
+
+def _alike(size: tuple[int, int], other: tuple[int, int]) -> bool:
+    """Whether frames (height, width) are of one shape: streams change the size in between."""
+    return abs(size[0] * other[1] / (size[1] * other[0]) - 1) < 0.02
 
 
 def write_video(path: str | os.PathLike[str], frames: Tensor, fps: float) -> Path:
@@ -215,7 +202,7 @@ def write_video(path: str | os.PathLike[str], frames: Tensor, fps: float) -> Pat
     in hundredths of a second (the total is kept, at most 50 frames a second) and stores
     frames that equal the one before as a longer duration. Raises `ClipError`.
     """
-    path = Path(path).expanduser()
+    path = expanded(path)
     suffix = path.suffix.lower()
     if suffix not in (".gif", *ENCODERS):
         raise ClipError(
@@ -256,47 +243,10 @@ def write_frames(folder: str | Path, frames: Tensor) -> None:
 
     Numbered pictures of an earlier, longer clip are removed; other files stay.
     """
-    folder = Path(folder).expanduser()
+    folder = expanded(folder)
     for index, picture in enumerate(to_pixels(frames)):
         with _replacing(folder / f"{index:04d}.png") as unfinished:
             iio.imwrite(unfinished, picture)
     for old in folder.glob("[0-9][0-9][0-9][0-9].png"):
         if int(old.stem) >= len(frames):
             old.unlink()
-
-
-def find_clips(folder: str | Path) -> list[Path]:
-    """List the clips in a folder: videos, animations, strips, and folders of frames, sorted.
-
-    Folders of clips inside it are searched too. A folder that holds only plain pictures is one
-    clip, its frames. Pictures too damaged to tell are listed beside clips, so that whoever reads
-    them says so. Hidden files are left out. Raises `ClipError` where there is none.
-    """
-    folder = Path(folder).expanduser()
-    if not folder.is_dir():
-        raise ClipError(f"expected a folder of clips, got {folder}; name an existing folder")
-    clips = _clips_in(folder)
-    if not clips:
-        raise ClipError(
-            f"expected videos, animations, strips or folders of frames in {folder}, got none; "
-            "put clips there or name another folder"
-        )
-    return clips
-
-
-def _clips_in(folder: Path) -> list[Path]:
-    clips: list[Path] = []
-    damaged = 0
-    for path in sorted(folder.iterdir(), key=natural_order):
-        if path.name.startswith("."):
-            continue
-        if path.is_dir():
-            clips += _clips_in(path)
-        elif path.suffix.lower() in VIDEO_SUFFIXES or (moves := holds_motion(path)):
-            clips.append(path)
-        elif moves is None:
-            clips.append(path)
-            damaged += 1
-    if len(clips) == damaged and len(list_frames(folder)) > 1:
-        return [folder]
-    return clips

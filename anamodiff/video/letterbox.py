@@ -36,13 +36,13 @@ def fit(height: int, width: int, size: int) -> Letterbox:
     return Letterbox(top, left, *inner, original=(height, width))
 
 
-def shrink(picture: np.ndarray, box: Letterbox) -> np.ndarray:
-    """Resize a picture, bytes `h w 3`, to its box: area average down, cubic up."""
-    if picture.shape[:2] == (box.height, box.width):
+def resize(picture: np.ndarray, to: tuple[int, int]) -> np.ndarray:
+    """Resize a picture, bytes `h w 3`, to (height, width): area average down, cubic up."""
+    if picture.shape[:2] == to:
         return picture
-    smaller = box.height * box.width < picture.shape[0] * picture.shape[1]
+    smaller = to[0] * to[1] < picture.shape[0] * picture.shape[1]
     how = cv2.INTER_AREA if smaller else cv2.INTER_CUBIC
-    return cv2.resize(picture, (box.width, box.height), interpolation=how)
+    return cv2.resize(picture, (to[1], to[0]), interpolation=how)
 
 
 def place(pictures: Sequence[np.ndarray], box: Letterbox, colour: np.ndarray) -> np.ndarray:

@@ -1,34 +1,50 @@
-"""Pictures through Pillow: stills, gif, animated webp and png, strips, folders of frames."""
+"""Pictures through Pillow: stills, gif, animated webp and png, pages of a TIFF, strips."""
 
-import re
 import struct
+import warnings
 import zlib
 from collections.abc import Iterator, Sequence
+from io import BytesIO
 from itertools import count
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image
 
-from anamodiff.video.sampling import DEFAULT_FPS, ClipError, FrameSource, logger, warn_damaged
+from anamodiff.video.bare import without_text
+from anamodiff.video.rgb import Range, is_deep, to_picture, to_rgb, value_range
+from anamodiff.video.sampling import (
+    DEFAULT_FPS,
+    ClipError,
+    FrameSource,
+    Picture,
+    logger,
+    warn_damaged,
+)
+from anamodiff.video.strips import SHORTEST_STRIP, cut_strip
+from anamodiff.video.tiff import open_tiff
 
 #: What Pillow may open; left to itself it also claims formats that it cannot show.
 FORMATS = ("GIF", "PNG", "WEBP", "JPEG", "BMP", "TIFF", "PPM", "AVIF")
-ANIMATED = ("GIF", "PNG", "WEBP", "AVIF")
+ANIMATED = ("GIF", "PNG", "WEBP", "AVIF", "TIFF")
 
 #: Suffixes that count as frames in a folder.
 PICTURE_SUFFIXES = frozenset(
     (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff", ".ppm", ".avif")
 )
 
-#: A strip has at least this many square frames: a picture of two to one is a picture.
-SHORTEST_STRIP = 3
-
 #: Pixels of a picture above which it is refused before it is decoded: Pillow's own limit.
 MOST_PIXELS = 2 * (Image.MAX_IMAGE_PIXELS or 89_478_485)
 
 #: Browsers show frames of 10 ms and less, 0 included, for 100 ms.
 SHORTEST_FRAME, BROWSER_FRAME = 0.011, 0.1
+
+#: TIFF files whose first picture is a thumbnail.
+RAW_SUFFIXES = frozenset((".dng", ".nef", ".nrw", ".cr2", ".arw", ".sr2", ".pef", ".orf", ".rw2"))
+_RAW_VERSION = 50706  # DNG's
+
+# Bits of a TIFF page's type: a thumbnail of another page, or its mask.
+_PAGE_TYPE, _ASIDE = 254, 1 | 4
 
 _DAMAGE = (
     OSError,
@@ -45,7 +61,7 @@ _DAMAGE = (
 
 
 def open_pictures(path: Path, role: str) -> FrameSource | None:
-    """The frames of a file that Pillow knows, None for any other file.
+    """The frames of a file that Pillow knows, or of a TIFF; None for any other file.
 
     Raises `ClipError` for a picture that cannot be decoded.
     """
@@ -54,8 +70,13 @@ def open_pictures(path: Path, role: str) -> FrameSource | None:
     except Image.DecompressionBombError:
         raise _too_large(path, role) from None
     except _DAMAGE:
-        return None
+        return open_tiff(path, MOST_PIXELS)
     with image:
+        if _RAW_VERSION in getattr(image, "tag_v2", ()) or path.suffix.lower() in RAW_SUFFIXES:
+            raise ClipError(
+                f"expected a {role}, got a camera's raw picture, which is not supported: {path}; "
+                "export it as jpg or png"
+            )
         if image.format in ANIMATED and count_frames(image) != 1:
             return _animation(path, image, role)
         return _still(path, image, role)
@@ -73,7 +94,24 @@ def open_image(path: Path) -> Image.Image:
     if not path.is_file():
         raise OSError(f"no regular file: {path}")
     Image.init()  # before it, Pillow knows half of them
-    return Image.open(path, formats=FORMATS)
+    bare = without_text(path)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of broken metadata, and of sizes below the limit
+        return Image.open(path if bare is None else BytesIO(bare), formats=FORMATS)
+
+
+def open_picture(path: Path, role: str, size: int | None) -> Picture:
+    """One picture, never cut as a strip, for a canvas of `size`."""
+    try:
+        with open_image(path) as image:
+            return to_picture(image, size)
+    except Image.DecompressionBombError:
+        raise _too_large(path, role) from None
+    except _DAMAGE:
+        raise ClipError(
+            f"expected a {role} that can be decoded, got a damaged or truncated picture: {path}; "
+            "copy it again or export it anew"
+        ) from None
 
 
 def count_frames(image: Image.Image) -> int:
@@ -84,78 +122,84 @@ def count_frames(image: Image.Image) -> int:
         return 0
 
 
-def to_rgb(image: Image.Image) -> np.ndarray:
-    """Any Pillow picture as RGB bytes `h w 3`: upright, 8 bits, transparency on white."""
-    image = ImageOps.exif_transpose(image)
-    if image.mode.startswith("I"):  # 16 bits of grey, which Pillow would clip at 255
-        grey = np.round(np.asarray(image).astype(np.float64) / 257).clip(0, 255)
-        return np.repeat(grey.astype(np.uint8)[..., None], 3, axis=2)
-    if not image.has_transparency_data:
-        return np.array(image.convert("RGB"))
-    return on_white(np.asarray(image.convert("RGBA")))
-
-
-def on_white(picture: np.ndarray) -> np.ndarray:
-    """Composite RGBA bytes `h w 4` on white: RGB bytes `h w 3`."""
-    colour, alpha = picture[..., :3].astype(np.uint32), picture[..., 3:].astype(np.uint32)
-    return ((colour * alpha + 255 * (255 - alpha) + 127) // 255).astype(np.uint8)
-
-
 def _still(path: Path, image: Image.Image, role: str) -> FrameSource:
     """One picture; a png of several square frames side by side or stacked is cut up."""
     try:
-        picture = to_rgb(image)
+        pictures = cut_strip(to_picture(image).pixels) if _may_be_strip(image) else []
     except _DAMAGE:
         raise ClipError(
             f"expected a {role} that can be decoded, got a damaged or truncated picture: {path}; "
             "copy it again or export it anew"
         ) from None
-    pictures = cut_strip(picture) if image.format == "PNG" else [picture]
-    if len(pictures) > 1:
-        logger.info(
-            "%s is read as a strip of %d frames; save it as jpg if it is one picture",
-            path,
-            len(pictures),
-        )
+    if len(pictures) < 2:
+        return FrameSource((1 / DEFAULT_FPS,), lambda _, size: _reopened(path, role, size))
+    logger.info(
+        "%s is read as a strip of %d frames; save it as jpg if it is one picture",
+        path,
+        len(pictures),
+    )
     return FrameSource(
         durations=(1 / DEFAULT_FPS,) * len(pictures),
-        pictures=lambda indices: (pictures[index] for index in indices),
+        pictures=lambda indices, _: (Picture.whole(pictures[index]) for index in indices),
     )
 
 
+def _reopened(path: Path, role: str, size: int | None) -> Iterator[Picture]:
+    yield open_picture(path, role, size)
+
+
+def _may_be_strip(image: Image.Image) -> bool:
+    short, long = sorted(image.size)
+    return image.format == "PNG" and long % short == 0 and long // short >= SHORTEST_STRIP
+
+
 def _animation(path: Path, image: Image.Image, role: str) -> FrameSource:
-    """Frames of a gif, webp or png as Pillow composes them, disposal modes included.
+    """Frames of a gif, webp, png or TIFF as Pillow composes them, disposal modes included.
 
     All frames are decoded once here: their durations are nowhere else, and only so is a
     truncated file noticed.
     """
     first = 1 if image.info.get("default_image") else 0  # a png's stand-in for old viewers
     promised = count_frames(image) - first
+    size, tiff = image.size, image.format == "TIFF"
+    places: list[int] = []
     durations: list[float] = []
+    ranges: list[Range] = []
     try:
-        for index in count(first):
-            image.seek(index)
+        for place in count(first):
+            image.seek(place)
+            if tiff and places and (image.size != size or _is_aside(image)):
+                promised -= 1
+                continue
             image.load()
-            durations.append(_seconds(image))
+            places.append(place)
+            durations.append(1 / DEFAULT_FPS if tiff else _seconds(image))
+            ranges += [value_range(image)] if is_deep(image) else []
     except EOFError:
-        whole = len(durations) >= promised and not _lacks_end(path, image.format)
+        whole = len(places) >= promised and not _lacks_end(path, image.format)
     except _DAMAGE:
         whole = False
-    if not durations:
+    if not places:
         raise ClipError(
             f"expected a {role} that can be decoded, got an animation without a readable frame: "
             f"{path}; export it anew"
         )
     if not whole:
-        warn_damaged(path, len(durations), promised)
+        warn_damaged(path, len(places), promised)
+    deep = (min(low for low, _ in ranges), max(high for _, high in ranges)) if ranges else None
 
-    def pictures(indices: Sequence[int]) -> Iterator[np.ndarray]:
+    def pictures(indices: Sequence[int], size: int | None) -> Iterator[Picture]:
         with open_image(path) as again:
             for index in indices:
-                again.seek(first + index)
-                yield to_rgb(again)
+                again.seek(places[index])
+                yield to_picture(again, size, deep)
 
     return FrameSource(tuple(durations), pictures)
+
+
+def _is_aside(image: Image.Image) -> bool:
+    """Whether a TIFF's page is another one's thumbnail or mask."""
+    return bool(int(getattr(image, "tag_v2", {}).get(_PAGE_TYPE, 0)) & _ASIDE)
 
 
 def _seconds(image: Image.Image) -> float:
@@ -173,110 +217,17 @@ def _lacks_end(path: Path, kind: str | None) -> bool:
         return not file.read().rstrip(b"\0").endswith(b";")
 
 
-def cut_strip(picture: np.ndarray) -> list[np.ndarray]:
-    """Cut a strip, bytes `h w 3`, into its square frames; any other picture stays whole.
-
-    A strip is an exact multiple, at least `SHORTEST_STRIP`, as wide as high or as high as wide
-    (the layout of MGIF and of the first-order model's data sets), and not one wide picture:
-    that one's content runs on across its cuts.
-    """
-    height, width = picture.shape[:2]
-    along = 1 if width > height else 0
-    if not _is_strip(picture if along else np.swapaxes(picture, 0, 1)):
-        return [picture]
-    return np.split(picture, max(height, width) // min(height, width), axis=along)
-
-
-def _is_strip(picture: np.ndarray) -> bool:
-    """Whether a picture at least as wide as high is a row of square frames."""
-    height, width = picture.shape[:2]
-    if width % height or width // height < SHORTEST_STRIP:
-        return False
-    return not _runs_across_cuts(picture)
-
-
-def _runs_across_cuts(picture: np.ndarray) -> bool:
-    """Whether something besides the ground crosses a cut, and nothing breaks off at any.
-
-    The ground at the cuts is what the picture's own left and right edges show.
-    """
-    height, width = picture.shape[:2]
-    cuts = np.arange(height, width, height)
-    after, before = picture[:, cuts].astype(np.float32), picture[:, cuts - 1].astype(np.float32)
-    edges = picture[:, None, [0, -1]].astype(np.float32)
-    beside_ground = np.abs(after[:, :, None] - edges).mean(axis=(0, 3)).min(axis=1)
-    step = np.abs(after - before).mean(axis=(0, 2))
-    contrast = after.std(axis=0).mean(axis=1)
-    return bool((beside_ground > 6).any() and (step <= np.maximum(3, 0.3 * contrast)).all())
-
-
 def holds_motion(path: Path) -> bool | None:
     """Whether a picture file is an animation or a strip; None for a picture too damaged to say."""
     try:
         with open_image(path) as image:
             if image.format in ANIMATED and count_frames(image) != 1:
                 return True
-            short, long = sorted(image.size)
-            may_be_strip = image.format == "PNG" and long % short == 0 and long > short
-            return may_be_strip and len(cut_strip(to_rgb(image))) > 1
+            return _may_be_strip(image) and len(cut_strip(_strip(image))) > 1
     except _DAMAGE:
         return None if path.suffix.lower() in PICTURE_SUFFIXES else False
 
 
-def list_frames(folder: Path) -> list[Path]:
-    """Pictures directly in a folder, hidden ones left out, 2 before 10."""
-    files = (path for path in folder.iterdir() if not path.name.startswith("."))
-    return sorted(
-        (path for path in files if path.suffix.lower() in PICTURE_SUFFIXES and path.is_file()),
-        key=natural_order,
-    )
-
-
-def natural_order(path: Path) -> list[tuple[int, int, str]]:
-    """Sort key under which numbers inside names count as numbers."""
-    parts = re.split(r"(\d+)", path.name.lower())
-    return [(0, int(part), "") if part.isdecimal() else (1, 0, part) for part in parts]
-
-
-def open_folder(folder: Path, role: str) -> FrameSource:
-    """The frames of a folder of pictures; raises `ClipError` without pictures."""
-    paths = list_frames(folder)
-    if not paths:
-        others = sum(1 for path in folder.iterdir() if not path.name.startswith("."))
-        raise ClipError(
-            f"expected pictures (png, jpg, webp ...) in the {role}'s folder {folder}, got none "
-            f"among {others} files; name the folder that holds the frames, or one file"
-        )
-
-    def pictures(indices: Sequence[int]) -> Iterator[np.ndarray]:
-        size = None
-        for index in indices:
-            picture = _frame_of_folder(paths[index], role)
-            size = size or picture.shape
-            if picture.shape != size:
-                raise ClipError(
-                    f"expected frames of one size, got {_by(size)} and {_by(picture.shape)} "
-                    f"({paths[index].name}) in {folder}; resize them alike"
-                )
-            yield picture
-
-    return FrameSource((1 / DEFAULT_FPS,) * len(paths), pictures)
-
-
-def _frame_of_folder(path: Path, role: str) -> np.ndarray:
-    """One frame, never cut as a strip."""
-    try:
-        with open_image(path) as image:
-            return to_rgb(image)
-    except Image.DecompressionBombError:
-        raise _too_large(path, role) from None
-    except _DAMAGE:
-        raise ClipError(
-            f"expected a {role} whose frames can be decoded, got a damaged one: {path}; "
-            "remove it or export it anew"
-        ) from None
-
-
-def _by(shape: tuple[int, ...]) -> str:
-    """A picture's size for a message, width first."""
-    return f"{shape[1]}x{shape[0]}"
+def _strip(image: Image.Image) -> np.ndarray:
+    image.load()
+    return to_rgb(image)

@@ -16,8 +16,17 @@ import av
 import numpy as np
 from av.video.reformatter import VideoReformatter
 
-from anamodiff.video.pillow import MOST_PIXELS, on_white
-from anamodiff.video.sampling import DEFAULT_FPS, ClipError, FrameSource, Unreadable, warn_damaged
+from anamodiff.video.display import Display
+from anamodiff.video.pillow import MOST_PIXELS
+from anamodiff.video.sampling import (
+    DEFAULT_FPS,
+    ClipError,
+    FrameSource,
+    Picture,
+    Unreadable,
+    warn_damaged,
+)
+from anamodiff.video.streams import NoFilm, main_stream
 
 #: Suffix to encoder and options. Low CRF: these clips are small, looked at closely and cited.
 ENCODERS = {
@@ -59,6 +68,8 @@ def open_video(path: Path, role: str) -> FrameSource:
     """
     try:
         index = _list_packets(path)
+    except NoFilm as lack:
+        raise ClipError(f"expected a {role}, got {lack.got}: {path}; {lack.cure}") from None
     except (av.error.FFmpegError, EOFError, OSError):
         raise _undecodable(path, role) from None
 
@@ -70,8 +81,8 @@ def open_video(path: Path, role: str) -> FrameSource:
     if index.cut:
         warn_damaged(path, len(index.timestamps), index.promised)
 
-    def pictures(indices: Sequence[int]) -> Iterator[np.ndarray]:
-        return _decode_at([index.timestamps[i] for i in indices], index.keys, path)
+    def pictures(indices: Sequence[int], size: int | None) -> Iterator[Picture]:
+        return _decode_at([index.timestamps[i] for i in indices], index.keys, path, size)
 
     return FrameSource(index.durations, pictures, recount)
 
@@ -89,12 +100,8 @@ def _open(path: Path) -> av.container.InputContainer:
 
 
 def _stream(container: av.container.InputContainer) -> av.VideoStream:
-    """The first picture stream; only large pictures are worth more than this thread."""
-    if not container.streams.video:
-        raise EOFError("no video stream")
-    stream = container.streams.video[0]
-    if stream.codec_context is None:
-        raise EOFError("no decoder")
+    """The main picture stream; only large pictures are worth more than this thread."""
+    stream = main_stream(container)
     if stream.width * stream.height > MOST_PIXELS:
         raise EOFError("too large")
     stream.thread_type = "AUTO" if stream.width * stream.height > 10**6 else "NONE"
@@ -104,6 +111,7 @@ def _stream(container: av.container.InputContainer) -> av.VideoStream:
 def _list_packets(path: Path) -> Index | None:
     """List a video's frames; None where packets carry no usable times, as in some avi files."""
     timestamps, keys, hidden = [], [], 0
+    latest, last = None, None
     with _open(path) as container:
         stream = _stream(container)
         if stream.metadata.get("alpha_mode") == "1":
@@ -114,15 +122,20 @@ def _list_packets(path: Path) -> Index | None:
             if packet.is_discard:  # cut away by the file's edit list
                 hidden += 1
                 continue
+            if latest is None or packet.pts > latest:
+                latest, last = packet.pts, packet.duration
             timestamps.append(packet.pts)
             if packet.is_keyframe:
                 keys.append(packet.pts)
         if not timestamps or len(set(timestamps)) < len(timestamps):
             return None
         timestamps, keys = sorted(timestamps), sorted(keys)
-        durations = _durations(timestamps, stream)
+        durations = _durations(timestamps, stream, last)
         promised = max(0, stream.frames - hidden)
-        cut = len(timestamps) < promised or _ends_early(container, sum(durations))
+        # Some headers count from zero, however late the first frame is.
+        end = timestamps[-1] * float(stream.time_base) + durations[-1]
+        seconds = max(end, sum(durations))
+        cut = len(timestamps) < promised or _ends_early(container, seconds)
         return Index(tuple(timestamps), tuple(keys), durations, promised, cut)
 
 
@@ -143,26 +156,31 @@ def _ends_early(container: av.container.InputContainer, seconds: float) -> bool:
     return seconds < 0.9 * container.duration / av.time_base
 
 
-def _durations(timestamps: Sequence[int | None], stream: av.VideoStream) -> tuple[float, ...]:
+def _durations(
+    timestamps: Sequence[int | None], stream: av.VideoStream, last: int | None
+) -> tuple[float, ...]:
     """Seconds that each frame is shown: until the next one, by the rate where times are unusable.
 
-    The last is shown as long as the others are on average.
+    The last is shown for `last` ticks, where the file says so, else as long as most others.
     """
     rate = stream.average_rate or stream.guessed_rate
     steps = np.diff(timestamps) * float(stream.time_base) if None not in timestamps else np.zeros(0)
     if not len(steps) or steps.min() <= 0:
         return (float(1 / rate) if rate else 1 / DEFAULT_FPS,) * len(timestamps)
-    return (*(float(step) for step in steps), float(steps.mean()))
+    rest = last * float(stream.time_base) if last else 0.0
+    return (*(float(step) for step in steps), rest or float(np.median(steps)))
 
 
-def _decode_at(timestamps: Sequence[int], keys: Sequence[int], path: Path) -> Iterator[np.ndarray]:
+def _decode_at(
+    timestamps: Sequence[int], keys: Sequence[int], path: Path, size: int | None
+) -> Iterator[Picture]:
     """Yield the frames shown at ascending `timestamps`, seeking wherever that skips a key frame.
 
     Raises `Unreadable` where one is missing or the decoder numbers frames otherwise.
     """
-    to_rgb = VideoReformatter()
     with _open(path) as container:
         stream = _stream(container)
+        display = Display(stream.sample_aspect_ratio)
         frames, now = _frames(container, stream), None
         for timestamp in timestamps:
             key = bisect_right(keys, timestamp) - 1
@@ -175,29 +193,32 @@ def _decode_at(timestamps: Sequence[int], keys: Sequence[int], path: Path) -> It
                     break
             if now != timestamp:
                 raise Unreadable(path)
-            yield _upright(frame, to_rgb)
+            yield display.show(frame, size)
 
 
 def _count_by_decoding(path: Path, role: str, promised: int) -> FrameSource:
     """The frames that the decoder gives, reading from the start each time."""
     with _open(path) as container:
         stream = _stream(container)
-        timestamps = [frame.pts for frame in _frames(container, stream)]
-        durations = _durations(timestamps, stream)
+        times = [(frame.pts, frame.duration) for frame in _frames(container, stream)]
+        timestamps = [pts for pts, _ in times]
+        durations = _durations(timestamps, stream, times[-1][1] if times else None)
     if not timestamps:
         raise _undecodable(path, role)
     if len(timestamps) < promised:
         warn_damaged(path, len(timestamps), promised)
 
-    def pictures(indices: Sequence[int]) -> Iterator[np.ndarray]:
-        to_rgb, wanted = VideoReformatter(), iter(indices)
+    def pictures(indices: Sequence[int], size: int | None) -> Iterator[Picture]:
+        wanted = iter(indices)
         following = next(wanted, None)
         with _open(path) as container:
-            for count, frame in enumerate(_frames(container, _stream(container))):
+            stream = _stream(container)
+            display = Display(stream.sample_aspect_ratio)
+            for count, frame in enumerate(_frames(container, stream)):
                 if following is None:
                     return
                 if count == following:
-                    yield _upright(frame, to_rgb)
+                    yield display.show(frame, size)
                     following = next(wanted, None)
 
     return FrameSource(durations, pictures)
@@ -218,19 +239,6 @@ def _frames(
         except av.error.FFmpegError:
             continue
         yield from (frame for frame in decoded if not frame.is_corrupt)
-
-
-def _upright(frame: av.VideoFrame, to_rgb: VideoReformatter) -> np.ndarray:
-    """A decoded frame as RGB bytes `h w 3`, turned as the file's display matrix says.
-
-    The reformatter is passed in: PyAV's own lives as long as the thread, with workers that
-    dead-lock a later fork (a data loader's).
-    """
-    if any(component.is_alpha for component in frame.format.components):
-        picture = on_white(to_rgb.reformat(frame, format="rgba").to_ndarray())
-    else:
-        picture = to_rgb.reformat(frame, format="rgb24").to_ndarray()
-    return np.ascontiguousarray(np.rot90(picture, round(frame.rotation / 90)))
 
 
 def encode_video(path: Path, pictures: np.ndarray, fps: float) -> None:

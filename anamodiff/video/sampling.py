@@ -20,8 +20,8 @@ DEFAULT_FPS = 10.0
 #: Rates beyond these are a broken clock's.
 LOWEST_FPS, HIGHEST_FPS = 0.01, 1000.0
 
-#: A frame shown longer than this many median frames (a pause in a gif) counts as this many.
-LONGEST_PAUSE = 4
+#: A last frame shown longer than this many median frames (a gif's rest) counts as this many.
+LONGEST_REST = 4
 
 
 class ClipError(AnaMoDiffError):
@@ -33,17 +33,39 @@ class Unreadable(Exception):
 
 
 @dataclass(frozen=True)
+class Picture:
+    """A decoded frame and the size at which it is shown.
+
+    `pixels` are RGB bytes `h w 3`, upright. They are fewer than `size` (height, width) where the
+    decoder made the frame smaller, and of another shape where the file's pixels are not square.
+    """
+
+    pixels: np.ndarray
+    size: tuple[int, int]
+
+    @classmethod
+    def whole(cls, pixels: np.ndarray) -> "Picture":
+        """A frame that is shown pixel by pixel."""
+        return cls(pixels, (pixels.shape[0], pixels.shape[1]))
+
+
+#: Frames at ascending, distinct indices. The second argument is the side of the canvas that they
+#: are for: decoders may give fewer pixels, but twice as many as that needs; None wants all.
+Pictures = Callable[[Sequence[int], int | None], Iterator[Picture]]
+
+
+@dataclass(frozen=True)
 class FrameSource:
     """A file's frames before any is chosen.
 
-    `durations` are seconds, one for each frame. `pictures(indices)` yields the frames at
-    ascending, distinct indices as RGB bytes `h w 3`, decoding what lies between but keeping
-    nothing; it raises `Unreadable` where a frame is missing, and then `recount`, if there is
-    one, gives a slower source of the same file that trusts only what was decoded.
+    `durations` are seconds, one for each frame. `pictures` yields chosen frames, decoding what
+    lies between but keeping nothing; it raises `Unreadable` where a frame is missing, and then
+    `recount`, if there is one, gives a slower source of the same file that trusts only what was
+    decoded.
     """
 
     durations: tuple[float, ...]
-    pictures: Callable[[Sequence[int]], Iterator[np.ndarray]]
+    pictures: Pictures
     recount: Callable[[], "FrameSource"] | None = None
 
 
@@ -52,31 +74,33 @@ def sample_indices(durations: Sequence[float], frames: int | None) -> tuple[int,
 
     Each chosen frame stands for `1 / frames` of the clip, so a loop stays a loop: with steady
     durations frame `i` is number `i * total // frames`. Where `frames` exceeds what there is,
-    frames repeat; as many as there are means each once; a single frame is never repeated.
-    `None` means all, up to `MAX_FRAMES`.
+    frames repeat; as many as there are means each once, if all are shown equally long; a single
+    frame is never repeated. `None` means all, up to `MAX_FRAMES`.
     """
     total = len(durations)
+    every = frames is None and total <= MAX_FRAMES
     if frames is None:
         frames = min(total, MAX_FRAMES)
-    if total == 1 or frames == total:
+    if total == 1 or every:
         return tuple(range(total))
     if _is_steady(durations):
         return tuple(i * total // frames for i in range(frames))
-    ends = np.cumsum(without_pauses(durations))
+    ends = np.cumsum(without_rest(durations))
     # A container's clock rounds; a timestamp in a frame's last tenth belongs to the next frame.
     timestamps = np.arange(frames) * (ends[-1] / frames) + 0.1 * float(np.median(durations))
     chosen = np.searchsorted(ends, timestamps, side="right")
     return tuple(int(index) for index in np.minimum(chosen, total - 1))
 
 
-def without_pauses(durations: Sequence[float]) -> np.ndarray:
-    """Durations in seconds with long pauses cut to `LONGEST_PAUSE` median frames.
+def without_rest(durations: Sequence[float]) -> np.ndarray:
+    """Durations in seconds with the last cut to `LONGEST_REST` median frames.
 
     Gifs often rest for seconds on their last frame; sampled by the clock, a transfer would
-    consist of that one pose.
+    consist of that one pose. Holds within the clip belong to the motion.
     """
-    durations = np.asarray(durations, dtype=np.float64)
-    return np.minimum(durations, LONGEST_PAUSE * np.median(durations))
+    seconds = np.array(durations, dtype=np.float64)
+    seconds[-1] = min(seconds[-1], LONGEST_REST * np.median(seconds))
+    return seconds
 
 
 def sampled_fps(durations: Sequence[float], count: int) -> float:
@@ -86,7 +110,7 @@ def sampled_fps(durations: Sequence[float], count: int) -> float:
     """
     if len(durations) == 1:
         return DEFAULT_FPS
-    rate = count / max(float(without_pauses(durations).sum()), 1e-9)
+    rate = count / max(float(without_rest(durations).sum()), 1e-9)
     return round(min(max(rate, LOWEST_FPS), HIGHEST_FPS), 6)
 
 
@@ -99,6 +123,16 @@ def _is_steady(durations: Sequence[float]) -> bool:
     beat = durations.mean()
     drift = np.cumsum(durations) - beat * np.arange(1, len(durations) + 1)
     return bool(np.abs(drift).max() < 0.21 * beat)
+
+
+def report_rest(path: Path, durations: Sequence[float]) -> None:
+    """Log that the last frame's rest is cut, where it is."""
+    kept = float(without_rest(durations)[-1])
+    if len(durations) > 1 and kept < 0.9 * durations[-1]:
+        logger.info(
+            "%s rests on its last frame for %.1f s: %.1f s of them count",
+            path, durations[-1], kept,
+        )  # fmt: skip
 
 
 def warn_damaged(path: Path, readable: int, promised: int | None = None) -> None:

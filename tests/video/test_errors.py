@@ -10,7 +10,8 @@ from PIL import Image
 from video_samples import encode_video, moving_square, numbered, numbers
 
 from anamodiff.errors import AnaMoDiffError
-from anamodiff.video.clip import find_clips, read_clip, write_frames, write_video
+from anamodiff.video.clip import read_clip, write_frames, write_video
+from anamodiff.video.find import find_clips
 from anamodiff.video.sampling import ClipError
 
 

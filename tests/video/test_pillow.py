@@ -16,7 +16,7 @@ from video_samples import (
 from anamodiff.video import sampling
 from anamodiff.video.clip import read_clip
 from anamodiff.video.letterbox import to_pixels
-from anamodiff.video.pillow import cut_strip
+from anamodiff.video.strips import cut_strip
 
 WHITE, RED, BLUE, GREEN = (255, 255, 255), (255, 0, 0), (0, 0, 255), (0, 255, 0)
 

@@ -13,6 +13,7 @@ from video_samples import (
 from anamodiff.video import clip as video
 from anamodiff.video import pyav, sampling
 from anamodiff.video.clip import read_clip
+from anamodiff.video.display import Display
 from anamodiff.video.letterbox import to_pixels
 
 # Video files
@@ -50,8 +51,8 @@ def test_a_long_video_keeps_and_converts_only_what_is_asked(tmp_path, monkeypatc
         options={"preset": "ultrafast", "g": "30"},
     )
     converted, decoded = [], []
-    upright, frames = pyav._upright, pyav._frames
-    monkeypatch.setattr(pyav, "_upright", lambda *a: converted.append(1) or upright(*a))
+    show, frames = Display.show, pyav._frames
+    monkeypatch.setattr(Display, "show", lambda *a: converted.append(1) or show(*a))
     monkeypatch.setattr(
         pyav, "_frames", lambda *a: (decoded.append(1) or frame for frame in frames(*a))
     )

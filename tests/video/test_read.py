@@ -10,7 +10,8 @@ from video_samples import (
 )
 
 from anamodiff.video import sampling
-from anamodiff.video.clip import find_clips, read_clip
+from anamodiff.video.clip import read_clip
+from anamodiff.video.find import find_clips
 from anamodiff.video.sampling import sample_indices
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +18,7 @@ from tqdm import tqdm
 from anamodiff.errors import AnaMoDiffError
 from anamodiff.lofnet.training.dataset import LatentClips
 from anamodiff.lofnet.training.shards import Shards, digest
+from anamodiff.resources import expanded
 
 logger = logging.getLogger(__name__)
 
@@ -25,7 +26,6 @@ _BATCH = 8  # frames
 _LARGEST_DETECTOR_FRAME = 256
 # Frames that nowhere differ by more than two of 255 levels are one picture, compressed.
 _STILL = 2 * 2 / 255
-_NAMED = 5
 
 
 class LatentEncoder(Protocol):
@@ -77,10 +77,11 @@ def cache_latents(
     Raises:
         AnaMoDiffError: no clip could be read, or the cache cannot be written.
     """
-    from anamodiff.video.clip import find_clips
+    from anamodiff.video.find import look_for_clips
 
-    folder = Path(folder).expanduser()
-    paths = find_clips(folder)
+    folder = expanded(folder)
+    found = look_for_clips(folder)
+    paths = found.clips
     tests = folder / "test" if (folder / "train").is_dir() else None
     clips, failed = [], {}
     for path in tqdm(paths, desc="clips", unit="clip", disable=not progress, leave=False):
@@ -94,13 +95,14 @@ def cache_latents(
     with _damaged_clips(folder) as damaged:
         failed |= _fill(shards, clips, backbone, frames_per_clip, size, progress)
     _summarise(failed, damaged - failed.keys(), len(paths))
-    found = [clip for clip in clips if clip.key in shards]
-    if not found:
+    _report_left_out(found.left_out, folder)
+    usable = [clip for clip in clips if clip.key in shards]
+    if not usable:
         raise AnaMoDiffError(
             f"expected clips of at least two frames in {folder}, found none that can be read: "
             "name a folder of gifs, videos or frame folders"
         )
-    return LatentClips([shards.find(c.key, c.name, held_out=c.held_out) for c in found])
+    return LatentClips([shards.find(c.key, c.name, held_out=c.held_out) for c in usable])
 
 
 def _fill(
@@ -191,26 +193,29 @@ def _summarise(failed: dict[str, str], damaged: set[str], total: int) -> None:
     if failed:
         reason = next(iter(failed.values()))
         first = "" if len(failed) == 1 else "the first: "
+        names = ", ".join(failed)
         logger.warning(
-            "%d of %d clips skipped: %s (%s%s)", len(failed), total, _listed(failed), first, reason
+            "%d of %d clips skipped: %s (%s%s)", len(failed), total, names, first, reason
         )
     if damaged:
         logger.warning(
             "%d of %d clips are damaged and used as far as they can be decoded: %s",
-            len(damaged), total, _listed(sorted(damaged)),
+            len(damaged), total, ", ".join(sorted(damaged)),
         )  # fmt: skip
+
+
+def _report_left_out(left_out: Mapping[Path, str], folder: Path) -> None:
+    """Log a line for each reason for which files were not taken for clips; it names them all."""
+    for reason in sorted(set(left_out.values())):
+        names = [_name(path, folder) for path, why in left_out.items() if why == reason]
+        logger.warning(
+            "%d files left out (%s, no clip): %s", len(names), reason, ", ".join(names)
+        )
 
 
 def _name(path: Path, folder: Path) -> str:
     """A clip's name: its path inside the data folder."""
     return path.relative_to(folder).as_posix() if folder in path.parents else path.name
-
-
-def _listed(names: Iterable[str]) -> str:
-    """The first few names and the number of the others."""
-    names = list(names)
-    rest = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
-    return ", ".join(names[:_NAMED]) + rest
 
 
 def _content_digest(path: Path) -> str:

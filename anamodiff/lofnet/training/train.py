@@ -23,7 +23,7 @@ from anamodiff.lofnet.training.dataset import LatentClips
 from anamodiff.lofnet.training.options import TrainOptions
 from anamodiff.lofnet.training.report import MetricsLog, measure, write_progress_sheet
 from anamodiff.lofnet.training.trainer import CHECKPOINT_FILE, Trainer
-from anamodiff.video.clip import find_clips
+from anamodiff.video.find import find_clips
 
 logger = logging.getLogger(__name__)
 
