@@ -207,6 +207,12 @@ class GenerationOptions(Options):
         10, "frames that are denoised together; longer clips take several windows", low=2
     )
     overlap: int = setting(5, "frames that a window shares with the one before it", low=1)
+    max_size: int = setting(
+        1024,
+        "longer side, in pixels, at which the result of a larger source is written; 0 is the "
+        "source's own size",
+        low=0, flag="--max-size", metavar="N",
+    )  # fmt: skip
     cuda_graph: bool | None = setting(
         None,
         "replay the inversion as a CUDA graph; no effect on other devices (default: on CUDA "
@@ -268,7 +274,8 @@ class RunOptions(Options):
     )  # fmt: skip
     output: str | None = setting(
         None,
-        "run folder, or FILE.mp4, .gif or .webm for the video (default: a new folder in outputs/)",
+        "run folder, or FILE.mp4, .gif, .webm, .mov, .m4v or .mkv for the video (default: a new "
+        "folder in outputs/)",
         flag="--output", metavar="PATH",
     )  # fmt: skip
     backbone: str = setting(

@@ -12,7 +12,7 @@ import torch
 from anamodiff.backbone import hub
 from anamodiff.backbone.files import backbone_files, check_folder
 from anamodiff.errors import AnaMoDiffError
-from anamodiff.resources import find
+from anamodiff.resources import expanded, find
 
 logger = logging.getLogger(__name__)
 
@@ -43,7 +43,7 @@ def find_backbone(
 
     if str(name) == MINI:
         name = find("checkpoints/mini")
-    path = Path(name).expanduser()
+    path = expanded(name)
     if path.suffix in ENDINGS:
         if not path.is_file():
             raise AnaMoDiffError(f"expected a backbone in {path}, found no such file: correct it")

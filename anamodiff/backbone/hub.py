@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from anamodiff.errors import AnaMoDiffError
+from anamodiff.resources import expanded
 
 # From the names of a repository's files, those that are wanted; LookupError where one is missing.
 Choose = Callable[[Iterable[str]], list[str]]
@@ -51,7 +52,7 @@ def locate(
         NotFetchedError: it is neither here nor to be fetched.
         AnaMoDiffError: the name is neither a folder nor a hub id; and what `check` raises.
     """
-    folder = Path(name).expanduser()
+    folder = expanded(name)
     if folder.is_dir():
         return folder
     if not is_id(name):

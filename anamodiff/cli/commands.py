@@ -32,7 +32,7 @@ class Command:
 _MODELS = ("backbone", "lofnet")
 _MACHINE = ("seed", "device", "precision")
 _TUNING = ("frames", "start_frame", "tuning.iterations", "tuning.noise_min")
-_GENERATION = ("generation.steps", "generation.guidance")
+_GENERATION = ("generation.steps", "generation.guidance", "generation.max_size")
 _PAIR = ("source", "driving", "prompt", "output")
 _HOW = ("preset", "memory.vram")
 
@@ -69,7 +69,7 @@ COMMANDS = {
         "generation.noise_warp=paper",
         partial(actions.produce, "generate"),
         {
-            "output": "FILE.mp4, .gif or .webm for the video (default: in the run folder)",
+            "output": "FILE.mp4, .gif, .webm, .mov, .m4v or .mkv (default: in the run folder)",
             "seed": "another seed gives another result (default: the run's)",
             "preset": "settings of generation (default: the run's)",
         },

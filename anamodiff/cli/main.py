@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import gc
+import io
 import logging
 import os
 import shlex
@@ -43,6 +44,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     0 when done, 2 for a mistake in the input, 1 for the unexpected, 130 when interrupted.
     """
     words = list(sys.argv[1:] if argv is None else argv)
+    _print_any_name()
     debug = "--debug" in words
     try:
         return run(words, debug)
@@ -55,6 +57,13 @@ def main(argv: Sequence[str] | None = None) -> int:
         code, line = _explained(error, debug)
         print(f"anamodiff{_which_process()}: {line}", file=sys.stderr)
         return code
+
+
+def _print_any_name() -> None:
+    """Names of files may hold letters that the console's encoding lacks: they are escaped."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
 
 
 def _which_process() -> str:
@@ -195,7 +204,7 @@ def _unknown_flag(word: str, name: str) -> str:
 
 def _folder(output: str | None) -> str | None:
     """The run folder that `--output` names, if it names one rather than a video file."""
-    from anamodiff.run.folder import is_video
+    from anamodiff.run.outputs import is_video
 
     return None if output is None or is_video(output) else output
 

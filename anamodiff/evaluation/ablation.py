@@ -14,6 +14,7 @@ from anamodiff.evaluation.methods import split_names
 from anamodiff.evaluation.pairs import CLIPS
 from anamodiff.evaluation.report import by_method
 from anamodiff.options import FRAMES
+from anamodiff.resources import expanded
 from anamodiff.run.folder import OUTPUTS, unused
 from anamodiff.video.clip import read_clip
 from anamodiff.visual.sheets import contact_sheet, save_picture
@@ -64,7 +65,7 @@ def ablation(
         sweep: runs the methods in processes of their own; None runs them one after the other.
         settings: what `benchmark` takes.
     """
-    folder = Path(output) if output is not None else unused(OUTPUTS / figure)
+    folder = expanded(output) if output is not None else unused(OUTPUTS / figure)
     words = split_names(methods, method)
     if sweep is not None:
         sweep(folder, words)

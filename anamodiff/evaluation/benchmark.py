@@ -33,8 +33,10 @@ from anamodiff.evaluation.report import write_report
 from anamodiff.evaluation.scores import Case, choose_embedder, measure
 from anamodiff.fields import construct, settings_of
 from anamodiff.options import FRAMES, RunOptions
+from anamodiff.resources import expanded
 from anamodiff.run.folder import OUTPUTS, unused, write_text
 from anamodiff.run.motion_transfer import MotionTransfer
+from anamodiff.run.outputs import check_no_input
 from anamodiff.video.clip import write_video
 
 logger = logging.getLogger(__name__)
@@ -111,7 +113,7 @@ def benchmark(pairs: str | Path, *, output: str | Path | None = None, **settings
     Raises:
         AnaMoDiffError: no pairs, an unknown method or setting, or no result at all.
     """
-    folder = Path(output) if output is not None else unused(OUTPUTS / "benchmark")
+    folder = expanded(output) if output is not None else unused(OUTPUTS / "benchmark")
     jobs = run_all(pairs, output=folder, **settings)
     rows = [json.loads(job.row.read_text(encoding="utf-8")) for job in jobs if job.row.is_file()]
     if not rows:
@@ -149,7 +151,10 @@ def run_all(
     if workers > 1 and not given.get("threads"):
         given["threads"] = max(1, (os.cpu_count() or 1) // workers)
     options = construct(BenchmarkOptions, given)
-    folder = Path(output)
+    folder = expanded(output)
+    if os.path.isdir(pairs):
+        for place in (folder, folder / "pairs"):  # the second is where results lie
+            check_no_input(place, (pairs,))
     jobs = [
         Job(pair, name, how, folder / "pairs" / pair.name)
         for pair in find_pairs(pairs, folder / "drawn", limit)

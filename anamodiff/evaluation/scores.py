@@ -26,8 +26,10 @@ from anamodiff.evaluation.clip_model import (
     times_ten,
 )
 from anamodiff.options import FRAMES
+from anamodiff.resources import expanded
 from anamodiff.run.folder import CONFIG, RunFolder, write_text
 from anamodiff.run.intermediate import ClipPair
+from anamodiff.run.outputs import check_no_input
 from anamodiff.video.clip import read_clip
 
 LARGEST = 512  # pixels: the paper's frames
@@ -111,7 +113,7 @@ class Evaluation:
 
     def save(self, path: str | Path) -> Path:
         """Write the measures and what they were made of as JSON; null for what is not finite."""
-        path = Path(path).expanduser()
+        path = expanded(path)
         finite = {k: v if math.isfinite(v) else None for k, v in self.measures.items()}
         facts = {
             "measures": finite, "frames": self.frames, "size": self.size,
@@ -155,6 +157,7 @@ def evaluate(
         AnaMoDiffError: an input cannot be used; the message says what to do.
     """
     path = None if output is None else _check_output(output)
+    check_no_input(path, (result, source, truth))
     place = choose_device(device)
     case = read_case(result, source=source, truth=truth, prompt=prompt, frames=frames, size=size)
     embedder, reason = choose_embedder(clip_model, place)
@@ -213,8 +216,8 @@ def read_case(
 ) -> Case:
     """Read a result and the clips it is measured against on one square canvas; see `evaluate`."""
     own = known = None
-    if (Path(result).expanduser() / CONFIG).is_file():
-        result, own, known = _read_run(Path(result).expanduser())
+    if (expanded(result) / CONFIG).is_file():
+        result, own, known = _read_run(expanded(result))
         size = size or own.shape[-1]
     first = read_clip(result, frames=2, minimum=2, role="result")
     size = size or min(LARGEST, max(first.frames.shape[-2:]))
@@ -273,7 +276,7 @@ def _skipped(case: Case, reason: str | None) -> tuple[str, ...]:
 
 def _check_output(output: str | Path) -> Path:
     """Refuse an output that is no JSON file before anything is computed."""
-    path = Path(output).expanduser()
+    path = expanded(output)
     if path.suffix.lower() != ".json" or path.is_dir():
         raise AnaMoDiffError(
             f"expected a JSON file for --output, got {path}: name one such as figures.json"

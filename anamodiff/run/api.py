@@ -20,6 +20,7 @@ from anamodiff.run.folder import OUTPUTS, RunFolder
 from anamodiff.run.inputs import check_request
 from anamodiff.run.intermediate import ClipPair
 from anamodiff.run.motion_transfer import MotionTransfer
+from anamodiff.run.outputs import check_is_video, check_no_input
 from anamodiff.run.result import Result
 from anamodiff.video.clip import Clip, write_video
 from anamodiff.video.letterbox import from_pixels
@@ -55,7 +56,8 @@ def transfer(
             that `read_clip` read.
         driving: clip of the motion, of at least two frames.
         prompt: a few words for what the source shows, such as "a turtle".
-        output: the run folder, or a file .mp4, .gif or .webm for the video.
+        output: the run folder, or a file for the video, by its suffix: .mp4, .gif, .webm, .mov,
+            .m4v or .mkv.
         backbone: `auto`, `mini`, a diffusers folder, one file of Stable Diffusion 1.x, or a hub id.
         lofnet: folder of LOFNet weights for the backbone's latents, or `mini`, the embedded ones,
             which serve any backbone; None takes those beside the backbone, else `mini`.
@@ -148,6 +150,8 @@ def generate(
         GenerationOptions.checked(generation)
     folder = RunFolder.load(run)
     ClipPair.find(folder.path)
+    check_is_video(output)
+    check_no_input(output, folder.inputs)
     settings = folder.settings
     if precision == "auto":
         precision = settings.get("precision", precision)

@@ -17,10 +17,11 @@ from anamodiff import __version__
 from anamodiff.errors import AnaMoDiffError
 from anamodiff.fields import dotted, settings_of
 from anamodiff.options import TuningOptions
+from anamodiff.resources import expanded
 from anamodiff.run.machine import peak_memory_mb
+from anamodiff.run.outputs import check_output_name, is_video
 
 CONFIG, RECORD = "config.yaml", "run.json"
-OUTPUT_SUFFIXES = (".mp4", ".gif", ".webm")
 OUTPUTS = Path("outputs")
 PACKAGES = ("torch", "diffusers", "transformers", "peft", "numpy", "opencv-python", "scikit-image")
 # What may differ between a run and its resumption.
@@ -35,7 +36,7 @@ class RunFolder:
     """Paths of one run, its settings (`config.yaml`) and its record (`run.json`)."""
 
     def __init__(self, path: str | Path) -> None:
-        self.path = Path(path)
+        self.path = expanded(path)
 
     @classmethod
     def open(
@@ -51,6 +52,7 @@ class RunFolder:
         Raises:
             AnaMoDiffError: the folder holds something else, or no run to resume is found.
         """
+        check_output_name(output)
         old: dict[str, Any] | None = None
         if output is not None and not is_video(output):
             run = cls(output)
@@ -89,6 +91,12 @@ class RunFolder:
     @property
     def settings(self) -> dict[str, Any]:
         return yaml.safe_load((self.path / CONFIG).read_text(encoding="utf-8"))
+
+    @property
+    def inputs(self) -> list[str]:
+        """The clips that the run was made from."""
+        settings = self.settings
+        return [settings[name] for name in ("source", "driving") if settings.get(name)]
 
     @property
     def record(self) -> dict[str, Any]:
@@ -143,11 +151,6 @@ class RunFolder:
             f"expected an interrupted run with these settings under {OUTPUTS}/, found none: "
             "name it with --output, or leave out --resume"
         )
-
-
-def is_video(output: str | Path | None) -> bool:
-    """Whether `output` names a video file rather than a run folder."""
-    return output is not None and Path(output).suffix.lower() in OUTPUT_SUFFIXES
 
 
 def _others(old: dict[str, Any], new: dict[str, Any]) -> str:

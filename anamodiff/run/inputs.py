@@ -7,8 +7,12 @@ from typing import Any
 
 from anamodiff.errors import AnaMoDiffError
 from anamodiff.options import PROMPT, STAGES, RunOptions, StartFrame
-from anamodiff.run.folder import RunFolder, is_video
+from anamodiff.run.folder import RunFolder
+from anamodiff.run.outputs import check_no_input, check_output_name, is_video
 from anamodiff.video.clip import Clip, read_clip
+
+# Side of the canvas on which clips are looked at before models are loaded.
+_GLANCE = 64
 
 #: A file or folder, or a clip that `read_clip` has read with the backbone's size.
 GivenClip = str | Path | Clip
@@ -37,9 +41,11 @@ def check_request(
     for section, given in stages.items():
         if not isinstance(given, STAGES[section]):
             STAGES[section].checked(given)
+    check_output_name(output)
+    check_no_input(output, (source, driving))
     for clip, minimum, role in ((source, 1, "source"), (driving, 2, "driving clip")):
         if not isinstance(clip, Clip):
-            read_clip(clip, frames=minimum, minimum=minimum, role=role)
+            read_clip(clip, frames=minimum, size=_GLANCE, minimum=minimum, role=role)
     if output is not None and not is_video(output) and not resume:
         RunFolder(output).check_free()
 

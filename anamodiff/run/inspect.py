@@ -14,8 +14,10 @@ from anamodiff.errors import AnaMoDiffError
 from anamodiff.lofnet.animate import WarpedIntermediate
 from anamodiff.lofnet.training.losses import latent_error
 from anamodiff.options import FRAMES, AdaptationOptions, RunOptions, StartFrame
+from anamodiff.resources import expanded
 from anamodiff.run.folder import OUTPUTS, unused
 from anamodiff.run.motion_transfer import MotionTransfer
+from anamodiff.run.outputs import check_no_input
 from anamodiff.video.clip import Clip, read_clip
 from anamodiff.visual.flow import (
     colour_wheel,
@@ -231,7 +233,8 @@ def _sheet_path(output: str | Path | None, clip: str | Path, driving: str | Path
     if output is None:
         names = [Path(name).stem for name in (clip, driving) if name is not None]
         return unused(OUTPUTS / f"{'-'.join(names)}-flow", ".png")
-    path = Path(output).expanduser()
+    check_no_input(output, (clip, driving))
+    path = expanded(output)
     if path.suffix.lower() not in SUFFIXES or path.is_dir():
         raise AnaMoDiffError(
             f"expected a picture file ({', '.join(SUFFIXES)}) for --output, got {path}: "

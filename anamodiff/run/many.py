@@ -25,7 +25,9 @@ from tqdm.contrib.logging import logging_redirect_tqdm
 from anamodiff.errors import AnaMoDiffError
 from anamodiff.fields import construct
 from anamodiff.options import FRAMES, STAGES, RunOptions, StartFrame
-from anamodiff.run.folder import OUTPUTS, is_video, write_text
+from anamodiff.resources import expanded
+from anamodiff.run.folder import OUTPUTS, write_text
+from anamodiff.run.outputs import check_no_input, is_video
 from anamodiff.run.rows import Row, read_list
 
 if TYPE_CHECKING:
@@ -181,8 +183,14 @@ def transfer_many(
             loaded. A row's own mistakes are in the summary.
     """
     rows, shared = read_list(file), construct(ManyOptions, settings)
-    folder = Path(output) if output is not None else OUTPUTS / Path(file).stem
+    folder = expanded(output) if output is not None else OUTPUTS / Path(file).stem
     _check_folder(folder)
+    for row in rows:
+        for place in (_video(folder, row), folder / row.name / "result.mp4"):
+            if os.path.lexists(place):
+                check_no_input(
+                    place, (one for other in rows for one in (other.source, other.driving))
+                )
     (folder / RECORDS).mkdir(parents=True, exist_ok=True)
     try:
         if sweep is None:
@@ -211,7 +219,7 @@ def transfer_share(
         jobs: how many there are.
         file, output, progress, settings: as for `transfer_many`.
     """
-    folder, shared = Path(output), construct(ManyOptions, settings)
+    folder, shared = expanded(output), construct(ManyOptions, settings)
     mover = cache(lambda: shared.load(job, jobs))  # once, and only if a row needs it
     name = "rows" if jobs == 1 else f"rows of job {job}"
     share = read_list(file)[job::jobs]

@@ -28,13 +28,14 @@ from anamodiff.options import (
 )
 from anamodiff.pipeline import AnaMoDiff, Progress
 from anamodiff.resources import find
-from anamodiff.run.folder import RunFolder, is_video
+from anamodiff.run.folder import RunFolder
 from anamodiff.run.inert import InertSettings
 from anamodiff.run.inputs import GivenClip, check_prompt, clip_name, read_pair
 from anamodiff.run.intermediate import ClipPair
 from anamodiff.run.models import load_models
+from anamodiff.run.outputs import check_is_video, check_no_input, is_video
 from anamodiff.run.progress import ProgressBars, timed
-from anamodiff.run.result import Result, write_result
+from anamodiff.run.result import Result, output_box, write_result
 from anamodiff.unet3d.model import UNet3D
 from anamodiff.unet3d.weights import load_weights, save_weights
 from anamodiff.video.clip import Clip
@@ -212,6 +213,8 @@ class MotionTransfer:
         RunOptions.check(seed=seed)
         options = self.resolve(generation=generation, preset=preset).generation
         tuned = TunedRun(RunFolder.load(run))
+        check_is_video(output)
+        check_no_input(output, tuned.folder.inputs)
         saved = TuningOptions.build(tuned.folder.settings["tuning"])
         self.inert.warn(saved, options, given_sampling=generation)
         return self._generate(tuned, options, output, seed, progress)
@@ -222,6 +225,7 @@ class MotionTransfer:
         preset: str | None, resume: bool, progress: bool | Progress,
     ) -> TunedRun:  # fmt: skip
         check_prompt(prompt)
+        check_no_input(output, (source, driving))
         given = RunOptions(frames=frames, seed=seed, start_frame=start_frame)
         frames, seed, start_frame = given.frames, given.seed or 0, given.start_frame
         clips = read_pair(source, driving, frames, self.backbone.image_size)
@@ -295,10 +299,11 @@ class MotionTransfer:
                 canvas = self.method.decode_result(latents, pair.warped, options)
                 warped = self.backbone.decode(pair.warped.warped).cpu()
             with timed(timings, "writing"):
-                clip, video = write_result(folder.path, pair, canvas, warped, output)
+                box = output_box(pair.box, options.max_size)
+                video = write_result(folder.path, pair, canvas, warped, output, box)
         generation = {**asdict(options), "seed": seed}
         folder.note(timings=timings, peak_memory_cuda_mb=peaks, generation=generation)
-        return Result(clip, canvas, pair.fps, video, folder.path, timings=folder.record["timings"])
+        return Result(canvas, box, pair.fps, video, folder.path, timings=folder.record["timings"])
 
     def _load_tuned(self, folder: RunFolder) -> UNet3D:
         """The tuned UNet of a run folder."""

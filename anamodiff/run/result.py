@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 from torch import Tensor
@@ -11,9 +13,11 @@ from torch import Tensor
 from anamodiff.lofnet.animate import WarpedIntermediate
 from anamodiff.run.intermediate import ClipPair
 from anamodiff.video.clip import write_frames, write_video
-from anamodiff.video.letterbox import crop_back
+from anamodiff.video.letterbox import CroppedFrames, Letterbox, crop_back, limited
 from anamodiff.visual.sheets import draw_points, side_by_side
 from anamodiff.visual.skeleton import draw_skeletons
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -21,43 +25,53 @@ class Result:
     """A finished transfer.
 
     Attributes:
-        frames: f c h w in [-1, 1], in the source's own size.
-        canvas: the same on the backbone's square canvas, f c H W, as they were decoded.
+        canvas: the frames on the backbone's square canvas, f c H W in [-1, 1], as they were
+            decoded.
+        box: where the picture lies on the canvas, and the size at which it is written.
         fps: frames a second.
         video: the file to watch.
         run: the run folder.
         timings: seconds of each stage.
     """
 
-    frames: Tensor
     canvas: Tensor
+    box: Letterbox
     fps: float
     video: Path
     run: Path
     timings: dict[str, float]
 
+    @cached_property
+    def frames(self) -> Tensor:
+        """The frames f c h w in [-1, 1], in the size at which they are written."""
+        return crop_back(self.canvas, self.box)
+
     def save(self, path: str | os.PathLike[str]) -> Path:
         """Write the clip as mp4, gif or webm, by the suffix."""
-        return write_video(path, self.frames, self.fps)
+        return write_video(path, CroppedFrames(self.canvas, self.box), self.fps)
 
 
 def write_result(
-    run: Path, pair: ClipPair, canvas: Tensor, warped: Tensor, output: str | Path | None
-) -> tuple[Tensor, Path]:
+    run: Path, pair: ClipPair, canvas: Tensor, warped: Tensor, output: str | Path | None,
+    box: Letterbox,
+) -> Path:  # fmt: skip
     """Write videos and frames into `run`, and the video to the file `output` if one is named.
+
+    Frames are resized and written one at a time.
 
     Args:
         canvas: the result, f c H W in [-1, 1] on the square canvas.
         warped: `W_I`, the decoded warped intermediate, likewise.
+        box: the letterbox, with the size to write.
 
     Returns:
-        The frames in the source's own size, and the video's path.
+        The video's path.
     """
-    clip, fps = crop_back(canvas, pair.box), pair.fps
-    video = write_video(run / "result.mp4", clip, fps)
-    write_video(run / "result.gif", clip, fps)
-    write_frames(run / "frames", clip)
-    write_video(run / "warped.mp4", crop_back(warped, pair.box), fps)
+    frames, fps = CroppedFrames(canvas, box), pair.fps
+    video = write_video(run / "result.mp4", frames, fps)
+    write_video(run / "result.gif", frames, fps)
+    write_frames(run / "frames", frames)
+    write_video(run / "warped.mp4", CroppedFrames(warped, box), fps)
     columns = [
         ("source", pair.warped.source),
         ("driving", drawn_motion(pair.warped)),
@@ -66,8 +80,21 @@ def write_result(
     ]
     write_video(run / "comparison.mp4", side_by_side(columns), fps)
     if output is not None:
-        video = write_video(output, clip, fps)
-    return clip, video
+        video = write_video(output, frames, fps)
+    return video
+
+
+def output_box(box: Letterbox, longest: int) -> Letterbox:
+    """The letterbox with the size to write; one log line where it is not the source's."""
+    smaller = limited(box, longest)
+    if smaller != box:
+        (height, width), (own_height, own_width) = smaller.original, box.original
+        logger.info(
+            "the result is written at %dx%d, the source is %dx%d: --max-size sets the longer side, "
+            "0 is the source's own",
+            width, height, own_width, own_height,
+        )  # fmt: skip
+    return smaller
 
 
 def drawn_motion(warped: WarpedIntermediate) -> Tensor:

@@ -16,7 +16,9 @@ import yaml
 from anamodiff.errors import AnaMoDiffError
 from anamodiff.fields import dotted, nearest, settings_of, typed
 from anamodiff.options import STAGES, MemoryOptions, RunOptions
-from anamodiff.run.folder import is_video
+from anamodiff.resources import expanded
+from anamodiff.run.outputs import is_video
+from anamodiff.video.suffixes import OTHER_SUFFIXES
 
 REQUIRED = ("source", "driving", "prompt")
 # What a row may set, by column.
@@ -207,6 +209,7 @@ def _typed(key: str, value: object) -> object:
 def _is_name(text: str) -> bool:
     """Whether a file or folder of this name lies in the output folder and harms nothing there."""
     plain = not re.search(r'[/\\:*?"<>|\x00-\x1f]', text) and not text.startswith(".")
+    plain = plain and Path(text).suffix.lower() not in OTHER_SUFFIXES
     name = _folder(text)
     short = len(text.encode()) <= 200
     return plain and short and name.casefold() not in RESERVED and not is_video(name)
@@ -227,12 +230,18 @@ def _rows(folder: Path, raw: list[dict[str, Any]]) -> list[Row]:
     taken = {_folder(values["output"]).casefold() for values in raw if "output" in values}
     for number, values in enumerate(raw, 1):
         # `..` is taken out, so that a clip has one name.
-        source, driving = (Path(os.path.abspath(folder / values.pop(k))) for k in REQUIRED[:2])
+        source, driving = (_clip(folder, values.pop(key)) for key in REQUIRED[:2])
         prompt, output = values.pop("prompt"), values.pop("output", None)
         if output is None:
             output = _free(f"{source.stem}-{driving.stem}", taken)
         rows.append(Row(number, source, driving, prompt, output, values))
     return rows
+
+
+def _clip(folder: Path, name: str) -> Path:
+    """A row's clip: relative to the list's folder, unless it is in a home."""
+    there = folder / name
+    return Path(os.path.abspath(there if os.path.lexists(there) else folder / expanded(name)))
 
 
 def _free(name: str, taken: set[str]) -> str:

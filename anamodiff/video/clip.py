@@ -31,7 +31,7 @@ from anamodiff.video.letterbox import (
 )
 from anamodiff.video.named import open_named
 from anamodiff.video.pillow import open_pictures
-from anamodiff.video.pyav import ENCODERS, encode_video, open_video
+from anamodiff.video.pyav import encode_video, open_video
 from anamodiff.video.sampling import (
     ClipError,
     FrameSource,
@@ -41,7 +41,9 @@ from anamodiff.video.sampling import (
     sample_indices,
     sampled_fps,
 )
+from anamodiff.video.suffixes import WRITTEN_SUFFIXES
 from anamodiff.video.text import as_text
+
 
 @dataclass(frozen=True)
 class Clip:
@@ -194,9 +196,12 @@ def _alike(size: tuple[int, int], other: tuple[int, int]) -> bool:
     return abs(size[0] * other[1] / (size[1] * other[0]) - 1) < 0.02
 
 
-def write_video(path: str | os.PathLike[str], frames: Tensor, fps: float) -> Path:
-    """Write frames `f c h w` in [-1, 1] as .mp4 (h264), .webm (vp9) or .gif, by the suffix.
+def write_video(
+    path: str | os.PathLike[str], frames: Tensor | Sequence[np.ndarray], fps: float
+) -> Path:
+    """Write frames as .mp4, .mov, .m4v or .mkv (h264), .webm (vp9) or .gif, by the suffix.
 
+    The frames are `f c h w` in [-1, 1], or a sequence of bytes `h w 3`, taken one at a time.
     The file appears only when it is complete; missing folders are made. Video codecs need even
     sizes: an odd edge is repeated once. A gif loops for ever, shares one palette, counts time
     in hundredths of a second (the total is kept, at most 50 frames a second) and stores
@@ -204,14 +209,14 @@ def write_video(path: str | os.PathLike[str], frames: Tensor, fps: float) -> Pat
     """
     path = expanded(path)
     suffix = path.suffix.lower()
-    if suffix not in (".gif", *ENCODERS):
+    if suffix not in WRITTEN_SUFFIXES:
         raise ClipError(
-            f"expected a video name that ends in .mp4, .gif or .webm, got '{path.name}'; "
-            "choose one of the three"
+            f"expected a video name that ends in {', '.join(WRITTEN_SUFFIXES)}, got "
+            f"'{path.name}'; choose one of them"
         )
     if not isfinite(fps) or fps <= 0:
         raise ClipError(f"expected a rate above 0 frames a second, got {fps}; try 10")
-    pictures = to_pixels(frames)
+    pictures = to_pixels(frames) if isinstance(frames, Tensor) else frames
     with _replacing(path) as unfinished:
         if suffix == ".gif":
             write_gif(unfinished, pictures, fps)
@@ -238,15 +243,16 @@ def _replacing(path: Path) -> Iterator[Path]:
             unfinished.unlink()
 
 
-def write_frames(folder: str | Path, frames: Tensor) -> None:
-    """Write frames `f c h w` in [-1, 1] as 0000.png, 0001.png ...
+def write_frames(folder: str | Path, frames: Tensor | Sequence[np.ndarray]) -> None:
+    """Write frames, as `write_video` takes them, as 0000.png, 0001.png ...
 
     Numbered pictures of an earlier, longer clip are removed; other files stay.
     """
     folder = expanded(folder)
-    for index, picture in enumerate(to_pixels(frames)):
+    for index, picture in enumerate(to_pixels(frames) if isinstance(frames, Tensor) else frames):
         with _replacing(folder / f"{index:04d}.png") as unfinished:
-            iio.imwrite(unfinished, picture)
+            # Larger files in a quarter of the time.
+            iio.imwrite(unfinished, picture, compress_level=1)
     for old in folder.glob("[0-9][0-9][0-9][0-9].png"):
         if int(old.stem) >= len(frames):
             old.unlink()

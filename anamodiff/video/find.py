@@ -6,18 +6,11 @@ from pathlib import Path
 
 from anamodiff.resources import expanded
 from anamodiff.video.folder import list_frames, natural_order
-from anamodiff.video.pillow import PICTURE_SUFFIXES, holds_motion
+from anamodiff.video.pillow import holds_motion
 from anamodiff.video.sampling import ClipError
+from anamodiff.video.suffixes import PICTURE_SUFFIXES, VIDEO_SUFFIXES
 from anamodiff.video.text import as_text
 
-#: Suffixes of video files; whatever else is no text and no picture is looked into, too.
-VIDEO_SUFFIXES = frozenset(
-    (
-        ".mp4", ".m4v", ".mov", ".qt", ".webm", ".mkv", ".avi", ".mpg", ".mpeg", ".mpe", ".m2v",
-        ".ogv", ".wmv", ".asf", ".gif", ".flv", ".f4v", ".3gp", ".3g2", ".ts", ".mts", ".m2ts",
-        ".vob", ".mxf", ".dv", ".mod", ".tod", ".divx", ".mjpeg", ".y4m", ".apng",
-    )
-)  # fmt: skip
 # Made by systems rather than people.
 _UNNAMED = ("thumbs.db", "desktop.ini")
 

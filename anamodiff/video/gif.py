@@ -2,32 +2,56 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
+_MOST = 256  # colours of a gif
+_SAMPLED = 500_000  # pixels of a clip that its palette is chosen from
 
-def write_gif(path: Path, pictures: np.ndarray, fps: float) -> None:
-    """Write bytes `f h w 3` as a gif that loops, with one palette for all its frames.
+
+def write_gif(path: Path, pictures: Sequence[np.ndarray], fps: float) -> None:
+    """Write bytes `h w 3` each as a gif that loops, with one palette for all its frames.
 
     Up to 256 colours in all are kept exactly. Nothing is dithered: dots that jump from frame to
-    frame look worse on flat drawings than steps do.
+    frame look worse on flat drawings than steps do. The frames are taken one at a time, twice.
     """
-    colours, where = np.unique(_packed(pictures), return_inverse=True)
-    table = _palette(pictures) if len(colours) > 256 else _unpacked(colours)
-    nearest = _nearest(_unpacked(colours), table)
-    images = []
-    for indices in nearest[where].reshape(pictures.shape[:3]):
-        image = Image.fromarray(indices).convert("P")
-        image.putpalette(table.tobytes())
-        images.append(image)
-    ticks = [round(index * 100 / fps) for index in range(len(images) + 1)]
+    colours = _few_colours(pictures)
+    table = _palette(pictures) if colours is None else _unpacked(colours)
+    images = _indexed(pictures, table)
+    ticks = [round(index * 100 / fps) for index in range(len(pictures) + 1)]
     durations = [10 * max(2, after - before) for before, after in pairwise(ticks)]
-    images[0].save(
-        path, save_all=True, append_images=images[1:], duration=durations, loop=0, optimize=False
+    next(images).save(
+        path, save_all=True, append_images=images, duration=durations, loop=0, optimize=False
     )
+
+
+def _few_colours(pictures: Sequence[np.ndarray]) -> np.ndarray | None:
+    """All colours of the pictures, as numbers; None for more than 256."""
+    colours = np.empty(0, np.uint32)
+    for picture in pictures:
+        colours = np.union1d(colours, _packed(picture))
+        if len(colours) > _MOST:
+            return None
+    return colours
+
+
+def _indexed(pictures: Sequence[np.ndarray], table: np.ndarray) -> Iterator[Image.Image]:
+    """The pictures in the palette `table` (m 3); the nearest to a colour is looked for once."""
+    known = np.zeros(1 << 24, bool)
+    nearest = np.zeros(1 << 24, np.uint8)
+    for picture in pictures:
+        numbers = _packed(picture)
+        new = numbers[~known[numbers]]
+        if len(new):
+            new = np.unique(new)
+            nearest[new], known[new] = _nearest(_unpacked(new), table), True
+        image = Image.fromarray(nearest[numbers]).convert("P")
+        image.putpalette(table.tobytes())
+        yield image
 
 
 def _nearest(colours: np.ndarray, table: np.ndarray) -> np.ndarray:
@@ -40,12 +64,13 @@ def _nearest(colours: np.ndarray, table: np.ndarray) -> np.ndarray:
     return found
 
 
-def _palette(pictures: np.ndarray) -> np.ndarray:
-    """256 colours for bytes `f h w 3`, the commonest (the ground) exactly among them."""
-    colours = pictures.reshape(1, -1, 3)
+def _palette(pictures: Sequence[np.ndarray]) -> np.ndarray:
+    """256 colours for the pictures, the commonest (the ground) exactly among them."""
+    step = max(1, len(pictures) * pictures[0].size // 3 // _SAMPLED)
     # A palette needs statistics, not every pixel.
-    thin = np.ascontiguousarray(colours[:, :: max(1, colours.shape[1] // 500_000)])
-    chosen = Image.fromarray(thin).quantize(255, kmeans=3).getpalette()
+    parts = [part.reshape(-1, 3)[place % step :: step] for place, part in enumerate(pictures)]
+    thin = np.ascontiguousarray(np.concatenate(parts)[None])
+    chosen = Image.fromarray(thin).quantize(_MOST - 1, kmeans=3).getpalette()
     kinds, counts = np.unique(_packed(thin), return_counts=True)
     ground = _unpacked(kinds[counts.argmax()][None])
     return np.concatenate([np.array(chosen, dtype=np.uint8).reshape(-1, 3), ground])

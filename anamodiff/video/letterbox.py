@@ -1,7 +1,7 @@
 """Between pictures of any size, as bytes, and square frames in [-1, 1]."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
@@ -11,6 +11,9 @@ from torch import Tensor
 from torch.nn.functional import interpolate
 
 from anamodiff.video.sampling import ClipError
+
+
+_KEPT = 2**28  # bytes of a clip that is kept to be written several times
 
 
 @dataclass(frozen=True)
@@ -92,6 +95,43 @@ def crop_back(frames: Tensor, box: Letterbox) -> Tensor:
     )
     # Cubic weights overshoot beside edges; no colour should leave the range it came in.
     return resized.to(frames.dtype).clamp(low, high)
+
+
+def limited(box: Letterbox, longest: int) -> Letterbox:
+    """The letterbox of a result whose longer side is at most so many pixels; 0 is any."""
+    height, width = box.original
+    if not longest or max(height, width) <= longest:
+        return box
+    scale = longest / max(height, width)
+    return replace(box, original=(max(1, round(height * scale)), max(1, round(width * scale))))
+
+
+class CroppedFrames(Sequence[np.ndarray]):
+    """What `crop_back` gives, as bytes `h w 3`, made one frame at a time.
+
+    All are kept if they need no more than `_KEPT`, else none: then large ones need room for one.
+    """
+
+    def __init__(self, canvas: Tensor, box: Letterbox) -> None:
+        to_pixels(canvas)  # NaN is found before a file is begun
+        self._canvas, self._box = canvas, box
+        height, width = box.original
+        self._keeps = len(canvas) * height * width * 3 <= _KEPT
+        self._made: dict[int, np.ndarray] = {}
+
+    def __len__(self) -> int:
+        return len(self._canvas)
+
+    def __getitem__(self, index: int) -> np.ndarray:  # pyright: ignore
+        if not -len(self) <= index < len(self):
+            raise IndexError(index)
+        index %= len(self)
+        if index in self._made:
+            return self._made[index]
+        picture = to_pixels(crop_back(self._canvas[index : index + 1], self._box))[0]
+        if self._keeps:
+            self._made[index] = picture
+        return picture
 
 
 def to_pixels(frames: Tensor) -> np.ndarray:

@@ -22,16 +22,12 @@ from anamodiff.video.sampling import (
     warn_damaged,
 )
 from anamodiff.video.strips import SHORTEST_STRIP, cut_strip
+from anamodiff.video.suffixes import PICTURE_SUFFIXES
 from anamodiff.video.tiff import open_tiff
 
 #: What Pillow may open; left to itself it also claims formats that it cannot show.
 FORMATS = ("GIF", "PNG", "WEBP", "JPEG", "BMP", "TIFF", "PPM", "AVIF")
 ANIMATED = ("GIF", "PNG", "WEBP", "AVIF", "TIFF")
-
-#: Suffixes that count as frames in a folder.
-PICTURE_SUFFIXES = frozenset(
-    (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff", ".ppm", ".avif")
-)
 
 #: Pixels of a picture above which it is refused before it is decoded: Pillow's own limit.
 MOST_PIXELS = 2 * (Image.MAX_IMAGE_PIXELS or 89_478_485)

@@ -28,9 +28,13 @@ from anamodiff.video.sampling import (
 )
 from anamodiff.video.streams import NoFilm, main_stream
 
-#: Suffix to encoder and options. Low CRF: these clips are small, looked at closely and cited.
+# Low CRF: these clips are small, looked at closely and cited.
+_H264 = "libx264", {"crf": "14", "preset": "medium"}
+
+#: Suffix to encoder and options.
 ENCODERS = {
-    ".mp4": ("libx264", {"crf": "14", "preset": "medium"}, {"movflags": "+faststart"}),
+    **dict.fromkeys((".mp4", ".m4v", ".mov"), (*_H264, {"movflags": "+faststart"})),
+    ".mkv": (*_H264, {}),
     ".webm": ("libvpx-vp9", {"crf": "18", "b": "0", "deadline": "good", "cpu-used": "4"}, {}),
 }
 
@@ -241,25 +245,24 @@ def _frames(
         yield from (frame for frame in decoded if not frame.is_corrupt)
 
 
-def encode_video(path: Path, pictures: np.ndarray, fps: float) -> None:
-    """Encode bytes `f h w 3` by the path's suffix, one of `ENCODERS`; odd sizes are padded.
+def encode_video(path: Path, pictures: Sequence[np.ndarray], fps: float) -> None:
+    """Encode bytes `h w 3` each by the path's suffix, one of `ENCODERS`; odd sizes are padded.
 
     The colour matrix is BT.601 and stored as such: without it, players guess from the size.
     """
     encoder, options, container_options = ENCODERS[path.suffix.lower()]
-    pictures = np.pad(
-        pictures,
-        ((0, 0), (0, pictures.shape[1] % 2), (0, pictures.shape[2] % 2), (0, 0)),
-        mode="edge",
-    )
+    height, width = pictures[0].shape[:2]
+    odd = (0, height % 2), (0, width % 2), (0, 0)
     to_yuv = VideoReformatter()
     with av.open(str(path), "w", options=container_options) as container:
         stream = container.add_stream(encoder, Fraction(fps).limit_denominator(1001), options)
-        stream.height, stream.width, stream.pix_fmt = *pictures.shape[1:3], "yuv420p"
+        stream.height, stream.width = height + height % 2, width + width % 2
+        stream.pix_fmt = "yuv420p"
         stream.codec_context.colorspace = 6  # AVCOL_SPC_SMPTE170M, BT.601
         stream.codec_context.color_range = 1  # AVCOL_RANGE_MPEG, 16 to 235
         for count, picture in enumerate(pictures):
-            frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(picture), format="rgb24")
+            padded = np.ascontiguousarray(np.pad(picture, odd, mode="edge"))
+            frame = av.VideoFrame.from_ndarray(padded, format="rgb24")
             frame = to_yuv.reformat(
                 frame, format="yuv420p", dst_colorspace="ITU601", interpolation="AREA"
             )

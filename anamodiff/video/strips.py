@@ -66,5 +66,6 @@ def _one_character(frames: np.ndarray) -> bool:
     areas = apart.sum(axis=(1, 2))
     if areas.min() < 4 or areas.max() > _LARGER * areas.min():
         return False
-    colours = np.stack([frame[mask].mean(axis=0) for frame, mask in zip(frames, apart, strict=True)])
+    shown = zip(frames, apart, strict=True)
+    colours = np.stack([frame[mask].mean(axis=0) for frame, mask in shown])
     return bool(np.abs(colours - np.median(colours, axis=0)).max() < _OTHER_COLOUR)

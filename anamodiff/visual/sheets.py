@@ -12,6 +12,7 @@ from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
 from anamodiff.errors import AnaMoDiffError
+from anamodiff.resources import expanded
 from anamodiff.video.letterbox import from_pixels, to_pixels
 
 #: Smallest height, in pixels, at which a comparison is comfortable to watch.
@@ -206,7 +207,7 @@ def _heading(text: str, width: int) -> np.ndarray:
 
 def save_picture(path: str | Path, array: np.ndarray) -> Path:
     """Write bytes `h w 3` as png, jpg or webp by the suffix; missing folders are made."""
-    path = Path(path).expanduser()
+    path = expanded(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     iio.imwrite(path, array)
     return path

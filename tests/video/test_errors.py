@@ -200,7 +200,7 @@ def frames(count: int = 2) -> torch.Tensor:
     return torch.zeros(count, 3, 8, 8)
 
 
-@pytest.mark.parametrize("name", ["a", "a.mov", "a.mp5"])
+@pytest.mark.parametrize("name", ["a", "a.avi", "a.mp5"])
 def test_unknown_video_name(tmp_path, name):
     assert ".gif" in complaint(write_video, tmp_path / name, frames(), 10)
 

@@ -10,6 +10,7 @@ from typing import Any
 
 from anamodiff.errors import AnaMoDiffError
 from anamodiff.evaluation.survey.page import KEY, QUESTIONS, VERSION
+from anamodiff.resources import expanded
 
 #: One person's answers: the methods, best first, by question and number of the pair.
 Rankings = dict[tuple[str, str], list[str]]
@@ -35,14 +36,14 @@ def read_survey(
     Raises:
         AnaMoDiffError: a file is missing, broken, incomplete, of another survey or given twice.
     """
-    files = [Path(path).expanduser() for path in answers]
+    files = [expanded(path) for path in answers]
     for path in files:
         if not path.is_file():
             raise AnaMoDiffError(
                 f"expected a file of answers, got {'a folder' if path.is_dir() else 'nothing'} at "
                 f"{path}: name the files that the survey's page saved"
             )
-    where = Path(key).expanduser() if key is not None else _find_key(files)
+    where = expanded(key) if key is not None else _find_key(files)
     opened = _read_key(where)
     files = [path for path in files if path.resolve() != where.resolve()]
     if not files:

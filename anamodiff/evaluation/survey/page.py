@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from anamodiff.errors import AnaMoDiffError
+from anamodiff.resources import expanded
 from anamodiff.run.folder import OUTPUTS, unused
 
 logger = logging.getLogger(__name__)
@@ -109,7 +110,7 @@ def write_survey(
     Raises:
         AnaMoDiffError: the results cannot be used, or the folder is taken.
     """
-    root = Path(results).expanduser()
+    root = expanded(results)
     table = _read_results(root)
     chosen = _chosen(methods, table["methods"])
     rng = random.Random(seed)
@@ -225,7 +226,7 @@ def _choose(complete: Sequence[_Pair], count: int | None, rng: random.Random) ->
 
 def _free_folder(output: str | Path | None) -> Path:
     """A new or empty folder: a survey is never replaced, for its page may be with people."""
-    folder = unused(OUTPUTS / "survey") if output is None else Path(output).expanduser()
+    folder = unused(OUTPUTS / "survey") if output is None else expanded(output)
     if folder.exists() and not (folder.is_dir() and not any(folder.iterdir())):
         raise AnaMoDiffError(f"expected a new or empty folder for --output, got {folder}")
     return folder

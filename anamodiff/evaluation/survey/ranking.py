@@ -13,7 +13,9 @@ from scipy import stats
 from anamodiff.errors import AnaMoDiffError
 from anamodiff.evaluation.survey.answers import Rankings, read_survey
 from anamodiff.evaluation.survey.page import QUESTIONS, VERSION
+from anamodiff.resources import expanded
 from anamodiff.run.folder import write_text
+from anamodiff.run.outputs import check_no_input
 
 #: The significance level: a p value up to which a difference counts.
 SIGNIFICANCE = 0.05
@@ -120,9 +122,10 @@ def survey_results(
     """
     if unit not in ("person", "ranking"):
         raise AnaMoDiffError(f"expected unit person or ranking, got {unit!r}")
-    file = None if output is None else Path(output).expanduser()
+    file = None if output is None else expanded(output)
     if file is not None and file.suffix.lower() != ".json":
         raise AnaMoDiffError(f"expected a .json file for --output, got {file}: name one")
+    check_no_input(file, (*answers, key))
     opened, people = read_survey(answers, key)
     found = SurveyResults(
         survey=opened.survey,

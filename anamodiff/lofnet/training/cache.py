@@ -208,9 +208,7 @@ def _report_left_out(left_out: Mapping[Path, str], folder: Path) -> None:
     """Log a line for each reason for which files were not taken for clips; it names them all."""
     for reason in sorted(set(left_out.values())):
         names = [_name(path, folder) for path, why in left_out.items() if why == reason]
-        logger.warning(
-            "%d files left out (%s, no clip): %s", len(names), reason, ", ".join(names)
-        )
+        logger.warning("%d files left out (%s, no clip): %s", len(names), reason, ", ".join(names))
 
 
 def _name(path: Path, folder: Path) -> str:

@@ -23,6 +23,7 @@ from anamodiff.lofnet.training.dataset import LatentClips
 from anamodiff.lofnet.training.options import TrainOptions
 from anamodiff.lofnet.training.report import MetricsLog, measure, write_progress_sheet
 from anamodiff.lofnet.training.trainer import CHECKPOINT_FILE, Trainer
+from anamodiff.resources import expanded
 from anamodiff.video.find import find_clips
 
 logger = logging.getLogger(__name__)
@@ -76,7 +77,7 @@ def train_lofnet(
             holds another run, or FOMM files that do not fit.
     """
     settings = TrainOptions.build(options)
-    output = Path(output)
+    output = expanded(output)
     if start is not None:
         cached = isinstance(data, LatentClips)
         channels = data.latent_channels if cached else backbone.vae.config.latent_channels
@@ -147,7 +148,11 @@ def check_inputs(
         AnaMoDiffError: there are no clips, the output holds another run, or weights are missing.
     """
     find_clips(data)
-    _check_output(Path(output), resume)
+    if expanded(output).resolve() == expanded(data).resolve():
+        raise AnaMoDiffError(
+            f"expected an --output beside the clips, got their own folder {data}: name another"
+        )
+    _check_output(expanded(output), resume)
     if start is not None:
         LOFNet.load(start)
     start_detector(detector, checkpoint, detector_config)

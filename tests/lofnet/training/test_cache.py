@@ -100,7 +100,9 @@ def test_unusable_clips_are_named_in_one_line(
         assert cache_latents(mixed, **options).names == clips.names
     one, many = [record.getMessage() for record in caplog.records]
     assert one.startswith("1 of 7 clips skipped: broken.gif (expected a clip") and "\n" not in one
-    assert many.startswith("8 of 14 clips skipped: 0.gif, 1.gif, 2.gif, 3.gif, 4.gif, 5.gif, 6.gif, broken.gif (")
+    assert many.startswith(
+        "8 of 14 clips skipped: 0.gif, 1.gif, 2.gif, 3.gif, 4.gif, 5.gif, 6.gif, broken.gif ("
+    )
     assert "the first: expected a clip" in many and "\n" not in many
     only = tmp_path / "only"
     only.mkdir()
@@ -131,7 +133,9 @@ def test_clips_that_teach_nothing_are_skipped(
     assert len(clips) == 6
     assert reason in caplog.records[0].getMessage()
     left_out = [record.getMessage() for record in caplog.records[1:]]
-    assert left_out == ["1 files left out (one picture, no clip): bad/0000.png"] * (len(frames) == 1)
+    assert left_out == ["1 files left out (one picture, no clip): bad/0000.png"] * (
+        len(frames) == 1
+    )
 
 
 def test_three_thousand_frames_are_sampled_evenly(backbone, tmp_path: Path) -> None:
