@@ -189,6 +189,7 @@ PAPER = {
     "generation.window": ("3.5", 10),  # all frames together
     "generation.overlap": (None, 5),  # without effect on ten frames
     "generation.cuda_graph": (None, None),  # changes no result
+    "generation.max_size": (None, 1024),  # of the file that is written
 }
 
 

@@ -1,4 +1,4 @@
-"""A png without the texts that may cost the picture: broken ones, compressed ones, large ones."""
+"""A png without the extra chunks that may cost the picture: of them, few say how it looks."""
 
 import zlib
 from pathlib import Path
@@ -6,10 +6,11 @@ from pathlib import Path
 _SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _LARGEST = 2**16  # bytes of a text that is kept
 _KEPT = (b"tRNS", b"acTL", b"fcTL", b"fdAT")  # ancillary by name, but part of the pictures
+_USED = (b"iCCP", b"eXIf", b"iTXt")  # the profile, and where the orientation may stand
 
 
-def without_text(path: Path) -> bytes | None:
-    """The bytes of a png without its harmful extra chunks; None where it has none.
+def without_extras(path: Path) -> bytes | None:
+    """The bytes of a png without its useless and harmful extra chunks; None where it has none.
 
     Pillow refuses pictures whose compressed texts unpack to a megabyte or whose extra chunks have
     a wrong checksum; every viewer shows them.
@@ -37,7 +38,7 @@ def without_text(path: Path) -> bytes | None:
 
 
 def _is_harmful(kind: bytes, data: bytes, length: int) -> bool:
-    if kind == b"zTXt" or length > _LARGEST and kind != b"iCCP":
+    if kind not in _USED or length > _LARGEST and kind != b"iCCP":
         return True
     if kind == b"iTXt":
         keyword, _, rest = data.partition(b"\0")

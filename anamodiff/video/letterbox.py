@@ -12,7 +12,6 @@ from torch.nn.functional import interpolate
 
 from anamodiff.video.sampling import ClipError
 
-
 _KEPT = 2**28  # bytes of a clip that is kept to be written several times
 
 

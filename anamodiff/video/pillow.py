@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from anamodiff.video.bare import without_text
+from anamodiff.video.bare import without_extras
 from anamodiff.video.rgb import Range, is_deep, to_picture, to_rgb, value_range
 from anamodiff.video.sampling import (
     DEFAULT_FPS,
@@ -90,7 +90,7 @@ def open_image(path: Path) -> Image.Image:
     if not path.is_file():
         raise OSError(f"no regular file: {path}")
     Image.init()  # before it, Pillow knows half of them
-    bare = without_text(path)
+    bare = without_extras(path)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of broken metadata, and of sizes below the limit
         return Image.open(path if bare is None else BytesIO(bare), formats=FORMATS)

@@ -165,14 +165,15 @@ def _durations(
 ) -> tuple[float, ...]:
     """Seconds that each frame is shown: until the next one, by the rate where times are unusable.
 
-    The last is shown for `last` ticks, where the file says so, else as long as most others.
+    The last is shown for `last` ticks, where the file says that it rests, else as long as most.
     """
     rate = stream.average_rate or stream.guessed_rate
     steps = np.diff(timestamps) * float(stream.time_base) if None not in timestamps else np.zeros(0)
     if not len(steps) or steps.min() <= 0:
         return (float(1 / rate) if rate else 1 / DEFAULT_FPS,) * len(timestamps)
-    rest = last * float(stream.time_base) if last else 0.0
-    return (*(float(step) for step in steps), rest or float(np.median(steps)))
+    # Many a file gives it the time of another rate, which is too short.
+    rest = max((last or 0) * float(stream.time_base), float(np.median(steps)))
+    return (*(float(step) for step in steps), rest)
 
 
 def _decode_at(

@@ -9,8 +9,10 @@ SHORTEST_STRIP = 3
 _APART = 24
 # Characters of one strip cover areas and have mean colours this much alike, at most.
 _LARGER, _OTHER_COLOUR = 2.5, 40
-# Frames on one textured ground differ by less than this share of their contrast.
-_DIFFERENT = 0.5
+# Share of the border that has the ground's colour, at least.
+_PLAIN = 0.6
+# Share of what stands out of the ground that is the same in all frames, at least.
+_SAME = 0.6
 
 
 def cut_strip(picture: np.ndarray) -> list[np.ndarray]:
@@ -52,16 +54,21 @@ def _runs_across_cuts(picture: np.ndarray) -> bool:
 
 
 def _one_ground(frames: np.ndarray) -> bool:
-    """Whether all frames `f h w 3` are much the same picture of some contrast."""
+    """Whether frames `f h w 3` show one thing, or one textured ground, at one place."""
     middle = np.median(frames, axis=0)
-    contrast = np.abs(middle - np.median(middle, axis=(0, 1))).mean()
-    return bool(contrast > 6 and np.abs(frames - middle).mean() < _DIFFERENT * contrast)
+    stands_out = np.abs(middle - np.median(middle, axis=(0, 1))).max(axis=2) > _APART
+    if stands_out.sum() < 4:
+        return False
+    same = np.abs(frames - middle).max(axis=3)[:, stands_out] < _APART
+    return bool(same.mean() > _SAME)
 
 
 def _one_character(frames: np.ndarray) -> bool:
     """Whether each frame `f h w 3` shows something of one size and colour on one plain ground."""
     ring = np.concatenate([frames[:, 0], frames[:, -1]], axis=1)
     ground = np.median(ring, axis=(0, 1))
+    if (np.abs(ring - ground).max(axis=2) < _APART).mean() < _PLAIN:
+        return False
     apart = np.abs(frames - ground).max(axis=3) > _APART
     areas = apart.sum(axis=(1, 2))
     if areas.min() < 4 or areas.max() > _LARGER * areas.min():
