@@ -66,6 +66,15 @@ def _print_any_name() -> None:
             stream.reconfigure(errors="backslashreplace")
 
 
+def _readable(words: str) -> str:
+    """Words that an ASCII locale gave us as bytes in disguise; names of files stay as they are."""
+    return os.fsencode(words).decode("utf-8", "replace") if not _is_text(words) else words
+
+
+def _is_text(words: str) -> bool:
+    return not any("\ud800" <= letter <= "\udfff" for letter in words)
+
+
 def _which_process() -> str:
     """Tells the lines of the other processes from the first one's."""
     return "" if is_first() else f" (process {os.environ['RANK']})"
@@ -108,6 +117,8 @@ def run(words: Sequence[str], debug: bool = False) -> int:
 def values_of(name: str, flags: Mapping[str, Any], rest: Sequence[str]) -> dict[str, Any]:
     """The values of a command from its flags, by key, and the words that followed them."""
     given, rest = _gather(name, flags, rest)
+    if isinstance(prompt := given.get("prompt"), str):
+        given["prompt"] = _readable(prompt)
     if name == "generate" and "run" not in given and (folder := _folder(given.get("output"))):
         given.update(run=folder, output=None)
     overrides = [override(key, typed(kind_of(key), value)) for key, value in given.items()]

@@ -184,9 +184,9 @@ def unused(path: Path, suffix: str = "") -> Path:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write atomically."""
+    """Write atomically; names of files that are no text keep their bytes."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    temporary.write_text(text, encoding="utf-8", newline="\n")
+    temporary.write_text(text, encoding="utf-8", errors="surrogateescape", newline="\n")
     os.replace(temporary, path)
 
 

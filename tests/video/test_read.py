@@ -11,7 +11,7 @@ from video_samples import (
 
 from anamodiff.video import sampling
 from anamodiff.video.clip import read_clip
-from anamodiff.video.find import find_clips
+from anamodiff.video.find import find_clips, look_for_clips
 from anamodiff.video.sampling import sample_indices
 
 
@@ -80,6 +80,27 @@ def test_find_clips(tmp_path):
     found = [str(path.relative_to(tmp_path)) for path in find_clips(tmp_path)]
     assert found == ["b9.mp4", "b10.mp4", "c.gif", "d.webp", "e.png", "frames", "more/g.webm"]
     assert find_clips(tmp_path / "frames") == [tmp_path / "frames"]
+
+
+def test_what_is_no_clip_is_named_with_its_reason(tmp_path):
+    """Whatever is no text and no still is looked into: suffixes are many."""
+    encode_video(tmp_path / "a.mts", [numbered(0)] * 2, container={"f": "mpegts"})
+    encode_video(tmp_path / "plain.mkv", [numbered(0)] * 2).rename(tmp_path / "no suffix")
+    Image.fromarray(numbered(1)).save(tmp_path / "still.png")
+    (tmp_path / "notes.txt").write_text("hello")
+    (tmp_path / "empty.bin").touch()
+    (tmp_path / ".hidden").write_bytes(b"x\0")
+    (tmp_path / "Thumbs.db").write_bytes(b"\xd0\xcf\x11\xe0")
+    (tmp_path / "sound.mp3").write_bytes(b"ID3\4\0\0\0\0\0\0" + bytes(range(128, 256)))
+    (tmp_path / "frames").mkdir()
+    for index in range(3):
+        Image.fromarray(numbered(index)).save(tmp_path / "frames" / f"{index}.png")
+    (tmp_path / "frames" / "about.txt").write_text("hello")
+    found = look_for_clips(tmp_path)
+    assert [path.name for path in found.clips] == ["a.mts", "frames", "no suffix", "sound.mp3"]
+    reasons = {path.name: reason for path, reason in found.left_out.items()}
+    assert reasons == {"still.png": "one picture", "notes.txt": "text", "empty.bin": "text",
+                       "about.txt": "text"}  # fmt: skip
 
 
 def test_real_clips(shared):
