@@ -10,6 +10,7 @@ from anamodiff.options import PROMPT, STAGES, RunOptions, StartFrame
 from anamodiff.run.folder import RunFolder
 from anamodiff.run.outputs import check_no_input, check_output_name, is_video
 from anamodiff.video.clip import Clip, read_clip
+from anamodiff.video.sampling import silent
 
 # Side of the canvas on which clips are looked at before models are loaded.
 _GLANCE = 64
@@ -45,7 +46,8 @@ def check_request(
     check_no_input(output, (source, driving))
     for clip, minimum, role in ((source, 1, "source"), (driving, 2, "driving clip")):
         if not isinstance(clip, Clip):
-            read_clip(clip, frames=minimum, size=_GLANCE, minimum=minimum, role=role)
+            with silent():
+                read_clip(clip, frames=minimum, size=_GLANCE, minimum=minimum, role=role)
     if output is not None and not is_video(output) and not resume:
         RunFolder(output).check_free()
 

@@ -19,6 +19,7 @@ from anamodiff.run.folder import OUTPUTS, unused
 from anamodiff.run.motion_transfer import MotionTransfer
 from anamodiff.run.outputs import check_no_input
 from anamodiff.video.clip import Clip, read_clip
+from anamodiff.video.sampling import silent
 from anamodiff.visual.flow import (
     colour_wheel,
     draw_key_points,
@@ -32,6 +33,8 @@ from anamodiff.visual.skeleton import draw_skeletons
 from anamodiff.warp import foldover, identity_grid
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".webp")
+# Side of the canvas on which clips are looked at before models are loaded.
+_GLANCE = 64
 #: Frames of a longer clip are thinned to so many on the sheet.
 SHEET_COLUMNS = 12
 
@@ -99,14 +102,15 @@ def inspect(
     RunOptions.check(frames=frames, start_frame=start_frame)
     alone = driving is None
 
-    def read(size: int | None = None) -> tuple[Clip, Clip]:
+    def read(size: int) -> tuple[Clip, Clip]:
         source = read_clip(clip, frames=frames, size=size, minimum=2 if alone else 1)
         if driving is None:
             return source, source
         driver = read_clip(driving, frames=frames, size=size, minimum=2, role="driving clip")
         return source, driver
 
-    read()  # before a model is loaded, let alone fetched
+    with silent():
+        read(_GLANCE)  # before a model is loaded, let alone fetched
     mover = MotionTransfer.load(backbone, lofnet, device=device, precision=precision)
     options = mover.resolve(adaptation=adaptation).adaptation
     size = mover.backbone.image_size

@@ -142,8 +142,9 @@ def _deinterlace(frame: av.VideoFrame) -> av.VideoFrame:
     """
     graph = Graph()
     source = graph.add_buffer(
-        width=frame.width, height=frame.height, format=frame.format, time_base=frame.time_base
-    )
+        width=frame.width, height=frame.height, format=frame.format,
+        time_base=frame.time_base or Fraction(1, 1000),
+    )  # fmt: skip
     graph.link_nodes(source, graph.add("estdif", "mode=frame"), graph.add("buffersink"))
     try:
         graph.configure()

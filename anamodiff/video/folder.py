@@ -72,10 +72,12 @@ def open_folder(folder: Path, role: str) -> FrameSource:
     """The frames of a folder of pictures; raises `ClipError` without pictures."""
     paths = list_frames(folder)
     if not paths:
-        others = sum(1 for path in folder.iterdir() if not path.name.startswith("."))
+        others = [path for path in folder.iterdir() if not path.name.startswith(".")]
+        kinds = sorted({path.suffix.lower() for path in others if path.is_file()} - {""})
+        kind = f" ({', '.join(kinds[:5])})" if kinds else ""
         raise ClipError(
             f"expected pictures (png, jpg, webp ...) in the {role}'s folder {folder}, got none "
-            f"among {others} files; name the folder that holds the frames, or one file"
+            f"among {len(others)} files{kind}; name the folder that holds the frames, or one file"
         )
 
     def pictures(indices: Sequence[int], size: int | None) -> Iterator[Picture]:

@@ -136,7 +136,7 @@ _transforms: dict[tuple[str, str], ImageCms.ImageCmsTransform] = {}
 
 def is_deep(image: Image.Image) -> bool:
     """Whether nothing but its values says what is white in an image."""
-    return image.mode in ("F", "I") and image.format not in ("PPM", "PNG")
+    return image.mode == "F" or (image.mode == "I" and image.format not in ("PPM", "PNG"))
 
 
 def values(image: Image.Image) -> np.ndarray:

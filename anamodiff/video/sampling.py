@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -123,6 +124,16 @@ def _is_steady(durations: Sequence[float]) -> bool:
     beat = durations.mean()
     drift = np.cumsum(durations) - beat * np.arange(1, len(durations) + 1)
     return bool(np.abs(drift).max() < 0.21 * beat)
+
+
+@contextmanager
+def silent() -> Iterator[None]:
+    """Log nothing about clips that are only looked at: they are read again, and named then."""
+    was, logger.disabled = logger.disabled, True
+    try:
+        yield
+    finally:
+        logger.disabled = was
 
 
 def report_rest(path: Path, durations: Sequence[float]) -> None:

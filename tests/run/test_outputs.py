@@ -222,7 +222,9 @@ MEASURED = """
 import resource, sys, torch
 from anamodiff.video.clip import write_frames, write_video
 from anamodiff.video.letterbox import CroppedFrames, fit
-canvas = torch.rand(int(sys.argv[1]), 3, 64, 64, generator=torch.Generator().manual_seed(0)) * 2 - 1
+count = int(sys.argv[1])
+canvas = torch.linspace(-1, 1, 64).repeat(count, 3, 64, 1)
+canvas *= torch.linspace(0.5, 1, count)[:, None, None, None]
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 frames = CroppedFrames(canvas, fit(1500, 2000, 64))
 write_video("a.gif", frames, 10)

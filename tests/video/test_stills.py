@@ -188,6 +188,21 @@ def test_float_pages_share_one_scale(tmp_path):
     assert read_clip(tmp_path / "c.tif").total == 3
 
 
+def test_a_pfm_is_deep(tmp_path):
+    Image.fromarray(np.full((8, 8), 0.5, np.float32)).save(tmp_path / "a.pfm")
+    assert read(tmp_path / "a.pfm")[4, 4].tolist() == [128] * 3
+
+
+def test_a_phones_picture_with_a_second_one_inside_is_one(tmp_path):
+    first, second = corner_picture(480, 640), np.zeros((480, 640, 3), np.uint8)
+    Image.fromarray(first).save(
+        tmp_path / "a.jpg", format="MPO", save_all=True, append_images=[Image.fromarray(second)]
+    )
+    clip = read_clip(tmp_path / "a.jpg", size=64)
+    assert clip.total == 1 and clip.box is not None and clip.box.original == (480, 640)
+    assert np.abs(read(tmp_path / "a.jpg") - first).mean() < 3
+
+
 def test_pages_are_a_clip(tmp_path):
     images = [Image.fromarray(numbered(index)) for index in range(5)]
     thumbnail = images[0].resize((26, 12))
