@@ -50,7 +50,7 @@ def to_picture(image: Image.Image, size: int | None = None, deep: Range | None =
     image.load()
     if image.format not in ("JPEG", "MPO"):  # a TIFF turns itself in loading
         width, height = image.size
-    turn = _UPRIGHT.get(_orientation(image))
+    turn = _UPRIGHT.get(_orientation(image) or 1)
     if size is not None and image.mode in _REDUCIBLE:
         factor = max(image.size) // (2 * size)
         image = image.reduce(factor) if factor > 1 else image
