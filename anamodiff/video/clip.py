@@ -216,7 +216,7 @@ def write_video(
         )
     if not isfinite(fps) or fps <= 0:
         raise ClipError(f"expected a rate above 0 frames a second, got {fps}; try 10")
-    pictures = to_pixels(frames) if isinstance(frames, Tensor) else frames
+    pictures = list(to_pixels(frames)) if isinstance(frames, Tensor) else frames
     with _replacing(path) as unfinished:
         if suffix == ".gif":
             write_gif(unfinished, pictures, fps)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import struct
 from fractions import Fraction
 from functools import cache
+from typing import Any
 
 import av
 import numpy as np
@@ -70,12 +71,12 @@ class Display:
         pixels = self._pixels(frame, _reduced(height, width, size))
         pixels = turn(pixels, matrix)
         a, b = matrix[:2]
-        return Picture(pixels, shown if abs(a) >= abs(b) else shown[::-1])
+        return Picture(pixels, shown if abs(a) >= abs(b) else (shown[1], shown[0]))
 
     def _pixels(self, frame: av.VideoFrame, to: tuple[int, int]) -> np.ndarray:
         """RGB bytes `h w 3` of a frame, `to` being (height, width)."""
         height, width = to
-        options = {"height": height, "width": width, **_matrix(frame)}
+        options: dict[str, Any] = {"height": height, "width": width, **_matrix(frame)}
         if to != (frame.height, frame.width):
             options["interpolation"] = Interpolation.AREA
         if any(component.is_alpha for component in frame.format.components):
@@ -86,7 +87,7 @@ class Display:
             return to_standard(wide, frame.color_trc, primaries or "bt2020")
         return self._reformat(frame, "rgb24", **options)
 
-    def _reformat(self, frame: av.VideoFrame, layout: str, **options: object) -> np.ndarray:
+    def _reformat(self, frame: av.VideoFrame, layout: str, **options: Any) -> np.ndarray:
         try:
             return self._to_rgb.reformat(frame, format=layout, **options).to_ndarray()
         except (av.error.FFmpegError, NotImplementedError, ValueError):

@@ -113,7 +113,8 @@ def _converted(image: Image.Image, data: bytes) -> Image.Image:
     profile = ImageCms.ImageCmsProfile(BytesIO(data))
     if ImageCms.getProfileDescription(profile).startswith("sRGB"):
         return image.convert("RGB")
-    mode = _MODE_OF_PROFILE[profile.profile.xcolor_space.strip()]
+    space = profile.profile.xcolor_space.strip()  # pyright: ignore[reportAttributeAccessIssue]
+    mode = _MODE_OF_PROFILE[space]
     if (mode in ("CMYK", "LAB") or image.mode in ("CMYK", "LAB")) and mode != image.mode:
         raise ValueError("profile of another kind of picture")
     key = hashlib.sha256(data).hexdigest(), mode
