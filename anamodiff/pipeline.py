@@ -13,7 +13,7 @@ from anamodiff.backbone.model import Backbone
 from anamodiff.diffusion import StepProgress, add_noise, generator_of
 from anamodiff.inversion.colours import match_histograms
 from anamodiff.inversion.noise import warped_noise
-from anamodiff.inversion.sampling import sample
+from anamodiff.inversion.sampling import KnownCells, sample
 from anamodiff.lofnet.animate import WarpedIntermediate, animate
 from anamodiff.lofnet.model import LOFNet
 from anamodiff.lofnet.skeletal import SkeletalNetworks
@@ -87,7 +87,8 @@ class AnaMoDiff:
         losses = tune(
             unet, warped.latents.to(device), warped.warped.to(device),
             self.backbone.embed([prompt]), self.backbone.schedule, options, seed=seed,
-            checkpoint=checkpoint, progress=_steps(progress, "tuning", options.iterations),
+            unseen=warped.unseen, checkpoint=checkpoint,
+            progress=_steps(progress, "tuning", options.iterations),
         )  # fmt: skip
         return unet, losses
 
@@ -106,22 +107,27 @@ class AnaMoDiff:
         device, schedule = self.backbone.device, self.backbone.schedule
         embedding, negative = self.backbone.embed([prompt, options.negative_prompt]).split(1)
         start = schedule.start(options.steps, options.denoise_from)
-        count = options.steps - start
+        unseen = warped.unseen if options.unseen_from else None
         noise = warped_noise(
             unet, warped.latents.to(device), warped.source_frames, warped.flow, options,
             embedding=embedding, schedule=schedule, start=start, generator=generator_of(seed),
-            progress=_steps(progress, "inversion", count),
+            unseen=unseen, progress=_steps(progress, "inversion", options.steps - start),
         ).transpose(0, 1)[None]  # fmt: skip  # b c f h w
+        known = None
         if start:
             intermediate = warped.warped.to(device).transpose(0, 1)[None]
+            if unseen is not None:
+                seen = ~unseen.to(device)[None, None]
+                known = KnownCells(seen, intermediate, noise, until=start)
+                start = min(start, schedule.start(options.steps, options.unseen_from))
             noise = add_noise(
                 schedule, intermediate, noise, int(schedule.timesteps(options.steps)[start])
             )
         sampled = sample(
-            unet, noise, start=start, solver=options.solver, embedding=embedding,
+            unet, noise, start=start, known=known, solver=options.solver, embedding=embedding,
             negative=negative, guidance=options.guidance, schedule=schedule, steps=options.steps,
             window=options.window, overlap=options.overlap,
-            progress=_steps(progress, "sampling", count),
+            progress=_steps(progress, "sampling", options.steps - start),
         )  # fmt: skip
         return sampled[0].transpose(0, 1)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from anamodiff.diffusion import Schedule, StepProgress, noise_in
+from anamodiff.diffusion import Schedule, StepProgress, noise_in, normal_like
 from anamodiff.inversion.ddim import ddim_invert
 from anamodiff.options import GenerationOptions
 from anamodiff.unet3d.model import UNet3D
@@ -23,6 +23,7 @@ def warped_noise(
     schedule: Schedule,
     start: int,
     generator: torch.Generator | None = None,
+    unseen: Tensor | None = None,
     progress: StepProgress | None = None,
 ) -> Tensor:
     """Invert the source frames that are warped, each by itself, and warp their noise.
@@ -35,6 +36,7 @@ def warped_noise(
         embedding: the prompt's, ``1 n d``.
         start: number of the sampling step to begin at; 0 is pure noise.
         generator: of fresh noise.
+        unseen: cells ``f h w`` that are fresh noise, because the source shows nothing of them.
 
     Returns:
         Noise ``f c h w``.
@@ -53,7 +55,10 @@ def warped_noise(
     # again it leads back to the source's details, which other noise would replace.
     noise = noise_in(schedule, inverted, clean, timestep) if start else inverted
     own = torch.stack([noise[number, :, 0] for number in which])
-    return warp_noise(
+    noise = warp_noise(
         own, flow.to(own), mode=options.noise_warp, weight=options.noise_weight,
         generator=generator,
     )  # fmt: skip
+    if unseen is None:
+        return noise
+    return torch.where(unseen[:, None].to(device), normal_like(noise, generator), noise)
