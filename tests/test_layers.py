@@ -19,7 +19,7 @@ LAYERS = (
     {"pipeline"},
     {"lofnet", "tuning", "inversion"},
     {"unet3d", "backbone", "visual"},
-    {"video", "diffusion", "warp", "creatures"},
+    {"video", "diffusion", "warp", "half_precision", "creatures"},
     {"options", "resources"},
     {"fields"},
     {"errors"},

@@ -58,7 +58,7 @@ def tune(
     source_clip = NoisyClip(source, options.source_noise_min, options.source_noise_max)
     warped_clip = None
     if options.warped_weight > 0:
-        cells = cell_weights(unseen, options.unseen_weight)
+        cells = cell_weights(unseen, options.unseen_weight, warped.device)
         warped_clip = NoisyClip(
             warped, options.noise_min, options.noise_max, options.warped_weight, cells
         )
@@ -105,14 +105,16 @@ def tune(
     return losses
 
 
-def cell_weights(unseen: Tensor | None, weight: float) -> Tensor | None:
+def cell_weights(
+    unseen: Tensor | None, weight: float, device: torch.device | str = "cpu"
+) -> Tensor | None:
     """Weights f 1 h w of a clip's cells f h w: 1, and `weight` where they are unseen.
 
     None where all would be alike, or nothing would be left.
     """
     if unseen is None or weight == 1 or (weight == 0 and bool(unseen.all())):
         return None
-    return torch.where(unseen, weight, 1.0)[:, None]
+    return torch.where(unseen, weight, 1.0)[:, None].to(device)
 
 
 def _finite(loss: float, iteration: int, lr: float) -> float:

@@ -35,9 +35,11 @@ class NoisyClip:
         if count <= window:
             return self
         first = int(torch.randint(1, count - window + 2, (1,), generator=generator))
-        taken = [0, *range(first, first + window - 1)]
-        cells = None if self.cells is None else self.cells[taken]
-        return replace(self, latents=self.latents[taken], cells=cells)
+        latents, cells = (
+            x if x is None else torch.cat([x[:1], x[first : first + window - 1]])
+            for x in (self.latents, self.cells)
+        )
+        return replace(self, latents=latents, cells=cells)
 
 
 @dataclass(frozen=True)
