@@ -10,10 +10,10 @@ from torch import Tensor
 
 from anamodiff.backbone.autoencoder import Encoder
 from anamodiff.backbone.model import Backbone
-from anamodiff.diffusion import StepProgress, add_noise, generator_of
+from anamodiff.diffusion import StepProgress, generator_of
 from anamodiff.inversion.colours import match_histograms
-from anamodiff.inversion.noise import warped_noise
-from anamodiff.inversion.sampling import KnownCells, sample
+from anamodiff.inversion.noise import starting_latents, warped_noise
+from anamodiff.inversion.sampling import sample
 from anamodiff.lofnet.animate import WarpedIntermediate, animate
 from anamodiff.lofnet.model import LOFNet
 from anamodiff.lofnet.skeletal import SkeletalNetworks
@@ -107,24 +107,17 @@ class AnaMoDiff:
         device, schedule = self.backbone.device, self.backbone.schedule
         embedding, negative = self.backbone.embed([prompt, options.negative_prompt]).split(1)
         start = schedule.start(options.steps, options.denoise_from)
-        unseen = warped.unseen if options.unseen_from else None
+        unseen = warped.unseen if options.unseen_from is not None else None
         noise = warped_noise(
             unet, warped.latents.to(device), warped.source_frames, warped.flow, options,
             embedding=embedding, schedule=schedule, start=start, generator=generator_of(seed),
             unseen=unseen, progress=_steps(progress, "inversion", options.steps - start),
-        ).transpose(0, 1)[None]  # fmt: skip  # b c f h w
-        known = None
-        if start:
-            intermediate = warped.warped.to(device).transpose(0, 1)[None]
-            if unseen is not None:
-                seen = ~unseen.to(device)[None, None]
-                known = KnownCells(seen, intermediate, noise, until=start)
-                start = min(start, schedule.start(options.steps, options.unseen_from))
-            noise = add_noise(
-                schedule, intermediate, noise, int(schedule.timesteps(options.steps)[start])
-            )
+        )  # fmt: skip
+        noisy, start, known = starting_latents(
+            schedule, warped.warped.to(device), noise, options, unseen
+        )
         sampled = sample(
-            unet, noise, start=start, known=known, solver=options.solver, embedding=embedding,
+            unet, noisy, start=start, known=known, solver=options.solver, embedding=embedding,
             negative=negative, guidance=options.guidance, schedule=schedule, steps=options.steps,
             window=options.window, overlap=options.overlap,
             progress=_steps(progress, "sampling", options.steps - start),

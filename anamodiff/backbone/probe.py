@@ -100,8 +100,8 @@ class _UNetBlocks(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.norms = nn.ModuleList(nn.GroupNorm(16, 64) for _ in range(3))
-        self.convolutions = nn.ModuleList(nn.Conv2d(64, 64, 3, padding=1) for _ in range(2))
+        self.norm1, self.norm2, self.norm3 = (nn.GroupNorm(16, 64) for _ in range(3))
+        self.conv1, self.conv2 = (nn.Conv2d(64, 64, 3, padding=1) for _ in range(2))
         self.requires_grad_(False)
         self.spatial, self.temporal = (nn.Linear(64, 3 * 64, bias=False) for _ in range(2))
         self.outs = nn.ModuleList(nn.Linear(64, 64) for _ in range(2))
@@ -109,9 +109,9 @@ class _UNetBlocks(nn.Module):
 
     def forward(self, hidden: Tensor) -> Tensor:
         """Tokens f n d of f c h w."""
-        for norm, convolution in zip(self.norms, self.convolutions, strict=False):
-            hidden = hidden + convolution(F.silu(group_norm(norm, hidden)))
-        tokens = group_norm(self.norms[2], hidden).flatten(2).transpose(1, 2)
+        inner = self.conv1(F.silu(group_norm(self.norm1, hidden)))
+        hidden = hidden + self.conv2(F.silu(group_norm(self.norm2, inner)))
+        tokens = group_norm(self.norm3, hidden).flatten(2).transpose(1, 2)
         mixed = self._mixed(self.spatial, tokens, keys=2)
         tokens = tokens + self.outs[0](mixed)
         mixed = self._mixed(self.temporal, tokens.transpose(0, 1), keys=1).transpose(0, 1)

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import torch
+from einops import rearrange
 from torch import Tensor
 
-from anamodiff.diffusion import Schedule, StepProgress, noise_in, normal_like
+from anamodiff.diffusion import Schedule, StepProgress, add_noise, noise_in, normal_like
 from anamodiff.inversion.ddim import ddim_invert
+from anamodiff.inversion.sampling import KnownCells
 from anamodiff.options import GenerationOptions
 from anamodiff.unet3d.model import UNet3D
 from anamodiff.warp import warp_noise
@@ -62,3 +64,34 @@ def warped_noise(
     if unseen is None:
         return noise
     return torch.where(unseen[:, None].to(device), normal_like(noise, generator), noise)
+
+
+def starting_latents(
+    schedule: Schedule,
+    warped: Tensor,
+    noise: Tensor,
+    options: GenerationOptions,
+    unseen: Tensor | None = None,
+) -> tuple[Tensor, int, KnownCells | None]:
+    """What sampling starts from: noise, or the warped clip noised to `options.denoise_from`.
+
+    Args:
+        warped: `Z_WI`, ``f c h w``.
+        noise: of `warped_noise`, ``f c h w``.
+        unseen: cells ``f h w`` that are denoised from `options.unseen_from`.
+
+    Returns:
+        Latents ``1 c f h w``, the number of the sampling step to begin at, and the cells that
+        follow the warped clip until its own step.
+    """
+    clean, noise = (rearrange(x, "f c h w -> 1 c f h w") for x in (warped, noise))
+    start = schedule.start(options.steps, options.denoise_from)
+    if start == 0:
+        return noise, 0, None
+    known = None
+    if options.unseen_from is not None and unseen is not None:
+        seen = ~unseen.to(clean.device)[None, None]
+        known = KnownCells(seen, clean, noise, until=start)
+        start = min(start, schedule.start(options.steps, options.unseen_from))
+    timestep = int(schedule.timesteps(options.steps)[start])
+    return add_noise(schedule, clean, noise, timestep), start, known
