@@ -1,16 +1,29 @@
 """Pictures through Pillow: stills, gif, animated webp and png, strips, folders of frames."""
 
+import logging
+import os
 import re
 import struct
 import zlib
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from itertools import count
 from pathlib import Path
 
 import numpy as np
 from PIL import Image, ImageOps
 
-from anamodiff.video.sampling import DEFAULT_FPS, ClipError, FrameSource, logger, warn_damaged
+from anamodiff.video.sampling import (
+    DEFAULT_FPS,
+    ClipError,
+    FrameSource,
+    Unreadable,
+    logger,
+    warn_damaged,
+)
+
+# Without a handler Python prints what Pillow logs of damaged files, which our own line says.
+logging.getLogger("PIL").addHandler(logging.NullHandler())
 
 #: What Pillow may open; left to itself it also claims formats that it cannot show.
 FORMATS = ("GIF", "PNG", "WEBP", "JPEG", "BMP", "TIFF", "PPM", "AVIF")
@@ -35,6 +48,7 @@ _DAMAGE = (
     SyntaxError,
     ValueError,
     RuntimeError,  # of the AVIF decoder
+    ArithmeticError,
     MemoryError,  # a length in the file that no file has
     IndexError,
     EOFError,
@@ -86,6 +100,8 @@ def count_frames(image: Image.Image) -> int:
 
 def to_rgb(image: Image.Image) -> np.ndarray:
     """Any Pillow picture as RGB bytes `h w 3`: upright, 8 bits, transparency on white."""
+    with _without_stderr() if image.format == "TIFF" else nullcontext():
+        image.load()
     image = ImageOps.exif_transpose(image)
     if image.mode.startswith("I"):  # 16 bits of grey, which Pillow would clip at 255
         grey = np.round(np.asarray(image).astype(np.float64) / 257).clip(0, 255)
@@ -93,6 +109,23 @@ def to_rgb(image: Image.Image) -> np.ndarray:
     if not image.has_transparency_data:
         return np.array(image.convert("RGB"))
     return on_white(np.asarray(image.convert("RGBA")))
+
+
+@contextmanager
+def _without_stderr() -> Iterator[None]:
+    """Without what libtiff itself prints of a damaged file, which our own line says."""
+    try:
+        kept = os.dup(2)
+    except OSError:  # there is none
+        yield
+        return
+    try:
+        with open(os.devnull, "wb") as nowhere:
+            os.dup2(nowhere.fileno(), 2)
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
 
 
 def on_white(picture: np.ndarray) -> np.ndarray:
@@ -152,8 +185,12 @@ def _animation(path: Path, image: Image.Image, role: str) -> FrameSource:
     def pictures(indices: Sequence[int]) -> Iterator[np.ndarray]:
         with open_image(path) as again:
             for index in indices:
-                again.seek(first + index)
-                yield to_rgb(again)
+                try:
+                    again.seek(first + index)
+                    picture = to_rgb(again)
+                except _DAMAGE:
+                    raise Unreadable(path) from None
+                yield picture
 
     return FrameSource(tuple(durations), pictures)
 

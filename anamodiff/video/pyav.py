@@ -175,7 +175,7 @@ def _decode_at(timestamps: Sequence[int], keys: Sequence[int], path: Path) -> It
                     break
             if now != timestamp:
                 raise Unreadable(path)
-            yield _upright(frame, to_rgb)
+            yield _upright(frame, to_rgb, path)
 
 
 def _count_by_decoding(path: Path, role: str, promised: int) -> FrameSource:
@@ -197,7 +197,7 @@ def _count_by_decoding(path: Path, role: str, promised: int) -> FrameSource:
                 if following is None:
                     return
                 if count == following:
-                    yield _upright(frame, to_rgb)
+                    yield _upright(frame, to_rgb, path)
                     following = next(wanted, None)
 
     return FrameSource(durations, pictures)
@@ -220,16 +220,19 @@ def _frames(
         yield from (frame for frame in decoded if not frame.is_corrupt)
 
 
-def _upright(frame: av.VideoFrame, to_rgb: VideoReformatter) -> np.ndarray:
+def _upright(frame: av.VideoFrame, to_rgb: VideoReformatter, path: Path) -> np.ndarray:
     """A decoded frame as RGB bytes `h w 3`, turned as the file's display matrix says.
 
     The reformatter is passed in: PyAV's own lives as long as the thread, with workers that
-    dead-lock a later fork (a data loader's).
+    dead-lock a later fork (a data loader's). Raises `Unreadable` for formats that it does not take.
     """
-    if any(component.is_alpha for component in frame.format.components):
-        picture = on_white(to_rgb.reformat(frame, format="rgba").to_ndarray())
-    else:
-        picture = to_rgb.reformat(frame, format="rgb24").to_ndarray()
+    try:
+        if any(component.is_alpha for component in frame.format.components):
+            picture = on_white(to_rgb.reformat(frame, format="rgba").to_ndarray())
+        else:
+            picture = to_rgb.reformat(frame, format="rgb24").to_ndarray()
+    except (av.error.FFmpegError, ValueError):
+        raise Unreadable(path) from None
     return np.ascontiguousarray(np.rot90(picture, round(frame.rotation / 90)))
 
 
