@@ -5,7 +5,6 @@ Weights are safetensors, or torch's own files read as tensors only: no code in a
 
 from __future__ import annotations
 
-import json
 import logging
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -13,7 +12,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from pickle import UnpicklingError
 from typing import Any
-from zipfile import is_zipfile
 
 import torch
 from diffusers import AutoencoderKL, StableDiffusionPipeline, UNet2DConditionModel
@@ -23,6 +21,7 @@ from transformers import CLIPTextModel, CLIPTokenizer
 
 from anamodiff.backbone import files, hub
 from anamodiff.errors import AnaMoDiffError
+from anamodiff.tensors import read_tensors
 
 logger = logging.getLogger(__name__)
 
@@ -199,7 +198,7 @@ def _shapes(file: Path) -> dict[str, tuple[int, ...]]:
         if file.suffix == ".safetensors":
             with safe_open(file, framework="pt") as opened:
                 return {name: tuple(opened.get_slice(name).get_shape()) for name in opened.keys()}
-        state = torch.load(file, map_location="cpu", weights_only=True, mmap=is_zipfile(file))
+        state = read_tensors(file, mmap=True)
     except Exception as error:  # both libraries raise a dozen kinds for broken and unsafe files
         raise AnaMoDiffError(
             f"{file} is broken or holds more than tensors ({type(error).__name__}), and code in a "
@@ -233,4 +232,7 @@ def _one_line(what: Path) -> Iterator[None]:
 
 
 def _read(file: Path) -> dict[str, Any]:
-    return json.loads(file.read_text(encoding="utf-8"))
+    found = files.read_json(file)
+    if found is None:
+        raise AnaMoDiffError(f"expected a configuration in {file}, found no such file: fetch it")
+    return found
