@@ -1,10 +1,14 @@
-"""Files of torch's own kind, read as tensors and plain values only."""
+"""Files of torch's own kind, read as tensors and plain values only; and NaN among weights."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from zipfile import ZIP_STORED, BadZipFile, ZipFile, is_zipfile
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 def read_tensors(file: Path, *, mmap: bool = False) -> Any:
@@ -35,3 +39,13 @@ def _check_size(file: Path) -> None:
     size = sum(one.file_size for one in contents)
     if any(one.compress_type != ZIP_STORED for one in contents) or size > file.stat().st_size:
         raise ValueError("compressed archive")
+
+
+def not_finite(named: Iterable[tuple[str, Tensor]]) -> str | None:
+    """The name of a tensor that holds NaN or infinity; None where none does."""
+    for name, tensor in named:
+        # A sum reads the numbers once; only where it is not finite does each have to be looked at.
+        suspect = tensor.is_floating_point() and not bool(tensor.sum().isfinite())
+        if suspect and not bool(tensor.isfinite().all()):
+            return name
+    return None

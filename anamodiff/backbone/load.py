@@ -20,8 +20,8 @@ from torch.serialization import safe_globals
 from transformers import CLIPTextModel, CLIPTokenizer
 
 from anamodiff.backbone import files, hub
-from anamodiff.errors import AnaMoDiffError
-from anamodiff.tensors import read_tensors
+from anamodiff.errors import AnaMoDiffError, shorten
+from anamodiff.tensors import not_finite, read_tensors
 
 logger = logging.getLogger(__name__)
 
@@ -94,6 +94,7 @@ def _load_part(folder: Path, part: str, weights: files.WeightFiles, dtype: torch
         local_files_only=True, output_loading_info=True, **{width: dtype},
     )  # fmt: skip
     _check_whole(f"{folder}/{part}", info["missing_keys"])
+    _check_finite(f"{folder}/{part}", model)
     return model
 
 
@@ -121,6 +122,7 @@ def load_file(file: Path, dtype: torch.dtype) -> Parts:
     models = {name: getattr(pipeline, name) for name in ("vae", "unet", "text_encoder")}
     for name, model in models.items():
         _check_whole(f"{file} ({name})", [n for n, p in model.named_parameters() if p.is_meta])
+        _check_finite(f"{file} ({name})", model)
     scheduler = _read(configs / "scheduler" / "scheduler_config.json")
     return Parts(**models, tokenizer=tokenizer, scheduler=scheduler, files={file.name: file})
 
@@ -220,15 +222,28 @@ def _check_whole(what: str, missing: Iterable[str]) -> None:
         )
 
 
+def _check_finite(what: str, model: torch.nn.Module) -> None:
+    """Refuse weights with which nothing can be computed."""
+    if name := not_finite(model.named_parameters()):
+        raise AnaMoDiffError(
+            f"expected finite weights of {what}, got NaN or infinity in {name}: fetch it again"
+        )
+
+
 @contextmanager
 def _one_line(what: Path) -> Iterator[None]:
     """Turn what the libraries raise for files that are damaged or do not fit into one line."""
     try:
         yield
+    except AnaMoDiffError:
+        raise
     except (OSError, ValueError, TypeError, RuntimeError, KeyError, LookupError, SafetensorError,
             UnpicklingError) as error:  # fmt: skip
         first = (str(error).strip().splitlines() or [type(error).__name__])[0]
-        raise AnaMoDiffError(f"the backbone {what} cannot be loaded: {first}") from error
+        raise AnaMoDiffError(
+            f"expected a backbone in {what}, but it cannot be loaded, got: {shorten(first, 300)}: "
+            "fetch it again or give another"
+        ) from error
 
 
 def _read(file: Path) -> dict[str, Any]:
