@@ -20,7 +20,7 @@ LAYERS = (
     {"lofnet", "tuning", "inversion"},
     {"unet3d", "backbone", "visual"},
     {"video", "diffusion", "warp", "half_precision", "creatures"},
-    {"options", "resources"},
+    {"options", "resources", "lock", "tensors"},
     {"fields"},
     {"errors"},
 )

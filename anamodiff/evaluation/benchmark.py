@@ -32,8 +32,9 @@ from anamodiff.evaluation.pairs import BenchmarkPair, find_pairs
 from anamodiff.evaluation.report import write_report
 from anamodiff.evaluation.scores import Case, choose_embedder, measure
 from anamodiff.fields import construct, settings_of
+from anamodiff.lock import held
 from anamodiff.options import FRAMES, RunOptions
-from anamodiff.run.folder import OUTPUTS, unused, write_text
+from anamodiff.run.folder import OUTPUTS, new_folder, write_text
 from anamodiff.run.motion_transfer import MotionTransfer
 from anamodiff.video.clip import write_video
 
@@ -111,7 +112,12 @@ def benchmark(pairs: str | Path, *, output: str | Path | None = None, **settings
     Raises:
         AnaMoDiffError: no pairs, an unknown method or setting, or no result at all.
     """
-    folder = Path(output) if output is not None else unused(OUTPUTS / "benchmark")
+    folder = Path(output) if output is not None else new_folder(OUTPUTS / "benchmark")
+    with held(folder, "folder of results"):
+        return _benchmark(pairs, folder, **settings)
+
+
+def _benchmark(pairs: str | Path, folder: Path, **settings: Any) -> Path:
     jobs = run_all(pairs, output=folder, **settings)
     rows = [json.loads(job.row.read_text(encoding="utf-8")) for job in jobs if job.row.is_file()]
     if not rows:

@@ -26,7 +26,7 @@ from anamodiff.evaluation.clip_model import (
     times_ten,
 )
 from anamodiff.options import FRAMES
-from anamodiff.run.folder import CONFIG, RunFolder, write_text
+from anamodiff.run.folder import CONFIG, RunFolder, check_writable, write_text
 from anamodiff.run.intermediate import ClipPair
 from anamodiff.video.clip import read_clip
 
@@ -278,4 +278,5 @@ def _check_output(output: str | Path) -> Path:
         raise AnaMoDiffError(
             f"expected a JSON file for --output, got {path}: name one such as figures.json"
         )
+    check_writable(path)
     return path

@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from anamodiff.errors import AnaMoDiffError
+from anamodiff.errors import AnaMoDiffError, shorten
 from anamodiff.options import PROMPT, STAGES, RunOptions, StartFrame
-from anamodiff.run.folder import RunFolder, is_video
+from anamodiff.run.folder import RunFolder, check_writable, is_video
 from anamodiff.video.clip import Clip, read_clip
 
 #: A file or folder, or a clip that `read_clip` has read with the backbone's size.
@@ -17,7 +17,8 @@ GivenClip = str | Path | Clip
 def check_prompt(prompt: str) -> None:
     """Refuse a prompt that says nothing."""
     if not PROMPT.accepts(prompt):
-        raise AnaMoDiffError(f"expected a prompt of {PROMPT.words}, got {prompt!r}")
+        got = shorten(repr(prompt), 120)
+        raise AnaMoDiffError(f"expected a prompt of {PROMPT.words}, got {got}")
 
 
 def check_request(
@@ -40,7 +41,9 @@ def check_request(
     for clip, minimum, role in ((source, 1, "source"), (driving, 2, "driving clip")):
         if not isinstance(clip, Clip):
             read_clip(clip, frames=minimum, minimum=minimum, role=role)
-    if output is not None and not is_video(output) and not resume:
+    if is_video(output):
+        check_writable(output)
+    elif output is not None and not resume:
         RunFolder(output).check_free()
 
 

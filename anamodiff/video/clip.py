@@ -136,6 +136,11 @@ def _open(path: Path, role: str) -> FrameSource:
             raise ClipError(
                 f"expected a {role} (file or folder), got nothing at {path}; check the name"
             )
+        if not path.is_file():
+            raise ClipError(
+                f"expected a {role} (file or folder), got a pipe, socket or device, which may "
+                f"never end: {path}; write it into a file first"
+            )
         with path.open("rb") as file:
             head = file.read(512)
     except OSError as error:

@@ -1,16 +1,29 @@
 """Pictures through Pillow: stills, gif, animated webp and png, strips, folders of frames."""
 
+import logging
+import os
 import re
 import struct
 import zlib
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from itertools import count
 from pathlib import Path
 
 import numpy as np
 from PIL import Image, ImageOps
 
-from anamodiff.video.sampling import DEFAULT_FPS, ClipError, FrameSource, logger, warn_damaged
+from anamodiff.video.sampling import (
+    DEFAULT_FPS,
+    ClipError,
+    FrameSource,
+    Unreadable,
+    logger,
+    warn_damaged,
+)
+
+# Without a handler Python prints what Pillow logs of damaged files, which our own line says.
+logging.getLogger("PIL").addHandler(logging.NullHandler())
 
 #: What Pillow may open; left to itself it also claims formats that it cannot show.
 FORMATS = ("GIF", "PNG", "WEBP", "JPEG", "BMP", "TIFF", "PPM", "AVIF")
@@ -24,6 +37,9 @@ PICTURE_SUFFIXES = frozenset(
 #: A strip has at least this many square frames: a picture of two to one is a picture.
 SHORTEST_STRIP = 3
 
+#: Pixels of a picture above which it is refused before it is decoded: Pillow's own limit.
+MOST_PIXELS = 2 * (Image.MAX_IMAGE_PIXELS or 89_478_485)
+
 #: Browsers show frames of 10 ms and less, 0 included, for 100 ms.
 SHORTEST_FRAME, BROWSER_FRAME = 0.011, 0.1
 
@@ -31,6 +47,9 @@ _DAMAGE = (
     OSError,
     SyntaxError,
     ValueError,
+    RuntimeError,  # of the AVIF decoder
+    ArithmeticError,
+    MemoryError,  # a length in the file that no file has
     IndexError,
     EOFError,
     struct.error,
@@ -47,10 +66,7 @@ def open_pictures(path: Path, role: str) -> FrameSource | None:
     try:
         image = open_image(path)
     except Image.DecompressionBombError:
-        raise ClipError(
-            f"expected a {role} of at most {2 * Image.MAX_IMAGE_PIXELS // 10**6} megapixels, got "
-            f"a larger one: {path}; scale it down"
-        ) from None
+        raise _too_large(path, role) from None
     except _DAMAGE:
         return None
     with image:
@@ -59,8 +75,17 @@ def open_pictures(path: Path, role: str) -> FrameSource | None:
         return _still(path, image, role)
 
 
+def _too_large(path: Path, role: str) -> ClipError:
+    return ClipError(
+        f"expected a {role} of at most {MOST_PIXELS // 10**6} megapixels, got a larger one: "
+        f"{path}; scale it down"
+    )
+
+
 def open_image(path: Path) -> Image.Image:
-    """Open with the formats above and no other."""
+    """Open with the formats above and no other; only regular files, for others may never end."""
+    if not path.is_file():
+        raise OSError(f"no regular file: {path}")
     Image.init()  # before it, Pillow knows half of them
     return Image.open(path, formats=FORMATS)
 
@@ -75,6 +100,8 @@ def count_frames(image: Image.Image) -> int:
 
 def to_rgb(image: Image.Image) -> np.ndarray:
     """Any Pillow picture as RGB bytes `h w 3`: upright, 8 bits, transparency on white."""
+    with _without_stderr() if image.format == "TIFF" else nullcontext():
+        image.load()
     image = ImageOps.exif_transpose(image)
     if image.mode.startswith("I"):  # 16 bits of grey, which Pillow would clip at 255
         grey = np.round(np.asarray(image).astype(np.float64) / 257).clip(0, 255)
@@ -82,6 +109,23 @@ def to_rgb(image: Image.Image) -> np.ndarray:
     if not image.has_transparency_data:
         return np.array(image.convert("RGB"))
     return on_white(np.asarray(image.convert("RGBA")))
+
+
+@contextmanager
+def _without_stderr() -> Iterator[None]:
+    """Without what libtiff itself prints of a damaged file, which our own line says."""
+    try:
+        kept = os.dup(2)
+    except OSError:  # there is none
+        yield
+        return
+    try:
+        with open(os.devnull, "wb") as nowhere:
+            os.dup2(nowhere.fileno(), 2)
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
 
 
 def on_white(picture: np.ndarray) -> np.ndarray:
@@ -141,8 +185,12 @@ def _animation(path: Path, image: Image.Image, role: str) -> FrameSource:
     def pictures(indices: Sequence[int]) -> Iterator[np.ndarray]:
         with open_image(path) as again:
             for index in indices:
-                again.seek(first + index)
-                yield to_rgb(again)
+                try:
+                    again.seek(first + index)
+                    picture = to_rgb(again)
+                except _DAMAGE:
+                    raise Unreadable(path) from None
+                yield picture
 
     return FrameSource(tuple(durations), pictures)
 
@@ -157,7 +205,9 @@ def _lacks_end(path: Path, kind: str | None) -> bool:
     """Whether a gif that was cut between two frames misses its closing byte."""
     if kind != "GIF":
         return False
-    return not path.read_bytes().rstrip(b"\0").endswith(b";")
+    with path.open("rb") as file:
+        file.seek(max(0, path.stat().st_size - 2**16))
+        return not file.read().rstrip(b"\0").endswith(b";")
 
 
 def cut_strip(picture: np.ndarray) -> list[np.ndarray]:
@@ -255,6 +305,8 @@ def _frame_of_folder(path: Path, role: str) -> np.ndarray:
     try:
         with open_image(path) as image:
             return to_rgb(image)
+    except Image.DecompressionBombError:
+        raise _too_large(path, role) from None
     except _DAMAGE:
         raise ClipError(
             f"expected a {role} whose frames can be decoded, got a damaged one: {path}; "

@@ -16,13 +16,20 @@ import av
 import numpy as np
 from av.video.reformatter import VideoReformatter
 
-from anamodiff.video.pillow import on_white
+from anamodiff.video.pillow import MOST_PIXELS, on_white
 from anamodiff.video.sampling import DEFAULT_FPS, ClipError, FrameSource, Unreadable, warn_damaged
 
 #: Suffix to encoder and options. Low CRF: these clips are small, looked at closely and cited.
 ENCODERS = {
     ".mp4": ("libx264", {"crf": "14", "preset": "medium"}, {"movflags": "+faststart"}),
     ".webm": ("libvpx-vp9", {"crf": "18", "b": "0", "deadline": "good", "cpu-used": "4"}, {}),
+}
+
+# Playlists, and other lists of files and addresses to read on from, may never end.
+_LISTS = {"hls", "dash", "concat", "image2", "imf", "rtsp", "sdp", "webm_dash_manifest"}
+_ONLY_FILES = {
+    "protocol_whitelist": "file",
+    "format_whitelist": ",".join(sorted(av.formats_available - _LISTS)),
 }
 
 #: Decoders that give the transparency which FFmpeg's own leave out.
@@ -77,7 +84,8 @@ def _undecodable(path: Path, role: str) -> ClipError:
 
 
 def _open(path: Path) -> av.container.InputContainer:
-    return av.open(str(path), metadata_errors="ignore")
+    # The name alone: FFmpeg would take `http:x` and `concat:x` for streams elsewhere.
+    return av.open(f"file:{path}", metadata_errors="ignore", options=dict(_ONLY_FILES))
 
 
 def _stream(container: av.container.InputContainer) -> av.VideoStream:
@@ -85,6 +93,10 @@ def _stream(container: av.container.InputContainer) -> av.VideoStream:
     if not container.streams.video:
         raise EOFError("no video stream")
     stream = container.streams.video[0]
+    if stream.codec_context is None:
+        raise EOFError("no decoder")
+    if stream.width * stream.height > MOST_PIXELS:
+        raise EOFError("too large")
     stream.thread_type = "AUTO" if stream.width * stream.height > 10**6 else "NONE"
     return stream
 
@@ -120,7 +132,7 @@ def _packets(container: av.container.InputContainer, stream: av.VideoStream) -> 
         for packet in container.demux(stream):
             if packet.size and not packet.is_corrupt:
                 yield packet
-    except av.error.FFmpegError:
+    except (av.error.FFmpegError, IndexError):  # of a stream that is not in the header
         return
 
 
@@ -163,7 +175,7 @@ def _decode_at(timestamps: Sequence[int], keys: Sequence[int], path: Path) -> It
                     break
             if now != timestamp:
                 raise Unreadable(path)
-            yield _upright(frame, to_rgb)
+            yield _upright(frame, to_rgb, path)
 
 
 def _count_by_decoding(path: Path, role: str, promised: int) -> FrameSource:
@@ -185,7 +197,7 @@ def _count_by_decoding(path: Path, role: str, promised: int) -> FrameSource:
                 if following is None:
                     return
                 if count == following:
-                    yield _upright(frame, to_rgb)
+                    yield _upright(frame, to_rgb, path)
                     following = next(wanted, None)
 
     return FrameSource(durations, pictures)
@@ -208,16 +220,19 @@ def _frames(
         yield from (frame for frame in decoded if not frame.is_corrupt)
 
 
-def _upright(frame: av.VideoFrame, to_rgb: VideoReformatter) -> np.ndarray:
+def _upright(frame: av.VideoFrame, to_rgb: VideoReformatter, path: Path) -> np.ndarray:
     """A decoded frame as RGB bytes `h w 3`, turned as the file's display matrix says.
 
     The reformatter is passed in: PyAV's own lives as long as the thread, with workers that
-    dead-lock a later fork (a data loader's).
+    dead-lock a later fork (a data loader's). Raises `Unreadable` for formats that it does not take.
     """
-    if any(component.is_alpha for component in frame.format.components):
-        picture = on_white(to_rgb.reformat(frame, format="rgba").to_ndarray())
-    else:
-        picture = to_rgb.reformat(frame, format="rgb24").to_ndarray()
+    try:
+        if any(component.is_alpha for component in frame.format.components):
+            picture = on_white(to_rgb.reformat(frame, format="rgba").to_ndarray())
+        else:
+            picture = to_rgb.reformat(frame, format="rgb24").to_ndarray()
+    except (av.error.FFmpegError, ValueError):
+        raise Unreadable(path) from None
     return np.ascontiguousarray(np.rot90(picture, round(frame.rotation / 90)))
 
 

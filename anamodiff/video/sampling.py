@@ -17,6 +17,9 @@ MAX_FRAMES = 600
 #: Rate, in frames a second, of what has none: a strip, a folder of frames, one picture.
 DEFAULT_FPS = 10.0
 
+#: Rates beyond these are a broken clock's.
+LOWEST_FPS, HIGHEST_FPS = 0.01, 1000.0
+
 #: A frame shown longer than this many median frames (a pause in a gif) counts as this many.
 LONGEST_PAUSE = 4
 
@@ -77,10 +80,14 @@ def without_pauses(durations: Sequence[float]) -> np.ndarray:
 
 
 def sampled_fps(durations: Sequence[float], count: int) -> float:
-    """Rate, to six places, at which `count` sampled frames take as long as the clip does."""
+    """Rate, to six places, at which `count` sampled frames take as long as the clip does.
+
+    A broken clock's is kept within what can be played.
+    """
     if len(durations) == 1:
         return DEFAULT_FPS
-    return round(count / float(without_pauses(durations).sum()), 6)
+    rate = count / max(float(without_pauses(durations).sum()), 1e-9)
+    return round(min(max(rate, LOWEST_FPS), HIGHEST_FPS), 6)
 
 
 def _is_steady(durations: Sequence[float]) -> bool:

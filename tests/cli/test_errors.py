@@ -65,7 +65,8 @@ def test_mistakes_are_one_line(
         (
             FileNotFoundError(2, "No such file or directory", "s.gif"),
             2,
-            "error: No such file or directory: s.gif",
+            "error: expected a file or folder that is there, got 'no such file or directory' "
+            "from s.gif; correct the name",
         ),
         (OSError("the hub\nis away"), 2, "error: the hub is away"),
         (
