@@ -47,6 +47,22 @@ class Parser(argparse.ArgumentParser):
         raise AnaMoDiffError(f"{message}; see {self.prog} --help")
 
 
+class Once(argparse.Action):
+    """A flag's value; a second one is refused, where argparse would forget the first."""
+
+    def __call__(
+        self, parser: argparse.ArgumentParser, namespace: argparse.Namespace, values: Any,
+        option_string: str | None = None,
+    ) -> None:  # fmt: skip
+        if hasattr(namespace, self.dest):
+            first = getattr(namespace, self.dest)
+            also = "; --methods takes several" if self.dest == "method" else ""
+            parser.error(
+                f"expected {option_string} once, got {first} and {values}: leave out one{also}"
+            )
+        setattr(namespace, self.dest, values)
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs one command line and returns the exit code.
 
@@ -220,7 +236,9 @@ def _add_flag(parser: Parser, key: str, text: str | None) -> None:
             key, metavar=shown(key), help=text, nargs=many, default=argparse.SUPPRESS
         )
         return
-    kind: dict[str, Any] = {"metavar": metavar} if metavar else {"action": "store_true"}
+    kind: dict[str, Any] = (
+        {"metavar": metavar, "action": Once} if metavar else {"action": "store_true"}
+    )
     names = (shown(key), *ALIASES.get(key, ()))
     parser.add_argument(*names, dest=key, help=text, default=argparse.SUPPRESS, **kind)
 

@@ -16,6 +16,10 @@ from anamodiff.errors import AnaMoDiffError
         (["transfr"], r"invalid choice: 'transfr'"),
         (["transfer"], r"expected --source and --driving and --prompt, got none"),
         ([*PAIR, "--promt", "x"], r"has no flag --promt; did you mean --prompt\?"),
+        (
+            ["benchmark", "creatures", "--method", "a=b", "--method", "c=d"],
+            "expected --method once, got a=b and c=d: leave out one; --methods takes several",
+        ),
         ([*PAIR, "--promt=x"], r"has no flag --promt; did you mean --prompt\?"),
         ([*PAIR, "--itera", "5"], r"has no flag --itera; did you mean --iterations\?"),
         ([*PAIR, "x.gif"], r"expected a flag such as --prompt or SETTING=VALUE.*got 'x.gif'"),
