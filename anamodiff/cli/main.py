@@ -56,9 +56,9 @@ class Once(argparse.Action):
     ) -> None:  # fmt: skip
         if hasattr(namespace, self.dest):
             first = getattr(namespace, self.dest)
-            also = "; --methods takes several" if self.dest == "method" else ""
             parser.error(
-                f"expected {option_string} once, got {first} and {values}: leave out one{also}"
+                f"expected {option_string} once, got {first} and {values}: --{self.dest}s takes "
+                "several, with commas between them"
             )
         setattr(namespace, self.dest, values)
 
@@ -236,9 +236,9 @@ def _add_flag(parser: Parser, key: str, text: str | None) -> None:
             key, metavar=shown(key), help=text, nargs=many, default=argparse.SUPPRESS
         )
         return
-    kind: dict[str, Any] = (
-        {"metavar": metavar, "action": Once} if metavar else {"action": "store_true"}
-    )
+    kind: dict[str, Any] = {"metavar": metavar} if metavar else {"action": "store_true"}
+    if key == "method":  # elsewhere the last one counts, as with most programs
+        kind["action"] = Once
     names = (shown(key), *ALIASES.get(key, ()))
     parser.add_argument(*names, dest=key, help=text, default=argparse.SUPPRESS, **kind)
 

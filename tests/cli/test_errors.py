@@ -18,7 +18,7 @@ from anamodiff.errors import AnaMoDiffError
         ([*PAIR, "--promt", "x"], r"has no flag --promt; did you mean --prompt\?"),
         (
             ["benchmark", "creatures", "--method", "a=b", "--method", "c=d"],
-            "expected --method once, got a=b and c=d: leave out one; --methods takes several",
+            "expected --method once, got a=b and c=d: --methods takes several",
         ),
         ([*PAIR, "--promt=x"], r"has no flag --promt; did you mean --prompt\?"),
         ([*PAIR, "--itera", "5"], r"has no flag --itera; did you mean --iterations\?"),
