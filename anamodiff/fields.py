@@ -22,7 +22,7 @@ from typing import (
     get_type_hints,
 )
 
-from anamodiff.errors import AnaMoDiffError
+from anamodiff.errors import AnaMoDiffError, shorten
 
 
 @dataclass(frozen=True)
@@ -73,8 +73,13 @@ class Setting:
         unset = self.default in (MISSING, None)
         cure = "see the help" if unset else f"the default is {self.default!r}"
         raise AnaMoDiffError(
-            f"{name or self.key}: expected {self.kind.words}, got {value!r}; {cure}"
+            f"{name or self.key}: expected {self.kind.words}, got {_shown(value)}; {cure}"
         )
+
+
+def _shown(value: object) -> str:
+    """A value in a message: text of any length may come."""
+    return shorten(repr(value), 120)
 
 
 def whole(low: int, high: int | None = None) -> Kind:
@@ -280,7 +285,9 @@ def construct(kind: type[D], given: Mapping[str, Any]) -> D:
 
 def unknown(key: str, known: Iterable[str], what: str = "setting") -> AnaMoDiffError:
     """The error for a key that is not among those known, with the nearest of these."""
-    return AnaMoDiffError(f"unknown {what} {key!r}; {suggestion(key, known) or 'see the help'}")
+    return AnaMoDiffError(
+        f"unknown {what} {_shown(key)}; {suggestion(key, known) or 'see the help'}"
+    )
 
 
 def suggestion(key: str, known: Iterable[str], cutoff: float = 0.8) -> str:

@@ -137,6 +137,12 @@ class TuningOptions(Options):
     warped_weight: float = setting(
         1.0, "weight of the warped clip's loss; 0 tunes on the source alone", low=0
     )
+    unseen_weight: float = setting(
+        1.0,
+        "with skeletons: weight in the warped clip's loss of cells that no source frame shows; 0 "
+        "leaves them out",
+        low=0, high=1,
+    )  # fmt: skip
     group_norm: GroupNormMode = setting(
         "pooled",
         "statistics of the UNet's group norms: over all frames of a clip (pooled, as in "
@@ -201,6 +207,12 @@ class GenerationOptions(Options):
         1000,
         "timestep at which sampling starts: 1000 is noise alone; below, the warped clip noised to "
         "that level",
+        low=1, high=1000,
+    )  # fmt: skip
+    unseen_from: int | None = setting(
+        None,
+        "with skeletons: timestep above denoise_from from which cells are denoised that no source "
+        "frame shows, out of fresh noise (default: like all others)",
         low=1, high=1000,
     )  # fmt: skip
     window: int = setting(

@@ -10,9 +10,9 @@ from torch import Tensor
 
 from anamodiff.backbone.autoencoder import Encoder
 from anamodiff.backbone.model import Backbone
-from anamodiff.diffusion import StepProgress, add_noise, generator_of
+from anamodiff.diffusion import StepProgress, generator_of
 from anamodiff.inversion.colours import match_histograms
-from anamodiff.inversion.noise import warped_noise
+from anamodiff.inversion.noise import starting_latents, warped_noise
 from anamodiff.inversion.sampling import sample
 from anamodiff.lofnet.animate import WarpedIntermediate, animate
 from anamodiff.lofnet.model import LOFNet
@@ -87,7 +87,8 @@ class AnaMoDiff:
         losses = tune(
             unet, warped.latents.to(device), warped.warped.to(device),
             self.backbone.embed([prompt]), self.backbone.schedule, options, seed=seed,
-            checkpoint=checkpoint, progress=_steps(progress, "tuning", options.iterations),
+            unseen=warped.unseen, checkpoint=checkpoint,
+            progress=_steps(progress, "tuning", options.iterations),
         )  # fmt: skip
         return unet, losses
 
@@ -106,22 +107,20 @@ class AnaMoDiff:
         device, schedule = self.backbone.device, self.backbone.schedule
         embedding, negative = self.backbone.embed([prompt, options.negative_prompt]).split(1)
         start = schedule.start(options.steps, options.denoise_from)
-        count = options.steps - start
+        unseen = warped.unseen if options.unseen_from is not None else None
         noise = warped_noise(
             unet, warped.latents.to(device), warped.source_frames, warped.flow, options,
             embedding=embedding, schedule=schedule, start=start, generator=generator_of(seed),
-            progress=_steps(progress, "inversion", count),
-        ).transpose(0, 1)[None]  # fmt: skip  # b c f h w
-        if start:
-            intermediate = warped.warped.to(device).transpose(0, 1)[None]
-            noise = add_noise(
-                schedule, intermediate, noise, int(schedule.timesteps(options.steps)[start])
-            )
+            unseen=unseen, progress=_steps(progress, "inversion", options.steps - start),
+        )  # fmt: skip
+        noisy, start, known = starting_latents(
+            schedule, warped.warped.to(device), noise, options, unseen
+        )
         sampled = sample(
-            unet, noise, start=start, solver=options.solver, embedding=embedding,
+            unet, noisy, start=start, known=known, solver=options.solver, embedding=embedding,
             negative=negative, guidance=options.guidance, schedule=schedule, steps=options.steps,
             window=options.window, overlap=options.overlap,
-            progress=_steps(progress, "sampling", count),
+            progress=_steps(progress, "sampling", options.steps - start),
         )  # fmt: skip
         return sampled[0].transpose(0, 1)
 

@@ -19,8 +19,8 @@ LAYERS = (
     {"pipeline"},
     {"lofnet", "tuning", "inversion"},
     {"unet3d", "backbone", "visual"},
-    {"video", "diffusion", "warp", "creatures"},
-    {"options", "resources"},
+    {"video", "diffusion", "warp", "half_precision", "creatures"},
+    {"options", "resources", "lock", "tensors"},
     {"fields"},
     {"errors"},
 )

@@ -173,6 +173,7 @@ PAPER = {
     "tuning.source_noise_min": ("3.4", 0),  # D_S: t in [0, 1000)
     "tuning.source_noise_max": ("3.4", 1000),
     "tuning.warped_weight": ("3.4", 1.0),  # D = D_S + D_W
+    "tuning.unseen_weight": ("3.4", 1.0),  # no visibility in the paper
     "tuning.group_norm": ("3.4", "pooled"),  # inflated as in Tune-A-Video
     "tuning.checkpoint_levels": (None, "none"),  # changes no result
     "tuning.clips_at_once": (None, 2),  # changes no result
@@ -186,6 +187,7 @@ PAPER = {
     "generation.noise_weight": (None, 0.7),
     "generation.match_colours": ("3.5", True),
     "generation.denoise_from": ("3.5", 1000),  # noise alone
+    "generation.unseen_from": ("3.5", None),  # no visibility in the paper
     "generation.window": ("3.5", 10),  # all frames together
     "generation.overlap": (None, 5),  # without effect on ten frames
     "generation.cuda_graph": (None, None),  # changes no result

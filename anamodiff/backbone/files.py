@@ -126,7 +126,7 @@ def check_folder(folder: Path) -> None:
         AnaMoDiffError: it is SDXL, an inpainting model and so on, or its parts do not fit.
     """
     unet, vae, text, index = (
-        _read(folder / name)
+        read_json(folder / name)
         for name in ("unet/config.json", "vae/config.json", "text_encoder/config.json",
                      "model_index.json")
     )  # fmt: skip
@@ -187,10 +187,15 @@ def _needed(names: list[str], name: str) -> str:
     return name
 
 
-def _read(file: Path) -> dict[str, Any] | None:
+def read_json(file: Path) -> dict[str, Any] | None:
+    """A configuration; None where there is no such file.
+
+    Raises:
+        AnaMoDiffError: it is none.
+    """
     if not file.is_file():
         return None
     try:
-        return json.loads(file.read_text(encoding="utf-8"))
-    except ValueError as error:
+        return dict(json.loads(file.read_text(encoding="utf-8")))
+    except (ValueError, TypeError) as error:
         raise AnaMoDiffError(f"{file} is no JSON ({error}): fetch it again") from error

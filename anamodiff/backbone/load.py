@@ -5,7 +5,6 @@ Weights are safetensors, or torch's own files read as tensors only: no code in a
 
 from __future__ import annotations
 
-import json
 import logging
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -13,7 +12,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from pickle import UnpicklingError
 from typing import Any
-from zipfile import is_zipfile
 
 import torch
 from diffusers import AutoencoderKL, StableDiffusionPipeline, UNet2DConditionModel
@@ -22,7 +20,8 @@ from torch.serialization import safe_globals
 from transformers import CLIPTextModel, CLIPTokenizer
 
 from anamodiff.backbone import files, hub
-from anamodiff.errors import AnaMoDiffError
+from anamodiff.errors import AnaMoDiffError, shorten
+from anamodiff.tensors import not_finite, read_tensors
 
 logger = logging.getLogger(__name__)
 
@@ -95,6 +94,7 @@ def _load_part(folder: Path, part: str, weights: files.WeightFiles, dtype: torch
         local_files_only=True, output_loading_info=True, **{width: dtype},
     )  # fmt: skip
     _check_whole(f"{folder}/{part}", info["missing_keys"])
+    _check_finite(f"{folder}/{part}", model)
     return model
 
 
@@ -122,6 +122,7 @@ def load_file(file: Path, dtype: torch.dtype) -> Parts:
     models = {name: getattr(pipeline, name) for name in ("vae", "unet", "text_encoder")}
     for name, model in models.items():
         _check_whole(f"{file} ({name})", [n for n, p in model.named_parameters() if p.is_meta])
+        _check_finite(f"{file} ({name})", model)
     scheduler = _read(configs / "scheduler" / "scheduler_config.json")
     return Parts(**models, tokenizer=tokenizer, scheduler=scheduler, files={file.name: file})
 
@@ -199,7 +200,7 @@ def _shapes(file: Path) -> dict[str, tuple[int, ...]]:
         if file.suffix == ".safetensors":
             with safe_open(file, framework="pt") as opened:
                 return {name: tuple(opened.get_slice(name).get_shape()) for name in opened.keys()}
-        state = torch.load(file, map_location="cpu", weights_only=True, mmap=is_zipfile(file))
+        state = read_tensors(file, mmap=True)
     except Exception as error:  # both libraries raise a dozen kinds for broken and unsafe files
         raise AnaMoDiffError(
             f"{file} is broken or holds more than tensors ({type(error).__name__}), and code in a "
@@ -221,16 +222,32 @@ def _check_whole(what: str, missing: Iterable[str]) -> None:
         )
 
 
+def _check_finite(what: str, model: torch.nn.Module) -> None:
+    """Refuse weights with which nothing can be computed."""
+    if name := not_finite(model.named_parameters()):
+        raise AnaMoDiffError(
+            f"expected finite weights of {what}, got NaN or infinity in {name}: fetch it again"
+        )
+
+
 @contextmanager
 def _one_line(what: Path) -> Iterator[None]:
     """Turn what the libraries raise for files that are damaged or do not fit into one line."""
     try:
         yield
+    except AnaMoDiffError:
+        raise
     except (OSError, ValueError, TypeError, RuntimeError, KeyError, LookupError, SafetensorError,
             UnpicklingError) as error:  # fmt: skip
         first = (str(error).strip().splitlines() or [type(error).__name__])[0]
-        raise AnaMoDiffError(f"the backbone {what} cannot be loaded: {first}") from error
+        raise AnaMoDiffError(
+            f"expected a backbone in {what}, but it cannot be loaded, got: {shorten(first, 300)}: "
+            "fetch it again or give another"
+        ) from error
 
 
 def _read(file: Path) -> dict[str, Any]:
-    return json.loads(file.read_text(encoding="utf-8"))
+    found = files.read_json(file)
+    if found is None:
+        raise AnaMoDiffError(f"expected a configuration in {file}, found no such file: fetch it")
+    return found

@@ -25,6 +25,7 @@ from anamodiff.backbone.autoencoder import decode, encode
 from anamodiff.backbone.find import choose_backbone, find_backbone, folder_of, name_of
 from anamodiff.backbone.latents import LatentSpace, reduction_of
 from anamodiff.backbone.load import load_file, load_folder
+from anamodiff.backbone.memory import Memory
 from anamodiff.backbone.precision import (
     PRECISIONS,
     StagePrecision,
@@ -159,6 +160,14 @@ class Backbone:
         finally:
             part.to(self.rest_device)
 
+    def adopt(self, memory: Memory) -> None:
+        """Let idle parts rest, and the autoencoder work, as a smaller memory preset says."""
+        self.frames_at_once = min(self.frames_at_once, memory.frames_at_once)
+        if memory.offload:
+            self.rest_device = torch.device("cpu")
+            for part in (self.vae, self.unet, self.text_encoder):
+                nn.Module.to(part, self.rest_device)
+
     @property
     def dtype(self) -> torch.dtype:
         return self.unet.dtype
@@ -196,7 +205,7 @@ class Backbone:
             return {}
         try:
             return dict(json.loads(path.read_text(encoding="utf-8")))
-        except ValueError as error:
+        except (ValueError, TypeError) as error:
             raise AnaMoDiffError(f"{path} is no JSON ({error}): correct or delete it") from error
 
     @cached_property

@@ -13,9 +13,11 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from diffusers.models.attention import BasicTransformerBlock
+import torch.nn.functional as F
 from diffusers.models.resnet import ResnetBlock2D
 from torch import Tensor, nn
+
+from anamodiff.half_precision import attention, group_norm
 
 Step = Callable[[], object]
 
@@ -94,20 +96,36 @@ def _timed(step: Step, end: float) -> float | None:
 
 
 class _UNetBlocks(nn.Module):
-    """A residual and a transformer block of the UNet's middle level."""
+    """The operations of a residual and a transformer block of the UNet's middle level, in clips."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.residual = ResnetBlock2D(in_channels=64, temb_channels=128, groups=16)
-        self.transformer = BasicTransformerBlock(64, 2, 32, cross_attention_dim=128)
+        self.norm1, self.norm2, self.norm3 = (nn.GroupNorm(16, 64) for _ in range(3))
+        self.conv1, self.conv2 = (nn.Conv2d(64, 64, 3, padding=1) for _ in range(2))
         self.requires_grad_(False)
-        self.transformer.requires_grad_(True)  # attention has what is tuned
+        self.spatial, self.temporal = (nn.Linear(64, 3 * 64, bias=False) for _ in range(2))
+        self.outs = nn.ModuleList(nn.Linear(64, 64) for _ in range(2))
+        self.widen, self.narrow = nn.Linear(64, 8 * 64), nn.Linear(4 * 64, 64)
 
     def forward(self, hidden: Tensor) -> Tensor:
         """Tokens f n d of f c h w."""
-        hidden = self.residual(hidden, hidden.new_ones(len(hidden), 128))
-        tokens = hidden.flatten(2).transpose(1, 2)
-        return self.transformer(tokens, encoder_hidden_states=hidden.new_ones(len(hidden), 77, 128))
+        inner = self.conv1(F.silu(group_norm(self.norm1, hidden)))
+        hidden = hidden + self.conv2(F.silu(group_norm(self.norm2, inner)))
+        tokens = group_norm(self.norm3, hidden).flatten(2).transpose(1, 2)
+        mixed = self._mixed(self.spatial, tokens, keys=2)
+        tokens = tokens + self.outs[0](mixed)
+        mixed = self._mixed(self.temporal, tokens.transpose(0, 1), keys=1).transpose(0, 1)
+        tokens = tokens + self.outs[1](mixed)
+        value, gate = self.widen(F.layer_norm(tokens, tokens.shape[-1:])).chunk(2, dim=-1)
+        return tokens + self.narrow(value * F.gelu(gate))
+
+    @staticmethod
+    def _mixed(project: nn.Linear, tokens: Tensor, keys: int) -> Tensor:
+        """Attention b n d of all tokens to `keys` times as many."""
+        parts = project(tokens).unflatten(-1, (3, 2, 32)).permute(2, 0, 3, 1, 4)
+        query, key, value = parts.unbind(0)
+        mixed = attention(query, torch.cat([key] * keys, 2), torch.cat([value] * keys, 2))
+        return mixed.transpose(1, 2).flatten(2)
 
 
 def _unet(dtype: torch.dtype, frames: int) -> tuple[nn.Module, Tensor]:

@@ -6,18 +6,24 @@ what the command calls. Hydra and torch are imported once the arguments are read
 
 from __future__ import annotations
 
+import _thread
 import argparse
+import errno
 import gc
 import io
 import logging
 import os
 import shlex
+import signal
 import sys
+import threading
 import time
 import traceback
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from importlib import import_module
+from types import FrameType
 from typing import Any, NoReturn
 
 from anamodiff import __version__
@@ -25,10 +31,14 @@ from anamodiff.cli.actions import is_first
 from anamodiff.cli.commands import COMMANDS, Command
 from anamodiff.cli.compose import compose, literal, override, plain
 from anamodiff.cli.settings import ALIASES, SEVERAL, help_of, is_positional, kind_of, shown
-from anamodiff.errors import AnaMoDiffError
+from anamodiff.errors import AnaMoDiffError, explain_os_error, is_out_of_memory, one_line
 from anamodiff.fields import suggestion, typed
 
-WRONG_INPUT, UNEXPECTED, STOPPED = 2, 1, 130  # exit codes
+WRONG_INPUT, UNEXPECTED = 2, 1  # exit codes
+OUT_OF_MEMORY = (
+    "expected memory for this command, got too little; lower --frames, add --vram 8, or close "
+    "other programs; --resume goes on with a run that was begun"
+)
 
 
 class Parser(argparse.ArgumentParser):
@@ -36,6 +46,22 @@ class Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         raise AnaMoDiffError(f"{message}; see {self.prog} --help")
+
+
+class Once(argparse.Action):
+    """A flag's value; a second one is refused, where argparse would forget the first."""
+
+    def __call__(
+        self, parser: argparse.ArgumentParser, namespace: argparse.Namespace, values: Any,
+        option_string: str | None = None,
+    ) -> None:  # fmt: skip
+        if hasattr(namespace, self.dest):
+            first = getattr(namespace, self.dest)
+            parser.error(
+                f"expected {option_string} once, got {first} and {values}: --{self.dest}s takes "
+                "several, with commas between them"
+            )
+        setattr(namespace, self.dest, values)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -46,17 +72,21 @@ def main(argv: Sequence[str] | None = None) -> int:
     words = list(sys.argv[1:] if argv is None else argv)
     _print_any_name()
     debug = "--debug" in words
-    try:
-        return run(words, debug)
-    except KeyboardInterrupt:
-        print("anamodiff: stopped", file=sys.stderr)
-        return STOPPED
-    except Exception as error:
-        if debug:
-            traceback.print_exc()
-        code, line = _explained(error, debug)
-        print(f"anamodiff{_which_process()}: {line}", file=sys.stderr)
-        return code
+    with interrupts() as stopped:
+        try:
+            return run(words, debug)
+        except BaseException as error:
+            if isinstance(error, SystemExit):
+                raise
+            if debug:
+                traceback.print_exc()
+            if isinstance(error, KeyboardInterrupt) or stopped:
+                code = 128 + (stopped or [signal.SIGINT])[0]
+                line = getattr(error, "how_to_go_on", "stopped")
+            else:
+                code, line = _explained(error, debug)
+            print(f"anamodiff{_which_process()}: {line}", file=sys.stderr)
+            return code
 
 
 def _print_any_name() -> None:
@@ -80,15 +110,55 @@ def _which_process() -> str:
     return "" if is_first() else f" (process {os.environ['RANK']})"
 
 
-def _explained(error: Exception, debug: bool) -> tuple[int, str]:
+def _explained(error: BaseException, debug: bool) -> tuple[int, str]:
     """Exit code and line for what went wrong."""
-    line = " ".join(str(error).split())
-    if isinstance(error, OSError) and error.filename:
-        line = f"{error.strerror}: {error.filename}"
-    if isinstance(error, (AnaMoDiffError, OSError)):
-        return WRONG_INPUT, f"error: {line}"
+    line = one_line(str(error))
+    if isinstance(error, AnaMoDiffError):
+        return WRONG_INPUT, f"error: {' '.join(str(error).split())}"
+    if isinstance(error, OSError):
+        return WRONG_INPUT, f"error: {explain_os_error(error)}"
+    if "No space left on device" in line:  # the libraries' own kinds of error
+        full = explain_os_error(OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)))
+        return WRONG_INPUT, f"error: {full}"
+    if is_out_of_memory(error):
+        return WRONG_INPUT, f"error: {OUT_OF_MEMORY}"
     hint = "" if debug else "; run again with --debug to see where"
     return UNEXPECTED, f"unexpected error: {type(error).__name__}: {line}{hint}"
+
+
+@contextmanager
+def interrupts() -> Iterator[list[int]]:
+    """A list that is no longer empty once the process is told to stop (Ctrl-C, SIGTERM).
+
+    Either raises KeyboardInterrupt. Raised inside a library, that may be swallowed or come out as
+    another error: where it cannot be raised it is raised again, and the list tells what happened.
+    """
+    stopped: list[int] = []
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        stopped.append(number)
+        raise KeyboardInterrupt
+
+    def swallowed(found: sys.UnraisableHookArgs) -> None:
+        if isinstance(found.exc_value, KeyboardInterrupt):
+            _thread.interrupt_main()
+        else:
+            sys.__unraisablehook__(found)
+
+    if threading.current_thread() is not threading.main_thread():  # it gets no signals
+        yield stopped
+        return
+    # Where several processes work together, their launcher ends them.
+    numbers = [signal.SIGINT] if "WORLD_SIZE" in os.environ else [signal.SIGINT, signal.SIGTERM]
+    usual = (signal.SIG_DFL, signal.default_int_handler)  # not where a shell lets it be ignored
+    before = {n: signal.signal(n, stop) for n in numbers if signal.getsignal(n) in usual}
+    hook, sys.unraisablehook = sys.unraisablehook, swallowed
+    try:
+        yield stopped
+    finally:
+        sys.unraisablehook = hook
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def run(words: Sequence[str], debug: bool = False) -> int:
@@ -108,9 +178,9 @@ def run(words: Sequence[str], debug: bool = False) -> int:
         _import_libraries(quiet=not debug)
     try:
         COMMANDS[name].act(values, started)
-    except KeyboardInterrupt as stop:
-        print(f"anamodiff: {_how_to_go_on(values, stop)}", file=sys.stderr)
-        return STOPPED
+    except BaseException as error:
+        error.how_to_go_on = _how_to_go_on(values, error)  # pyright: ignore[reportAttributeAccessIssue]
+        raise
     return 0
 
 
@@ -187,6 +257,8 @@ def _add_flag(parser: Parser, key: str, text: str | None) -> None:
         )
         return
     kind: dict[str, Any] = {"metavar": metavar} if metavar else {"action": "store_true"}
+    if key == "method":  # elsewhere the last one counts, as with most programs
+        kind["action"] = Once
     names = (shown(key), *ALIASES.get(key, ()))
     parser.add_argument(*names, dest=key, help=text, default=argparse.SUPPRESS, **kind)
 
@@ -220,7 +292,7 @@ def _folder(output: str | None) -> str | None:
     return None if output is None or is_video(output) else output
 
 
-def _how_to_go_on(values: Mapping[str, Any], stop: KeyboardInterrupt) -> str:
+def _how_to_go_on(values: Mapping[str, Any], stop: BaseException) -> str:
     """The line after Ctrl-C. The stages leave their run folder on the exception, as `run`."""
     if "jobs" in values:  # transfer-many always resumes
         return "stopped; the same command goes on from there"

@@ -32,9 +32,10 @@ from anamodiff.evaluation.pairs import BenchmarkPair, find_pairs
 from anamodiff.evaluation.report import write_report
 from anamodiff.evaluation.scores import Case, choose_embedder, measure
 from anamodiff.fields import construct, settings_of
+from anamodiff.lock import held
 from anamodiff.options import FRAMES, RunOptions
 from anamodiff.resources import expanded
-from anamodiff.run.folder import OUTPUTS, unused, write_text
+from anamodiff.run.folder import OUTPUTS, new_folder, write_text
 from anamodiff.run.motion_transfer import MotionTransfer
 from anamodiff.run.outputs import check_no_input
 from anamodiff.video.clip import write_video
@@ -113,7 +114,13 @@ def benchmark(pairs: str | Path, *, output: str | Path | None = None, **settings
     Raises:
         AnaMoDiffError: no pairs, an unknown method or setting, or no result at all.
     """
-    folder = expanded(output) if output is not None else unused(OUTPUTS / "benchmark")
+    folder = expanded(output) if output is not None else new_folder(OUTPUTS / "benchmark")
+    _check_apart(pairs, folder)
+    with held(folder, "folder of results"):
+        return _benchmark(pairs, folder, **settings)
+
+
+def _benchmark(pairs: str | Path, folder: Path, **settings: Any) -> Path:
     jobs = run_all(pairs, output=folder, **settings)
     rows = [json.loads(job.row.read_text(encoding="utf-8")) for job in jobs if job.row.is_file()]
     if not rows:
@@ -123,6 +130,13 @@ def benchmark(pairs: str | Path, *, output: str | Path | None = None, **settings
         )
     chosen = {job.pair.name: job.pair for job in jobs}
     return write_report(folder, [*chosen.values()], [*dict.fromkeys(j.name for j in jobs)], rows)
+
+
+def _check_apart(pairs: str | Path, folder: Path) -> None:
+    """Refuse a folder of results whose files would lie among the pairs'."""
+    if os.path.isdir(pairs):
+        for place in (folder, folder / "pairs"):  # the second is where results lie
+            check_no_input(place, (pairs,))
 
 
 def run_all(
@@ -152,9 +166,7 @@ def run_all(
         given["threads"] = max(1, (os.cpu_count() or 1) // workers)
     options = construct(BenchmarkOptions, given)
     folder = expanded(output)
-    if os.path.isdir(pairs):
-        for place in (folder, folder / "pairs"):  # the second is where results lie
-            check_no_input(place, (pairs,))
+    _check_apart(pairs, folder)
     jobs = [
         Job(pair, name, how, folder / "pairs" / pair.name)
         for pair in find_pairs(pairs, folder / "drawn", limit)

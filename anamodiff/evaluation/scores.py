@@ -27,7 +27,7 @@ from anamodiff.evaluation.clip_model import (
 )
 from anamodiff.options import FRAMES
 from anamodiff.resources import expanded
-from anamodiff.run.folder import CONFIG, RunFolder, write_text
+from anamodiff.run.folder import CONFIG, RunFolder, check_writable, write_text
 from anamodiff.run.intermediate import ClipPair
 from anamodiff.run.outputs import check_no_input
 from anamodiff.video.clip import read_clip
@@ -281,4 +281,5 @@ def _check_output(output: str | Path) -> Path:
         raise AnaMoDiffError(
             f"expected a JSON file for --output, got {path}: name one such as figures.json"
         )
+    check_writable(path)
     return path

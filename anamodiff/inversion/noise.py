@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import torch
+from einops import rearrange
 from torch import Tensor
 
-from anamodiff.diffusion import Schedule, StepProgress, noise_in
+from anamodiff.diffusion import Schedule, StepProgress, add_noise, noise_in, normal_like
 from anamodiff.inversion.ddim import ddim_invert
+from anamodiff.inversion.sampling import KnownCells
 from anamodiff.options import GenerationOptions
 from anamodiff.unet3d.model import UNet3D
 from anamodiff.warp import warp_noise
@@ -23,6 +25,7 @@ def warped_noise(
     schedule: Schedule,
     start: int,
     generator: torch.Generator | None = None,
+    unseen: Tensor | None = None,
     progress: StepProgress | None = None,
 ) -> Tensor:
     """Invert the source frames that are warped, each by itself, and warp their noise.
@@ -35,6 +38,7 @@ def warped_noise(
         embedding: the prompt's, ``1 n d``.
         start: number of the sampling step to begin at; 0 is pure noise.
         generator: of fresh noise.
+        unseen: cells ``f h w`` that are fresh noise, because the source shows nothing of them.
 
     Returns:
         Noise ``f c h w``.
@@ -53,7 +57,41 @@ def warped_noise(
     # again it leads back to the source's details, which other noise would replace.
     noise = noise_in(schedule, inverted, clean, timestep) if start else inverted
     own = torch.stack([noise[number, :, 0] for number in which])
-    return warp_noise(
+    noise = warp_noise(
         own, flow.to(own), mode=options.noise_warp, weight=options.noise_weight,
         generator=generator,
     )  # fmt: skip
+    if unseen is None:
+        return noise
+    return torch.where(unseen[:, None].to(device), normal_like(noise, generator), noise)
+
+
+def starting_latents(
+    schedule: Schedule,
+    warped: Tensor,
+    noise: Tensor,
+    options: GenerationOptions,
+    unseen: Tensor | None = None,
+) -> tuple[Tensor, int, KnownCells | None]:
+    """What sampling starts from: noise, or the warped clip noised to `options.denoise_from`.
+
+    Args:
+        warped: `Z_WI`, ``f c h w``.
+        noise: of `warped_noise`, ``f c h w``.
+        unseen: cells ``f h w`` that are denoised from `options.unseen_from`.
+
+    Returns:
+        Latents ``1 c f h w``, the number of the sampling step to begin at, and the cells that
+        follow the warped clip until its own step.
+    """
+    clean, noise = (rearrange(x, "f c h w -> 1 c f h w") for x in (warped, noise))
+    start = schedule.start(options.steps, options.denoise_from)
+    if start == 0:
+        return noise, 0, None
+    known = None
+    if options.unseen_from is not None and unseen is not None:
+        seen = ~unseen.to(clean.device)[None, None]
+        known = KnownCells(seen, clean, noise, until=start)
+        start = min(start, schedule.start(options.steps, options.unseen_from))
+    timestep = int(schedule.timesteps(options.steps)[start])
+    return add_noise(schedule, clean, noise, timestep), start, known

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import get_args
 
 import torch
@@ -10,6 +11,7 @@ from torch import Tensor
 from anamodiff.diffusion import (
     Schedule,
     StepProgress,
+    add_noise,
     ddim_step,
     extrapolated_clean,
     noise_in,
@@ -21,6 +23,27 @@ from anamodiff.inversion.windows import OVERLAP, split_frames
 from anamodiff.options import Solver
 from anamodiff.unet3d.kv_cache import KeyValueCache
 from anamodiff.unet3d.model import UNet3D
+
+
+@dataclass(frozen=True)
+class KnownCells:
+    """Cells that follow a clean clip up to a step of sampling, while the others are denoised.
+
+    Attributes:
+        cells: bool, b 1 f h w.
+        clean: the clip's latents, b c f h w.
+        noise: what they are noised with, b c f h w.
+        until: index into `schedule.timesteps(steps)` from which on all cells are denoised.
+    """
+
+    cells: Tensor
+    clean: Tensor
+    noise: Tensor
+    until: int
+
+    def put_in(self, schedule: Schedule, current: Tensor, t: int) -> Tensor:
+        """Latents b c f h w at timestep t with the known cells in them."""
+        return torch.where(self.cells, add_noise(schedule, self.clean, self.noise, t), current)
 
 
 @torch.no_grad()
@@ -37,6 +60,7 @@ def sample(
     solver: Solver = "ddim",
     window: int | None = None,
     overlap: int = OVERLAP,
+    known: KnownCells | None = None,
     progress: StepProgress | None = None,
 ) -> Tensor:
     """Denoise clips with classifier-free guidance.
@@ -55,6 +79,7 @@ def sample(
             attends to the cached keys and values of frame 0 and of the last frames of the window
             before it. Windows end at other frames in the next step, so that no seams build up.
         overlap: number of these last frames; at least 1 and below `window`.
+        known: cells that are not to be denoised in the first steps.
         progress: called with the number of steps done and None after each.
 
     Returns:
@@ -80,6 +105,8 @@ def sample(
     earlier = None
     for done, t in enumerate(timesteps, start=1):
         cache.clear_frames()
+        if known is not None and (start or 0) + done - 1 <= known.until:
+            current = known.put_in(schedule, current, t)
         runs = split_frames(frames, window, overlap, step=done - 1)
         parts = [_guided(unet, current[:, :, run], t, prompts, guidance, cache) for run in runs]
         output = torch.cat(parts, dim=2)

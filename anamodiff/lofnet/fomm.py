@@ -6,7 +6,6 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-import torch
 import yaml
 from torch import Tensor
 
@@ -14,6 +13,7 @@ from anamodiff.errors import AnaMoDiffError
 from anamodiff.fields import settings_of
 from anamodiff.lofnet.keypoints import KeypointDetector
 from anamodiff.lofnet.options import DetectorOptions
+from anamodiff.tensors import read_tensors
 
 #: Side of the frames that FOMM's detectors were trained on.
 FOMM_FRAME_SIZE = 256
@@ -156,7 +156,7 @@ def _detector_state(file: Path) -> Mapping[str, Tensor]:
     if not file.is_file():
         raise AnaMoDiffError(f"expected {wanted}, found no file {file}: correct lofnet.checkpoint")
     try:
-        checkpoint = torch.load(file, map_location="cpu", weights_only=True)
+        checkpoint = read_tensors(file)
     except Exception as error:  # torch raises a dozen types for broken and for unsafe files
         raise AnaMoDiffError(
             f"expected {wanted}, {file} is broken or holds more than tensors "

@@ -22,6 +22,7 @@ from anamodiff.lofnet.options import DenseMotionOptions, DetectorOptions, Networ
 from anamodiff.lofnet.resnet import ResNetDetector
 from anamodiff.lofnet.tps import SplineMotion
 from anamodiff.resources import find
+from anamodiff.tensors import not_finite
 
 WEIGHTS_FILE = "lofnet.safetensors"
 CONFIG_FILE = "lofnet.json"
@@ -130,6 +131,8 @@ class LOFNet(nn.Module):
             model = build_lofnet(config)
             model.latents = None if latents is None else LatentSpace.from_dict(latents)
             model.load_state_dict(load_file(folder / WEIGHTS_FILE))
+            if name := not_finite(model.named_parameters()):
+                raise ValueError(f"NaN or infinity in {name}")
         except Exception as error:  # broken JSON, cut file, other shapes: all one cure
             reason = " ".join(str(error).split())[:200]
             raise AnaMoDiffError(

@@ -7,10 +7,12 @@ import os
 from pathlib import Path
 from typing import Any, Self
 
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import nn
 
 from anamodiff.errors import AnaMoDiffError
+from anamodiff.tensors import not_finite
 
 
 class SavedModule(nn.Module):
@@ -47,11 +49,13 @@ class SavedModule(nn.Module):
                 f"expected {cls.role} weights {weights} and {config.name} beside them; one is "
                 "missing: train them or name others"
             )
-        made = cls(**json.loads(config.read_text(encoding="utf-8")))
         try:
+            made = cls(**json.loads(config.read_text(encoding="utf-8")))
             made.load_state_dict(load_file(weights), strict=True)
-        except RuntimeError as error:
-            reason = str(error).splitlines()[-1].strip()
+            if name := not_finite(made.named_parameters()):
+                raise ValueError(f"NaN or infinity in {name}")
+        except (RuntimeError, ValueError, TypeError, OSError, SafetensorError) as error:
+            reason = (str(error).strip().splitlines() or [type(error).__name__])[-1].strip()
             raise AnaMoDiffError(
                 f"expected weights that fit {config}; got others ({reason}): use the pair of files "
                 "that was saved together"

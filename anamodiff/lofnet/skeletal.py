@@ -138,7 +138,7 @@ def skeletal_motion(
     flow = motion.flow(foregrounds, chosen, *size)
     seen = torch.where((other.trust() > 0).any(0)[:, None], other.place, torch.nan)
     place = Poses(*(x.cpu() for x in (poses, seen, target)))
-    return SkeletalMotion(flow, mask, visible[:, 0], chosen, place)
+    return SkeletalMotion(flow, mask, visible[:, 0].cpu(), chosen, place)
 
 
 def rule_share(sure: float) -> float:

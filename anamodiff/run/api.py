@@ -16,7 +16,7 @@ from anamodiff.options import (
     TuningOptions,
 )
 from anamodiff.pipeline import Progress
-from anamodiff.run.folder import OUTPUTS, RunFolder
+from anamodiff.run.folder import OUTPUTS, RunFolder, check_writable
 from anamodiff.run.inputs import check_request
 from anamodiff.run.intermediate import ClipPair
 from anamodiff.run.motion_transfer import MotionTransfer
@@ -146,6 +146,7 @@ def generate(
     `preset` None and `precision` `auto` are those that it was tuned with.
     """
     RunOptions.check(seed=seed, preset=preset)
+    check_writable(output)
     if not isinstance(generation, GenerationOptions):
         GenerationOptions.checked(generation)
     folder = RunFolder.load(run)

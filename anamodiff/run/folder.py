@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 import os
 import platform
+import re
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -14,8 +15,9 @@ from typing import Any
 import yaml
 
 from anamodiff import __version__
-from anamodiff.errors import AnaMoDiffError
+from anamodiff.errors import AnaMoDiffError, one_line
 from anamodiff.fields import dotted, settings_of
+from anamodiff.lock import hold, is_trace, release
 from anamodiff.options import TuningOptions
 from anamodiff.resources import expanded
 from anamodiff.run.machine import peak_memory_mb
@@ -24,6 +26,8 @@ from anamodiff.run.outputs import check_output_name, is_video
 CONFIG, RECORD = "config.yaml", "run.json"
 OUTPUTS = Path("outputs")
 PACKAGES = ("torch", "diffusers", "transformers", "peft", "numpy", "opencv-python", "scikit-image")
+# Names under which files are written before they take their place.
+_HALF_WRITTEN = re.compile(r"\..+\.\d+(\.\w+)?")
 # What may differ between a run and its resumption.
 FREE = ("output", "resume", "progress", "generation", "preset")
 FREE_OF_TUNING = {"checkpoint_levels", "clips_at_once"}  # as there is memory
@@ -47,31 +51,56 @@ class RunFolder:
 
         `output` names the folder, or a video file, whose run folder then goes under `outputs/`.
         Of the settings in `unnamed`, those that are None in `settings` are the old run's, and in a
-        new one what the function gives.
+        new one what the function gives. The folder is locked, for `close` to unlock.
 
         Raises:
-            AnaMoDiffError: the folder holds something else, or no run to resume is found.
+            AnaMoDiffError: the folder holds something else, another process is at work in it, or no
+                run to resume is found.
         """
         check_output_name(output)
-        old: dict[str, Any] | None = None
         if output is not None and not is_video(output):
             run = cls(output)
             if not resume:
                 run.check_free()
-            elif run.path.is_dir():
-                run._check_resumable(settings)
-                old = run.settings
         elif resume:
             run = cls._find(name, settings)
-            old = run.settings
         else:
-            run = cls(unused(OUTPUTS / name))
-        for key, choose in (unnamed or {}).items():
+            run = cls(new_folder(OUTPUTS / name))
+        run.lock()
+        try:
+            run._begin(settings, unnamed or {}, resume)
+        except BaseException:
+            run.close()
+            raise
+        return run
+
+    def _begin(
+        self, settings: dict[str, Any], unnamed: Mapping[str, Callable[[], Any]], resume: bool
+    ) -> None:
+        """Check the locked folder, and write the settings."""
+        old: dict[str, Any] | None = None
+        if resume and not self._is_empty():
+            self._check_resumable(settings)
+            old = self.settings
+            self._clean()
+        else:
+            self.check_free()
+        for key, choose in unnamed.items():
             if settings[key] is None:
                 settings = {**settings, key: choose() if old is None else old.get(key, NEWER[key])}
-        run.path.mkdir(parents=True, exist_ok=True)
-        write_text(run.path / CONFIG, yaml.safe_dump(settings, sort_keys=False))
-        return run
+        write_text(self.path / CONFIG, yaml.safe_dump(settings, sort_keys=False))
+
+    def lock(self) -> None:
+        """Keep other processes out until `close`.
+
+        Raises:
+            AnaMoDiffError: one is at work in the folder.
+        """
+        hold(self.path, "run folder")
+
+    def close(self) -> None:
+        """Let other processes in again."""
+        release(self.path)
 
     @classmethod
     def load(cls, path: str | Path) -> RunFolder:
@@ -90,7 +119,18 @@ class RunFolder:
 
     @property
     def settings(self) -> dict[str, Any]:
-        return yaml.safe_load((self.path / CONFIG).read_text(encoding="utf-8"))
+        """The settings in `config.yaml`; AnaMoDiffError where that is no run's."""
+        path = self.path / CONFIG
+        try:
+            found = yaml.safe_load(path.read_text(encoding="utf-8"))
+            if not {"prompt", "backbone", "seed", "tuning"} <= set(found):
+                raise ValueError("other keys")
+        except (yaml.YAMLError, ValueError, TypeError) as error:
+            raise AnaMoDiffError(
+                f"expected a run's settings in {path}, got something else ({one_line(str(error))}):"
+                " restore the file, or run the transfer again in another folder"
+            ) from error
+        return found
 
     @property
     def inputs(self) -> list[str]:
@@ -100,15 +140,18 @@ class RunFolder:
 
     @property
     def record(self) -> dict[str, Any]:
-        path = self.path / RECORD
-        return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+        """What `run.json` says, nothing where it is missing or broken: it is only a record."""
+        try:
+            return dict(json.loads((self.path / RECORD).read_text(encoding="utf-8")))
+        except (FileNotFoundError, ValueError, TypeError):
+            return {}
 
     @contextmanager
     def named_on_stop(self) -> Iterator[None]:
-        """Leave the folder on a KeyboardInterrupt, as `run`: the message says how to go on."""
+        """Leave the folder on what ends the run, as `run`: the message says how to go on."""
         try:
             yield
-        except KeyboardInterrupt as stop:
+        except BaseException as stop:  # Ctrl-C comes out of some libraries as another error
             stop.run = self.path  # pyright: ignore[reportAttributeAccessIssue]
             raise
 
@@ -124,11 +167,23 @@ class RunFolder:
 
     def check_free(self) -> None:
         """Refuse a folder that holds something, for a new run."""
-        if self.path.is_file() or (self.path.is_dir() and any(self.path.iterdir())):
+        if not self._is_empty():
             raise AnaMoDiffError(
                 f"expected a new or empty folder for --output, got {self.path}: name another, "
                 "or add --resume to go on with the run there"
             )
+
+    def _is_empty(self) -> bool:
+        """Whether there is no folder, or one without anything but traces of a killed process."""
+        if not self.path.is_dir():
+            return not self.path.exists()
+        return all(is_trace(path) for path in self.path.iterdir())
+
+    def _clean(self) -> None:
+        """Remove what a killed process had half-written; under the lock, nobody is writing."""
+        for path in (*self.path.glob(".*"), *self.path.glob("frames/.*")):
+            if _HALF_WRITTEN.fullmatch(path.name):
+                path.unlink(missing_ok=True)
 
     def _check_resumable(self, settings: dict[str, Any]) -> None:
         """Refuse a folder whose run has other settings."""
@@ -183,11 +238,51 @@ def unused(path: Path, suffix: str = "") -> Path:
     return candidate
 
 
+def new_folder(path: Path) -> Path:
+    """Make `path`, or the first of path-2, path-3, … that does not exist."""
+    while True:
+        folder = unused(path)
+        with suppress(FileExistsError):  # another process was quicker
+            folder.mkdir(parents=True)
+            return folder
+
+
 def write_text(path: Path, text: str) -> None:
     """Write atomically; names of files that are no text keep their bytes."""
+    with replacing(path) as temporary:
+        temporary.write_text(text, encoding="utf-8", errors="surrogateescape", newline="\n")
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """A name to write to, which takes the place of `path` if all goes well."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    temporary.write_text(text, encoding="utf-8", errors="surrogateescape", newline="\n")
-    os.replace(temporary, path)
+    try:
+        yield temporary
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def check_writable(output: str | Path | None) -> None:
+    """Refuse a file that cannot be written, before the work whose result it is to hold.
+
+    Raises:
+        AnaMoDiffError: it is a folder, or its folder is none or may not be written to.
+    """
+    if output is None:
+        return
+    path = expanded(output)
+    if path.is_dir():
+        raise AnaMoDiffError(f"expected a file for --output, got the folder {path}: name a file")
+    place = path.parent
+    while not place.exists() and place != place.parent:
+        place = place.parent  # what is missing is made
+    if not place.is_dir() or not os.access(place, os.W_OK):
+        got = "a folder that may not be written to" if place.is_dir() else "a file"
+        raise AnaMoDiffError(
+            f"expected a folder to write {path.name} to, got {got}: {place}; name another --output"
+        )
 
 
 def versions() -> dict[str, str]:

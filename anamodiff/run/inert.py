@@ -97,6 +97,13 @@ def inert_generation(
             ": set generation.noise_warp=paper"
         )
     visited = schedule.visited(options.steps, options.denoise_from)
+    if options.unseen_from is not None and len(visited) < options.steps:
+        earlier = schedule.visited(options.steps, options.unseen_from)
+        if len(earlier) <= len(visited):
+            yield (
+                f"little effect of generation.unseen_from={options.unseen_from}: cells that no "
+                f"source frame shows begin with all others at {visited[0]}; raise it above that"
+            )
     if options.denoise_from < len(schedule) and len(visited) == options.steps > 1:
         yield (
             f"no effect of generation.denoise_from={options.denoise_from}: the first of "

@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from anamodiff.errors import AnaMoDiffError
+from anamodiff.errors import AnaMoDiffError, shorten
 from anamodiff.options import PROMPT, STAGES, RunOptions, StartFrame
-from anamodiff.run.folder import RunFolder
+from anamodiff.run.folder import RunFolder, check_writable
 from anamodiff.run.outputs import check_no_input, check_output_name, is_video
 from anamodiff.video.clip import Clip, read_clip
 from anamodiff.video.sampling import silent
@@ -22,7 +22,8 @@ GivenClip = str | Path | Clip
 def check_prompt(prompt: str) -> None:
     """Refuse a prompt that says nothing."""
     if not PROMPT.accepts(prompt):
-        raise AnaMoDiffError(f"expected a prompt of {PROMPT.words}, got {prompt!r}")
+        got = shorten(repr(prompt), 120)
+        raise AnaMoDiffError(f"expected a prompt of {PROMPT.words}, got {got}")
 
 
 def check_request(
@@ -48,7 +49,9 @@ def check_request(
         if not isinstance(clip, Clip):
             with silent():
                 read_clip(clip, frames=minimum, size=_GLANCE, minimum=minimum, role=role)
-    if output is not None and not is_video(output) and not resume:
+    if is_video(output):
+        check_writable(output)
+    elif output is not None and not resume:
         RunFolder(output).check_free()
 
 

@@ -15,7 +15,7 @@ from anamodiff.lofnet.animate import WarpedIntermediate
 from anamodiff.lofnet.training.losses import latent_error
 from anamodiff.options import FRAMES, AdaptationOptions, RunOptions, StartFrame
 from anamodiff.resources import expanded
-from anamodiff.run.folder import OUTPUTS, unused
+from anamodiff.run.folder import OUTPUTS, check_writable, unused
 from anamodiff.run.motion_transfer import MotionTransfer
 from anamodiff.run.outputs import check_no_input
 from anamodiff.video.clip import Clip, read_clip
@@ -244,4 +244,5 @@ def _sheet_path(output: str | Path | None, clip: str | Path, driving: str | Path
             f"expected a picture file ({', '.join(SUFFIXES)}) for --output, got {path}: "
             "name one such as sheet.png"
         )
+    check_writable(path)
     return path

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
@@ -13,6 +14,7 @@ from anamodiff.errors import AnaMoDiffError
 from anamodiff.lofnet.animate import WarpedIntermediate
 from anamodiff.lofnet.keypoints import KeyPoints
 from anamodiff.lofnet.skeletal import Poses
+from anamodiff.run.folder import replacing
 from anamodiff.video.letterbox import Letterbox
 
 FILE, POSE = "scene.safetensors", "_joints"
@@ -48,7 +50,9 @@ class ClipPair:
             **({f"{name}{POSE}": joints for name, joints in vars(poses).items()} if poses else {}),
         }
         tensors |= {name: tensor for name, tensor in optional.items() if tensor is not None}
-        save_file({k: v.detach().contiguous().cpu() for k, v in tensors.items()}, folder / FILE)
+        whole = {k: v.detach().contiguous().cpu() for k, v in tensors.items()}
+        with replacing(folder / FILE) as file:
+            save_file(whole, file)
 
     @staticmethod
     def find(folder: Path) -> Path:
@@ -67,9 +71,9 @@ class ClipPair:
         """Read what `save` wrote, also in run folders of before 0.2, which hold less.
 
         Raises:
-            AnaMoDiffError: the folder is not tuned yet.
+            AnaMoDiffError: the folder is not tuned yet, or the file is broken.
         """
-        tensors = load_file(cls.find(folder))
+        tensors = _read(cls.find(folder))
         start, fps, *box = tensors["numbers"].tolist()
         top, left, height, width, *original = map(int, box)
         points, poses = tensors.get("points"), None
@@ -89,6 +93,22 @@ class ClipPair:
             visible=tensors.get("visible"),
         )
         return cls(warped, fps, Letterbox(top, left, height, width, (original[0], original[1])))
+
+
+def _read(file: Path) -> dict[str, Tensor]:
+    """The file's tensors, if all that every run folder has are among them."""
+    try:
+        tensors = load_file(file)
+        if missing := [name for name in (*_ALWAYS, "numbers") if name not in tensors]:
+            raise ValueError(f"no {missing[0]}")
+        if len(tensors["numbers"]) != 8:
+            raise ValueError("other numbers")
+    except (SafetensorError, ValueError, TypeError) as error:
+        raise AnaMoDiffError(
+            f"expected a tuned run's clips in {file}, got a broken file ({error}): run anamodiff "
+            "tune again in another folder"
+        ) from error
+    return tensors
 
 
 def _points(name: str, points: KeyPoints | None) -> dict[str, Tensor | None]:

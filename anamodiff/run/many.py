@@ -22,8 +22,9 @@ from typing import TYPE_CHECKING, Any
 from tqdm import tqdm
 from tqdm.contrib.logging import logging_redirect_tqdm
 
-from anamodiff.errors import AnaMoDiffError
+from anamodiff.errors import AnaMoDiffError, explain_os_error, one_line
 from anamodiff.fields import construct
+from anamodiff.lock import held, is_trace
 from anamodiff.options import FRAMES, STAGES, RunOptions, StartFrame
 from anamodiff.resources import expanded
 from anamodiff.run.folder import OUTPUTS, write_text
@@ -191,6 +192,14 @@ def transfer_many(
                 check_no_input(
                     place, (one for other in rows for one in (other.source, other.driving))
                 )
+    with held(folder, "folder of results"):
+        return _do_all(file, rows, shared, folder, progress, sweep, settings)
+
+
+def _do_all(
+    file: str | Path, rows: list[Row], shared: ManyOptions, folder: Path, progress: bool,
+    sweep: Sweep | None, settings: dict[str, Any],
+) -> Summary:  # fmt: skip
     (folder / RECORDS).mkdir(parents=True, exist_ok=True)
     try:
         if sweep is None:
@@ -243,9 +252,8 @@ def transfer_share(
 
 def _check_folder(folder: Path) -> None:
     """Frames outside of a run are never overwritten."""
-    if folder.is_file() or (
-        folder.is_dir() and any(folder.iterdir()) and not (folder / RECORDS).is_dir()
-    ):
+    others = folder.is_dir() and not all(is_trace(path) for path in folder.iterdir())
+    if folder.is_file() or (others and not (folder / RECORDS).is_dir()):
         raise AnaMoDiffError(
             "expected a new or empty folder for --output, or one that transfer-many wrote, got "
             f"{folder}: name another"
@@ -264,7 +272,10 @@ def _video(folder: Path, row: Row) -> Path:
 def _outcome(folder: Path, row: Row, request: Mapping[str, Any]) -> Outcome:
     """What the folder knows of a row; `open` where that was made with other settings."""
     file = _record(folder, row)
-    record = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
+    try:
+        record = dict(json.loads(file.read_text(encoding="utf-8")))
+    except (FileNotFoundError, ValueError, TypeError):  # there is none, or a broken one
+        record = {}
     same = record.pop("request", None) == json.loads(json.dumps(request))
     if not same or (record["status"] == DONE and not _video(folder, row).is_file()):
         return Outcome(row.number, OPEN, None, row.output)
@@ -301,7 +312,9 @@ def _attempt(
             result.save(folder / row.output)
     except Exception as error:  # whatever it is, one bad row must not stop the others
         logger.debug("row %d", row.number, exc_info=True)
-        line = " ".join(str(error).split())
-        mistake = isinstance(error, (AnaMoDiffError, OSError)) and line
+        if isinstance(error, OSError):
+            return explain_os_error(error)
+        line = one_line(str(error))
+        mistake = isinstance(error, AnaMoDiffError) and line
         return line if mistake else f"{type(error).__name__}: {line}"
     return ""

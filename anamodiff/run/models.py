@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 
-from anamodiff.backbone import hub
+from anamodiff.backbone import files, hub
 from anamodiff.backbone.autoencoder import Encoder
 from anamodiff.backbone.find import (
     MINI,
@@ -145,9 +145,9 @@ def check_config(flow: FlowNetwork, folder: Path) -> None:
         AnaMoDiffError: they cannot.
     """
     path = folder / "vae" / "config.json"
-    if flow.proxy is not None or not path.is_file():  # of one file of all, `check_latents` decides
+    config, latents = files.read_json(path), flow.lofnet.latents
+    if flow.proxy is not None or config is None:  # of one file of all, `check_latents` decides
         return
-    config, latents = json.loads(path.read_text(encoding="utf-8")), flow.lofnet.latents
     channels = flow.lofnet.config["dense_motion"]["num_channels"]
     fits = latents is None or latents.may_be_of(config)
     if config.get("latent_channels", 4) != channels or not fits:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -11,6 +13,7 @@ from anamodiff.backbone.autoencoder import Encoder
 from anamodiff.backbone.find import MINI
 from anamodiff.backbone.memory import Memory, peak_memory
 from anamodiff.backbone.model import Backbone, file_hash
+from anamodiff.lock import held
 from anamodiff.lofnet.animate import check_start
 from anamodiff.lofnet.model import LOFNet
 from anamodiff.lofnet.skeletal import FOLDER as SKELETAL
@@ -33,6 +36,7 @@ from anamodiff.run.inert import InertSettings
 from anamodiff.run.inputs import GivenClip, check_prompt, clip_name, read_pair
 from anamodiff.run.intermediate import ClipPair
 from anamodiff.run.models import load_models
+from anamodiff.run.out_of_memory import with_less_memory
 from anamodiff.run.outputs import check_is_video, check_no_input, is_video
 from anamodiff.run.progress import ProgressBars, timed
 from anamodiff.run.result import Result, output_box, write_result
@@ -167,12 +171,14 @@ class MotionTransfer:
             adaptation=adaptation, tuning=tuning, generation=generation, preset=preset
         )
         self.inert.warn(options.tuning, options.generation, tuning, generation)
-        tuned = self._tune(
-            source, driving, options, prompt=prompt, output=output, frames=frames, seed=seed,
-            start_frame=start_frame, preset=preset or self.preset, resume=resume, progress=progress,
-        )  # fmt: skip
-        output = output if is_video(output) else None
-        return self._generate(tuned, options.generation, output, None, progress)
+        with ExitStack() as stack:
+            tuned = self._tune(
+                stack, source, driving, options, prompt=prompt, output=output, frames=frames,
+                seed=seed, start_frame=start_frame, preset=preset or self.preset, resume=resume,
+                progress=progress,
+            )  # fmt: skip
+            output = output if is_video(output) else None
+            return self._generate(tuned, options.generation, output, None, progress)
 
     def tune(
         self,
@@ -193,11 +199,13 @@ class MotionTransfer:
         """Sections 3.2 to 3.4: flow, warped clip, disentangled tuning; returns the run folder."""
         options = self.resolve(adaptation=adaptation, tuning=tuning, preset=preset)
         self.inert.warn(options.tuning, given_tuning=tuning)
-        tuned = self._tune(
-            source, driving, options, prompt=prompt, output=output, frames=frames, seed=seed,
-            start_frame=start_frame, preset=preset or self.preset, resume=resume, progress=progress,
-        )  # fmt: skip
-        return tuned.folder.path
+        with ExitStack() as stack:
+            tuned = self._tune(
+                stack, source, driving, options, prompt=prompt, output=output, frames=frames,
+                seed=seed, start_frame=start_frame, preset=preset or self.preset, resume=resume,
+                progress=progress,
+            )  # fmt: skip
+            return tuned.folder.path
 
     def generate(
         self,
@@ -217,13 +225,15 @@ class MotionTransfer:
         check_no_input(output, tuned.folder.inputs)
         saved = TuningOptions.build(tuned.folder.settings["tuning"])
         self.inert.warn(saved, options, given_sampling=generation)
-        return self._generate(tuned, options, output, seed, progress)
+        with held(tuned.folder.path, "run folder"):
+            return self._generate(tuned, options, output, seed, progress)
 
     def _tune(
-        self, source: GivenClip, driving: GivenClip, options: TransferOptions, *,
-        prompt: str, output: str | Path | None, frames: int, seed: int, start_frame: StartFrame,
+        self, stack: ExitStack, source: GivenClip, driving: GivenClip, options: TransferOptions,
+        *, prompt: str, output: str | Path | None, frames: int, seed: int, start_frame: StartFrame,
         preset: str | None, resume: bool, progress: bool | Progress,
     ) -> TunedRun:  # fmt: skip
+        """Tune in a run folder that stays locked until `stack` ends."""
         check_prompt(prompt)
         check_no_input(output, (source, driving))
         given = RunOptions(frames=frames, seed=seed, start_frame=start_frame)
@@ -240,7 +250,9 @@ class MotionTransfer:
         name = f"{Path(clip_name(source)).stem}-{Path(clip_name(driving)).stem}"
         unnamed = {"precision": lambda: self.backbone.precision_name}
         run = RunFolder.open(output, name, settings, resume=resume, unnamed=unnamed)
+        stack.callback(run.close)
         if (run.path / WEIGHTS).is_dir():  # resumed after tuning was done
+            (run.path / CHECKPOINT).unlink(missing_ok=True)
             return TunedRun(run)
         with run.named_on_stop(), self.backbone.in_precision(run.settings["precision"]):
             return self._tune_in(run, clips, options, prompt, seed, start_frame, progress)
@@ -264,16 +276,22 @@ class MotionTransfer:
         checkpoint = run.path / CHECKPOINT
         with timed(timings, "tuning"), peak_memory(peaks, "tuning", device):
             with ProgressBars(progress) as bars:
-                unet, losses = self.method.fit(
-                    warped, prompt, options.tuning, seed=seed, checkpoint=checkpoint,
-                    progress=bars,
-                )  # fmt: skip
-            save_weights(unet, run.path / WEIGHTS)
-        checkpoint.unlink(missing_ok=True)
+                unet, losses = with_less_memory(
+                    lambda tuning: self.method.fit(
+                        warped, prompt, tuning, seed=seed, checkpoint=checkpoint, progress=bars
+                    ),
+                    options.tuning,
+                    self.backbone.adopt,
+                )
+            draft = run.path / f".{WEIGHTS}"
+            save_weights(unet, draft)
         run.note(
-            timings=timings, peak_memory_cuda_mb=peaks, seed=seed, hashes=self._hashes(run),
+            timings=timings, peak_memory_cuda_mb=peaks, seed=seed, hashes=self._hashes(draft),
             losses=losses,
         )  # fmt: skip
+        # The folder's name says that tuning is done, so it comes when all else is written.
+        os.replace(draft, run.path / WEIGHTS)
+        checkpoint.unlink(missing_ok=True)
         # Rounded to tuning's format, it would not sample the frames of a run that is resumed here.
         stages = self.backbone.precision
         return TunedRun(run, pair, unet if stages.tuning == stages.sampling else None)
@@ -313,8 +331,8 @@ class MotionTransfer:
         load_weights(unet, folder.path / WEIGHTS)
         return unet
 
-    def _hashes(self, run: RunFolder) -> dict[str, Any]:
-        tuned = sorted((run.path / WEIGHTS).glob("*.safetensors"))
+    def _hashes(self, weights: Path) -> dict[str, Any]:
+        tuned = sorted(weights.glob("*.safetensors"))
         hashes = {"backbone": self.backbone.hashes, "lofnet": self.lofnet_hashes}
         if self.method.skeletal is not None:
             files = sorted(find(SKELETAL).glob("*.safetensors"))

@@ -6,6 +6,7 @@ import logging
 import math
 from pathlib import Path
 
+import torch
 from torch import Tensor
 
 from anamodiff.diffusion import Schedule, StepProgress, generator_of
@@ -29,6 +30,7 @@ def tune(
     options: TuningOptions,
     *,
     seed: int,
+    unseen: Tensor | None = None,
     checkpoint: Path | None = None,
     progress: StepProgress | None = None,
 ) -> list[float]:
@@ -44,6 +46,7 @@ def tune(
         embedding: the prompt's, 1 n d.
         schedule: the backbone's.
         seed: of timesteps, noise and windows.
+        unseen: cells f h w of `warped` that the source does not show; `options.unseen_weight`.
         checkpoint: file to write every `checkpoint_every` iterations and to resume from.
         progress: called with the number of iterations done and the last loss.
 
@@ -55,7 +58,10 @@ def tune(
     source_clip = NoisyClip(source, options.source_noise_min, options.source_noise_max)
     warped_clip = None
     if options.warped_weight > 0:
-        warped_clip = NoisyClip(warped, options.noise_min, options.noise_max, options.warped_weight)
+        cells = cell_weights(unseen, options.unseen_weight, warped.device)
+        warped_clip = NoisyClip(
+            warped, options.noise_min, options.noise_max, options.warped_weight, cells
+        )
     unet.checkpoint_gradients(options.checkpoint_levels)
     unet.train()
     pending: DelayedLoss | None = None
@@ -97,6 +103,18 @@ def tune(
     weights.write_back()
     unet.eval()
     return losses
+
+
+def cell_weights(
+    unseen: Tensor | None, weight: float, device: torch.device | str = "cpu"
+) -> Tensor | None:
+    """Weights f 1 h w of a clip's cells f h w: 1, and `weight` where they are unseen.
+
+    None where all would be alike, or nothing would be left.
+    """
+    if unseen is None or weight == 1 or (weight == 0 and bool(unseen.all())):
+        return None
+    return torch.where(unseen, weight, 1.0)[:, None].to(device)
 
 
 def _finite(loss: float, iteration: int, lr: float) -> float:

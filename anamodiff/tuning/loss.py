@@ -14,12 +14,20 @@ from anamodiff.diffusion import Schedule, add_noise, normal_like, training_targe
 
 @dataclass(frozen=True)
 class NoisyClip:
-    """Latents f c h w of a clip, its range of timesteps [first, stop), and its loss's weight."""
+    """A clip to learn.
+
+    Attributes:
+        latents: f c h w.
+        first, stop: its range of timesteps [first, stop).
+        weight: of its loss.
+        cells: weights f 1 h w of the latents' cells within it, not all 0; None: all alike.
+    """
 
     latents: Tensor
     first: int
     stop: int
     weight: float = 1.0
+    cells: Tensor | None = None
 
     def random_window(self, window: int, generator: torch.Generator) -> NoisyClip:
         """Frame 0 and random successive frames, `window` in all; the whole clip if shorter."""
@@ -27,8 +35,11 @@ class NoisyClip:
         if count <= window:
             return self
         first = int(torch.randint(1, count - window + 2, (1,), generator=generator))
-        run = self.latents[first : first + window - 1]
-        return replace(self, latents=torch.cat([self.latents[:1], run]))
+        latents, cells = (
+            x if x is None else torch.cat([x[:1], x[first : first + window - 1]])
+            for x in (self.latents, self.cells)
+        )
+        return replace(self, latents=latents, cells=cells)
 
 
 @dataclass(frozen=True)
@@ -101,8 +112,17 @@ def _errors(
     noise = normal_like(clean, generator)
     noisy = add_noise(schedule, clean, noise, t)
     target = training_target(schedule, clean, noise, t)
-    parts = (x.split(clips_at_once) for x in (noisy, t, target))
-    for part_noisy, part_t, part_target in zip(*parts, strict=True):
+    parts = (x.split(clips_at_once) for x in (noisy, t, target, _cell_weights(clips, clean)))
+    for part_noisy, part_t, part_target, weights in zip(*parts, strict=True):
         text = embedding.expand(len(part_t), -1, -1)
         error = unet(part_noisy, part_t, encoder_hidden_states=text).sample.float() - part_target
-        yield error.square().mean(dim=(1, 2, 3, 4))
+        yield (weights * error.square()).mean(dim=(1, 2, 3, 4))
+
+
+def _cell_weights(clips: Sequence[NoisyClip], like: Tensor) -> Tensor:
+    """Weights b 1 f h w of mean 1, on the device of the latents."""
+    rows = [
+        torch.ones_like(clip.latents[:, :1]) if clip.cells is None else clip.cells for clip in clips
+    ]
+    weights = rearrange(rows, "b f 1 h w -> b 1 f h w").to(like)
+    return weights / weights.mean(dim=(1, 2, 3, 4), keepdim=True)

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from anamodiff.errors import AnaMoDiffError
+from anamodiff.errors import AnaMoDiffError, one_line
+from anamodiff.tensors import read_tensors
 from anamodiff.unet3d.lora import is_temporal, trainable_parameters
 from anamodiff.unet3d.model import UNet3D
 
@@ -58,7 +60,11 @@ class MasterWeights:
             parameter.data = master.data
 
     def save(self, path: Path, losses: list[float], probes: list[float]) -> None:
-        """Write a checkpoint, atomically."""
+        """Write a checkpoint, atomically.
+
+        Raises:
+            AnaMoDiffError: it cannot be written; the one before it stays.
+        """
         state = {
             "weights": {name: master.detach() for name, master in self.masters},
             "optimiser": self.optimiser.state_dict(),
@@ -67,18 +73,27 @@ class MasterWeights:
             "looks": probes,  # the name in older checkpoints
         }
         temporary = path.with_suffix(".tmp")
-        torch.save(state, temporary)
-        os.replace(temporary, path)
+        try:
+            torch.save(state, temporary)
+            os.replace(temporary, path)
+        except (OSError, RuntimeError) as error:  # torch's own is a RuntimeError
+            reason = one_line(str(error))
+            raise AnaMoDiffError(
+                f"expected to write a checkpoint to {path}, got: {reason}: free some space and add "
+                "--resume; the checkpoint before it is kept"
+            ) from error
+        finally:
+            temporary.unlink(missing_ok=True)
 
     def resume(self, path: Path | None) -> tuple[list[float], list[float]]:
         """Load a checkpoint; returns its losses and probes, empty if there is none.
 
         Raises:
-            AnaMoDiffError: the checkpoint is of other weights or another precision.
+            AnaMoDiffError: the checkpoint is broken, of other weights or another precision.
         """
         if path is None or not path.is_file():
             return [], []
-        state = torch.load(path, map_location="cpu", weights_only=True)
+        state = _read(path)
         if set(state["weights"]) != {name for name, _ in self.masters}:
             raise AnaMoDiffError(
                 f"expected a checkpoint of this run's weights, got another's in {path}: "
@@ -103,6 +118,20 @@ class MasterWeights:
         for (_, parameter), (_, master) in zip(self.parameters, self.masters, strict=True):
             if master is not parameter:
                 parameter.copy_(master)
+
+
+def _read(path: Path) -> dict[str, Any]:
+    """A checkpoint's content, as far as it can be told to be one."""
+    try:
+        state = read_tensors(path)
+        if not {"weights", "optimiser", "scaler", "losses"} <= set(state):
+            raise KeyError("weights")
+    except Exception as error:  # torch raises a dozen types for broken and for unsafe files
+        raise AnaMoDiffError(
+            f"expected a whole checkpoint in {path}, got one that is broken or holds more than "
+            f"tensors ({type(error).__name__}): delete it, and --resume tunes anew"
+        ) from error
+    return state
 
 
 def _single(parameter: nn.Parameter) -> nn.Parameter:

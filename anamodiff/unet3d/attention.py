@@ -10,8 +10,8 @@ import torch
 from diffusers.models.attention_processor import Attention
 from einops import rearrange
 from torch import Tensor
-from torch.nn.functional import scaled_dot_product_attention
 
+from anamodiff.half_precision import attention
 from anamodiff.unet3d.kv_cache import KeyValueCache
 
 
@@ -98,7 +98,7 @@ def temporal_attention(
         for project in (attn.to_q, attn.to_k, attn.to_v)
     )
     key, value = cache.extend_with_cached(attn, key, value, dim=2, last=cache.overlap)
-    mixed = scaled_dot_product_attention(query, key, value)
+    mixed = attention(query, key, value)
     return _project_out(attn, rearrange(mixed, "(b n) heads f d -> (b f) n (heads d)", b=clips))
 
 
@@ -109,7 +109,7 @@ def _attend(attn: Attention, query: Tensor, key: Tensor, value: Tensor) -> Tenso
     key, value = (
         rearrange(x, "b m (heads d) -> b heads m d", heads=attn.heads) for x in (key, value)
     )
-    mixed = scaled_dot_product_attention(query, key, value)
+    mixed = attention(query, key, value)
     return rearrange(mixed, "b heads (f n) d -> b f n (heads d)", f=frames)
 
 

@@ -14,8 +14,8 @@ from diffusers.models.attention import BasicTransformerBlock
 from diffusers.models.resnet import ResnetBlock2D
 from einops import rearrange
 from torch import Tensor, nn
-from torch.nn.functional import group_norm
 
+from anamodiff.half_precision import group_norm
 from anamodiff.options import GroupNormMode
 from anamodiff.unet3d.attention import (
     cross_attention,
@@ -33,7 +33,7 @@ def clip_group_norm(norm: nn.GroupNorm, hidden: Tensor, clips: int) -> Tensor:
     """
     frames = len(hidden) // clips
     pooled = rearrange(hidden, "(b f) c h w -> b c (f h) w", b=clips)
-    pooled = group_norm(pooled, norm.num_groups, norm.weight, norm.bias, norm.eps)
+    pooled = group_norm(norm, pooled)
     return rearrange(pooled, "b c (f h) w -> (b f) c h w", f=frames)
 
 

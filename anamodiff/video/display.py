@@ -17,7 +17,7 @@ from av.filter import Graph
 from av.video.reformatter import Interpolation, VideoReformatter
 
 from anamodiff.video.rgb import on_white
-from anamodiff.video.sampling import Picture
+from anamodiff.video.sampling import Picture, Unreadable
 
 # Numbers of ITU-T H.273, as FFmpeg's AVColorSpace, -Transfer and -Primaries have them.
 _UNSPECIFIED, _BT2020 = 2, 9
@@ -88,13 +88,15 @@ class Display:
         return self._reformat(frame, "rgb24", **options)
 
     def _reformat(self, frame: av.VideoFrame, layout: str, **options: Any) -> np.ndarray:
-        try:
-            return self._to_rgb.reformat(frame, format=layout, **options).to_ndarray()
-        except (av.error.FFmpegError, NotImplementedError, ValueError):
-            # A matrix that the scaler does not know: BT.601 is nearer than nothing.
-            return self._to_rgb.reformat(
-                frame, format=layout, **options | {"src_colorspace": "ITU601"}
-            ).to_ndarray()
+        """A frame in another layout; raises `Unreadable` for one that the scaler does not take."""
+        # Second, for a matrix that it does not know: BT.601 is nearer than nothing.
+        for matrix in ({}, {"src_colorspace": "ITU601"}):
+            try:
+                made = self._to_rgb.reformat(frame, format=layout, **options | matrix)
+                return made.to_ndarray()
+            except (av.error.FFmpegError, NotImplementedError, ValueError):
+                continue
+        raise Unreadable(frame.format.name)
 
 
 def _reduced(height: int, width: int, size: int | None) -> tuple[int, int]:

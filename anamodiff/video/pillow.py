@@ -1,5 +1,6 @@
 """Pictures through Pillow: stills, gif, animated webp and png, pages of a TIFF, strips."""
 
+import logging
 import struct
 import warnings
 import zlib
@@ -12,18 +13,22 @@ import numpy as np
 from PIL import Image
 
 from anamodiff.video.bare import without_extras
-from anamodiff.video.rgb import Range, is_deep, to_picture, to_rgb, value_range
+from anamodiff.video.rgb import Range, is_deep, load, to_picture, to_rgb, value_range
 from anamodiff.video.sampling import (
     DEFAULT_FPS,
     ClipError,
     FrameSource,
     Picture,
+    Unreadable,
     logger,
     warn_damaged,
 )
 from anamodiff.video.strips import SHORTEST_STRIP, cut_strip
 from anamodiff.video.suffixes import PICTURE_SUFFIXES
 from anamodiff.video.tiff import open_tiff
+
+# Without a handler Python prints what Pillow logs of damaged files, which our own line says.
+logging.getLogger("PIL").addHandler(logging.NullHandler())
 
 #: What Pillow may open; left to itself it also claims formats that it cannot show.
 FORMATS = ("GIF", "PNG", "WEBP", "JPEG", "BMP", "TIFF", "PPM", "AVIF")
@@ -47,6 +52,7 @@ _DAMAGE = (
     SyntaxError,
     ValueError,
     RuntimeError,  # of the AVIF decoder
+    ArithmeticError,
     MemoryError,  # a length in the file that no file has
     IndexError,
     EOFError,
@@ -167,7 +173,7 @@ def _animation(path: Path, image: Image.Image, role: str) -> FrameSource:
             if tiff and places and (image.size != size or _is_aside(image)):
                 promised -= 1
                 continue
-            image.load()
+            load(image)
             places.append(place)
             durations.append(1 / DEFAULT_FPS if tiff else _seconds(image))
             ranges += [value_range(image)] if is_deep(image) else []
@@ -187,8 +193,12 @@ def _animation(path: Path, image: Image.Image, role: str) -> FrameSource:
     def pictures(indices: Sequence[int], size: int | None) -> Iterator[Picture]:
         with open_image(path) as again:
             for index in indices:
-                again.seek(places[index])
-                yield to_picture(again, size, deep)
+                try:
+                    again.seek(places[index])
+                    picture = to_picture(again, size, deep)
+                except _DAMAGE:
+                    raise Unreadable(path) from None
+                yield picture
 
     return FrameSource(tuple(durations), pictures)
 
@@ -225,5 +235,5 @@ def holds_motion(path: Path) -> bool | None:
 
 
 def _strip(image: Image.Image) -> np.ndarray:
-    image.load()
+    load(image)
     return to_rgb(image)

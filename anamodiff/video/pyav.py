@@ -149,7 +149,7 @@ def _packets(container: av.container.InputContainer, stream: av.VideoStream) -> 
         for packet in container.demux(stream):
             if packet.size and not packet.is_corrupt:
                 yield packet
-    except av.error.FFmpegError:
+    except (av.error.FFmpegError, IndexError):  # of a stream that is not in the header
         return
 
 

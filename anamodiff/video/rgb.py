@@ -7,7 +7,10 @@ left out, and the picture is read without.
 from __future__ import annotations
 
 import hashlib
+import os
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from io import BytesIO
 
 import numpy as np
@@ -47,7 +50,7 @@ def to_picture(image: Image.Image, size: int | None = None, deep: Range | None =
     width, height = image.size
     if size is not None and image.format in ("JPEG", "MPO"):
         image.draft(None, _reduced(width, height, size))
-    image.load()
+    load(image)
     if image.format not in ("JPEG", "MPO"):  # a TIFF turns itself in loading
         width, height = image.size
     turn = _UPRIGHT.get(_orientation(image) or 1)
@@ -56,6 +59,29 @@ def to_picture(image: Image.Image, size: int | None = None, deep: Range | None =
         image = image.reduce(factor) if factor > 1 else image
     pixels = to_rgb(image if turn is None else image.transpose(turn), deep)
     return Picture(pixels, (width, height) if turn in _QUARTERS else (height, width))
+
+
+def load(image: Image.Image) -> None:
+    """Decode an image, without what libtiff itself prints of a damaged one."""
+    with without_stderr() if image.format == "TIFF" else nullcontext():
+        image.load()
+
+
+@contextmanager
+def without_stderr() -> Iterator[None]:
+    """Without what a library itself prints of a damaged file, which our own line says."""
+    try:
+        kept = os.dup(2)
+    except OSError:  # there is none
+        yield
+        return
+    try:
+        with open(os.devnull, "wb") as nowhere:
+            os.dup2(nowhere.fileno(), 2)
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
 
 
 def _reduced(width: int, height: int, size: int) -> tuple[int, int]:

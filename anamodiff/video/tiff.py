@@ -7,7 +7,7 @@ import cv2
 import numpy as np
 from PIL.TiffImagePlugin import ImageFileDirectory_v2
 
-from anamodiff.video.rgb import range_of, scale
+from anamodiff.video.rgb import range_of, scale, without_stderr
 from anamodiff.video.sampling import DEFAULT_FPS, FrameSource, Picture, Unreadable
 
 _HEADS = (b"II*\0", b"MM\0*")
@@ -20,7 +20,9 @@ def open_tiff(path: Path, most_pixels: int) -> FrameSource | None:
         return None
     shapes, found = [], []
     try:
-        for number in range(cv2.imcount(str(path))):
+        with without_stderr():
+            count = cv2.imcount(str(path))
+        for number in range(count):
             page = _page(path, number)
             shapes.append(None if page is None else page.shape)
             found += [] if page is None or shapes[-1] != shapes[0] else [range_of(page)]
@@ -58,7 +60,8 @@ def _is_modest(path: Path, most_pixels: int) -> bool:
 
 def _page(path: Path, number: int) -> np.ndarray | None:
     """A page as it is stored, its channels in the order of RGB."""
-    read, pages = cv2.imreadmulti(str(path), number, 1, flags=cv2.IMREAD_UNCHANGED)
+    with without_stderr():
+        read, pages = cv2.imreadmulti(str(path), number, 1, flags=cv2.IMREAD_UNCHANGED)
     if not read:
         return None
     page = np.asarray(pages[0])

@@ -1,6 +1,7 @@
 """Pictures for people: key points on frames, captions, comparisons side by side, sheets."""
 
 import colorsys
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -206,8 +207,16 @@ def _heading(text: str, width: int) -> np.ndarray:
 
 
 def save_picture(path: str | Path, array: np.ndarray) -> Path:
-    """Write bytes `h w 3` as png, jpg or webp by the suffix; missing folders are made."""
+    """Write bytes `h w 3` as png, jpg or webp by the suffix; missing folders are made.
+
+    The file appears only when it is complete.
+    """
     path = expanded(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    iio.imwrite(path, array)
+    unfinished = path.with_name(f".{path.stem}.{os.getpid()}{path.suffix}")
+    try:
+        iio.imwrite(unfinished, array)
+        os.replace(unfinished, path)
+    finally:
+        unfinished.unlink(missing_ok=True)
     return path

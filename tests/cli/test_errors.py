@@ -16,6 +16,10 @@ from anamodiff.errors import AnaMoDiffError
         (["transfr"], r"invalid choice: 'transfr'"),
         (["transfer"], r"expected --source and --driving and --prompt, got none"),
         ([*PAIR, "--promt", "x"], r"has no flag --promt; did you mean --prompt\?"),
+        (
+            ["benchmark", "creatures", "--method", "a=b", "--method", "c=d"],
+            "expected --method once, got a=b and c=d: --methods takes several",
+        ),
         ([*PAIR, "--promt=x"], r"has no flag --promt; did you mean --prompt\?"),
         ([*PAIR, "--itera", "5"], r"has no flag --itera; did you mean --iterations\?"),
         ([*PAIR, "x.gif"], r"expected a flag such as --prompt or SETTING=VALUE.*got 'x.gif'"),
@@ -65,7 +69,8 @@ def test_mistakes_are_one_line(
         (
             FileNotFoundError(2, "No such file or directory", "s.gif"),
             2,
-            "error: No such file or directory: s.gif",
+            "error: expected a file or folder that is there, got 'no such file or directory' "
+            "from s.gif; correct the name",
         ),
         (OSError("the hub\nis away"), 2, "error: the hub is away"),
         (

@@ -11,8 +11,11 @@ from torch.fx.experimental.proxy_tensor import make_fx
 from anamodiff.diffusion import Schedule, add_noise, noise_in
 from anamodiff.errors import AnaMoDiffError
 from anamodiff.inversion.ddim import ddim_invert
-from anamodiff.inversion.sampling import sample
+from anamodiff.inversion.noise import warped_noise
+from anamodiff.inversion.sampling import KnownCells, sample
+from anamodiff.options import GenerationOptions
 from anamodiff.unet3d.model import UNet3D, UNet3DOutput, inflate
+from anamodiff.warp import identity_grid
 
 STABLE_DIFFUSION = {"set_alpha_to_one": False, "steps_offset": 1}
 
@@ -270,3 +273,48 @@ def test_an_unknown_solver_is_refused(unet: UNet3D) -> None:
             unet, randn(1, 4, 2, 8, 8), embedding=randn(1, 5, 12), schedule=schedule,
             solver="euler",
         )  # fmt: skip
+
+
+def test_known_cells_follow_their_clip_until_all_are_denoised() -> None:
+    schedule, steps, until = Schedule.from_config(STABLE_DIFFUSION), 10, 4
+    clean, noise = randn(1, 4, 3, 8, 8), randn(1, 4, 3, 8, 8, seed=1)
+    cells = torch.zeros(1, 1, 3, 8, 8, dtype=torch.bool)
+    cells[..., :4] = True
+    seen: list[Tensor] = []
+
+    class Watched(Linear):
+        def __call__(self, latents: Tensor, t: int, text: Tensor, cache: object) -> UNet3DOutput:
+            seen.append(latents)
+            return super().__call__(latents, t, text, cache)
+
+    known = KnownCells(cells, clean, noise, until)
+    sample(
+        Watched(), noise, embedding=torch.zeros(1, 2, 4), schedule=schedule, steps=steps,
+        start=1, known=known,
+    )  # fmt: skip
+    timesteps = schedule.timesteps(steps).tolist()[1:]
+    assert len(seen) == len(timesteps) == 9
+    inside = cells.expand_as(clean)
+    for index, (t, latents) in enumerate(zip(timesteps, seen, strict=True), start=1):
+        same = torch.equal(latents[inside], add_noise(schedule, clean, noise, t)[inside])
+        assert same == (index <= until)
+        assert not torch.equal(latents[~inside], add_noise(schedule, clean, noise, t)[~inside])
+
+
+def test_unseen_cells_are_fresh_noise(unet: UNet3D) -> None:
+    schedule = Schedule.from_config(STABLE_DIFFUSION)
+    flow = identity_grid(8, 8).expand(2, -1, -1, -1)
+    unseen = torch.zeros(2, 8, 8, dtype=torch.bool)
+    unseen[1, 2:5, 3:7] = True
+
+    def noise(cells: Tensor | None) -> Tensor:
+        return warped_noise(
+            unet, randn(1, 4, 8, 8), torch.zeros(2, dtype=torch.long), flow,
+            GenerationOptions(steps=4), embedding=randn(1, 5, 12), schedule=schedule, start=0,
+            generator=torch.Generator().manual_seed(3), unseen=cells,
+        )  # fmt: skip
+
+    plain, fresh = noise(None), noise(unseen)
+    changed = (plain != fresh).any(1)
+    assert torch.equal(changed, unseen)
+    assert 0.5 < fresh.movedim(1, -1)[unseen].std() < 1.5

@@ -43,7 +43,7 @@ def result(mover, drawn_clips, tmp_path_factory) -> anamodiff.Result:
 
 
 def test_run_folder_holds_everything(result):
-    names = {path.name for path in result.run.iterdir()}
+    names = {path.name for path in result.run.glob("[!.]*")}
     assert {
         "result.mp4", "result.gif", "comparison.mp4", "warped.mp4", "frames", "config.yaml",
         "run.json", "weights", "scene.safetensors",

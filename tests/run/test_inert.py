@@ -112,6 +112,12 @@ def test_a_range_covers_its_first_timestep_but_not_its_stop() -> None:
             "no effect of generation.noise_weight with generation.noise_warp=preserve",
         ),
         (
+            {"noise_min": 200},
+            {"steps": 10, "denoise_from": 500, "unseen_from": 480},
+            "little effect of generation.unseen_from=480: cells that no source frame shows begin "
+            "with all others at 401",
+        ),
+        (
             {},
             {"steps": 10, "denoise_from": 950},
             "no effect of generation.denoise_from=950: the first of 10 steps is at 901",
@@ -136,6 +142,7 @@ def test_each_kind_is_one_line(
         ({}, {"noise_weight": 0.5, "noise_warp": "paper"}),
         ({}, {"guidance": 2.0, "negative_prompt": "a horse"}),
         ({"noise_min": 800}, {"steps": 10, "denoise_from": 900}),
+        ({"noise_min": 200}, {"steps": 10, "denoise_from": 500, "unseen_from": 501}),
     ],
 )
 def test_settings_that_work_are_not_warned_of(

@@ -93,7 +93,7 @@ def test_rows_become_what_single_transfers_are(
         (1, "done", "one"), (2, "done", "two.gif"), (3, "done", "s-d")
     ]  # fmt: skip
     assert len(loads) == 1 and not summary.undone
-    names = {path.name for path in summary.folder.iterdir()}
+    names = {path.name for path in summary.folder.glob("[!.]*")}
     assert names == {"one", "two", "two.gif", "s-d", "rows", "summary.csv", "summary.json"}
     own = {key: quick[key] for key in ("frames", "tuning", "generation", "progress", "device")}
     clips = tmp_path / "in" / "s.gif", tmp_path / "in" / "d.gif"

@@ -87,6 +87,7 @@ def test_generate_never_writes_over_the_runs_clips(clips, tmp_path, monkeypatch)
     run.mkdir()
     (run / "config.yaml").write_text(
         f"source: {clips[0]}\ndriving: {clips[1]}\nbackbone: mini\nlofnet: null\n"
+        "prompt: a turtle\nseed: 0\ntuning: {}\n"
     )
     monkeypatch.setattr(ClipPair, "find", lambda folder: folder)
     for output in clips:

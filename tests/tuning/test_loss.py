@@ -1,9 +1,12 @@
 """The disentangled loss: noise levels, batches, weights and windows of the clips."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 
 from anamodiff.diffusion import Schedule
+from anamodiff.tuning.loop import cell_weights
 from anamodiff.tuning.loss import NoisyClip, disentangled_loss
 
 SCHEDULE = Schedule.from_config({})
@@ -136,3 +139,46 @@ def test_a_short_clip_is_taken_whole_without_randomness():
         own = clip(frames)
         assert own.random_window(4, generator) is own
     assert torch.equal(generator.get_state(), before)
+
+
+def test_cells_without_weight_do_not_count():
+    class Halves(Recorder):
+        """Wrong by 1 on the left half and by 5 on the right."""
+
+        def forward(self, sample, timestep, encoder_hidden_states):
+            off = torch.full_like(sample, 1.0)
+            off[..., 4:] = 5.0
+            return type("Output", (), {"sample": self.noise + off})
+
+    cells = torch.ones(3, 1, 8, 8)
+    cells[..., 4:] = 0.0
+    losses = []
+    for weights in (None, cells, torch.full_like(cells, 0.5)):
+        unet = Halves()
+        draw = torch.Generator().manual_seed(1)
+        torch.randint(0, 1000, (1,), generator=draw)
+        unet.noise = torch.randn(1, 4, 3, 8, 8, generator=draw)
+        given = replace(clip(3), cells=weights)
+        generator = torch.Generator().manual_seed(1)
+        loss = disentangled_loss(unet, given, None, EMBEDDING, SCHEDULE, generator)
+        losses.append(float(loss.total))
+    assert losses == pytest.approx([13.0, 1.0, 13.0])
+
+
+def test_weights_of_cells_go_with_their_frames():
+    numbers = torch.arange(8.0)[:, None, None, None]
+    whole = NoisyClip(numbers.expand(8, 4, 2, 2), 0, 1000, cells=numbers.expand(8, 1, 2, 2))
+    part = whole.random_window(3, torch.Generator().manual_seed(2))
+    assert len(part.latents) == 3
+    assert torch.equal(part.latents[:, :1], part.cells)
+
+
+@pytest.mark.parametrize(
+    ("weight", "expected"), [(1.0, None), (0.25, [0.25, 1.0]), (0.0, [0.0, 1.0])]
+)
+def test_weights_of_unseen_cells(weight: float, expected: list[float] | None):
+    unseen = torch.tensor([[[True, False]]])
+    found = cell_weights(unseen, weight)
+    assert (found if found is None else found.flatten().tolist()) == expected
+    assert cell_weights(None, weight) is None
+    assert cell_weights(torch.ones(1, 2, 2, dtype=torch.bool), 0.0) is None  # nothing would be left

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import time
 from pathlib import Path
 from types import TracebackType
@@ -100,7 +101,10 @@ class MetricsLog:
         self._board = _open_board(folder, from_step)
         lines = self._path.read_text(encoding="utf-8").splitlines() if self._path.is_file() else []
         kept = [line for line in lines if _step_of(line) <= from_step]
-        self._path.write_text("".join(f"{line}\n" for line in kept), encoding="utf-8")
+        if kept != lines:
+            draft = self._path.with_suffix(".tmp")
+            draft.write_text("".join(f"{line}\n" for line in kept), encoding="utf-8")
+            os.replace(draft, self._path)
 
     def write(self, step: int, figures: dict[str, float]) -> None:
         """Append one line."""

@@ -16,6 +16,7 @@ from accelerate.utils import InitProcessGroupKwargs, broadcast_object_list
 from tqdm import tqdm
 
 from anamodiff.errors import AnaMoDiffError
+from anamodiff.lock import held
 from anamodiff.lofnet.fomm import FOMM_FRAME_SIZE, start_detector, start_network
 from anamodiff.lofnet.model import LOFNet, build_lofnet, mini_config
 from anamodiff.lofnet.training.cache import cache_latents
@@ -74,7 +75,7 @@ def train_lofnet(
 
     Raises:
         AnaMoDiffError: no usable clip, an unknown option or one out of range, an `output` that
-            holds another run, or FOMM files that do not fit.
+            holds another run or that another process writes, or FOMM files that do not fit.
     """
     settings = TrainOptions.build(options)
     output = expanded(output)
@@ -110,7 +111,11 @@ def train_lofnet(
         total=total, initial=trainer.step, desc="LOFNet", unit="step",
         disable=not (progress and main),
     )  # fmt: skip
-    with bar, MetricsLog(output, from_step=trainer.step) if main else nullcontext() as log:
+    with (
+        bar,
+        held(output, "folder of a LOFNet") if main else nullcontext(),
+        MetricsLog(output, from_step=trainer.step) if main else nullcontext() as log,
+    ):
         while not trainer.done:
             figures = trainer.train_step(training)
             bar.update()

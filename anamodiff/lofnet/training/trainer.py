@@ -28,6 +28,7 @@ from anamodiff.lofnet.training.early_stop import EarlyStop
 from anamodiff.lofnet.training.losses import LOFNetLoss, PlaneTransform
 from anamodiff.lofnet.training.muon import MuonAdamW
 from anamodiff.lofnet.training.options import TrainOptions
+from anamodiff.tensors import read_tensors
 
 logger = logging.getLogger(__name__)
 
@@ -249,7 +250,7 @@ class Trainer:
             AnaMoDiffError: it is broken, or of another network, optimiser or frozen detector.
         """
         try:
-            state = torch.load(file, map_location="cpu", weights_only=True)
+            state = read_tensors(file)
         except Exception as error:  # torch raises a dozen types for broken files
             raise AnaMoDiffError(
                 f"expected a whole checkpoint in {file}, got {type(error).__name__}: delete it and "

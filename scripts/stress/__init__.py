@@ -1,0 +1,1 @@
+"""Bad days on purpose: files that are broken at random, and processes that are killed."""
