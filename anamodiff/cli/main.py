@@ -10,7 +10,6 @@ import _thread
 import argparse
 import errno
 import gc
-import io
 import logging
 import os
 import shlex
@@ -30,6 +29,7 @@ from anamodiff import __version__
 from anamodiff.cli.actions import is_first
 from anamodiff.cli.commands import COMMANDS, Command
 from anamodiff.cli.compose import compose, literal, override, plain
+from anamodiff.cli.console import print_any_name, readable
 from anamodiff.cli.settings import ALIASES, SEVERAL, help_of, is_positional, kind_of, shown
 from anamodiff.errors import AnaMoDiffError, explain_os_error, is_out_of_memory, one_line
 from anamodiff.fields import suggestion, typed
@@ -70,7 +70,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     0 when done, 2 for a mistake in the input, 1 for the unexpected, 130 when interrupted.
     """
     words = list(sys.argv[1:] if argv is None else argv)
-    _print_any_name()
+    print_any_name()
     debug = "--debug" in words
     with interrupts() as stopped:
         try:
@@ -87,22 +87,6 @@ def main(argv: Sequence[str] | None = None) -> int:
                 code, line = _explained(error, debug)
             print(f"anamodiff{_which_process()}: {line}", file=sys.stderr)
             return code
-
-
-def _print_any_name() -> None:
-    """Names of files may hold letters that the console's encoding lacks: they are escaped."""
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="backslashreplace")
-
-
-def _readable(words: str) -> str:
-    """Words that an ASCII locale gave us as bytes in disguise; names of files stay as they are."""
-    return os.fsencode(words).decode("utf-8", "replace") if not _is_text(words) else words
-
-
-def _is_text(words: str) -> bool:
-    return not any("\ud800" <= letter <= "\udfff" for letter in words)
 
 
 def _which_process() -> str:
@@ -188,7 +172,7 @@ def values_of(name: str, flags: Mapping[str, Any], rest: Sequence[str]) -> dict[
     """The values of a command from its flags, by key, and the words that followed them."""
     given, rest = _gather(name, flags, rest)
     if isinstance(prompt := given.get("prompt"), str):
-        given["prompt"] = _readable(prompt)
+        given["prompt"] = readable(prompt)
     if name == "generate" and "run" not in given and (folder := _folder(given.get("output"))):
         given.update(run=folder, output=None)
     overrides = [override(key, typed(kind_of(key), value)) for key, value in given.items()]

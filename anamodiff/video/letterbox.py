@@ -106,13 +106,13 @@ def limited(box: Letterbox, longest: int) -> Letterbox:
 
 
 class CroppedFrames(Sequence[np.ndarray]):
-    """What `crop_back` gives, as bytes `h w 3`, made one frame at a time.
+    """What `crop_back` gives, as bytes `h w c`, made one frame at a time.
 
     All are kept if they need no more than `_KEPT`, else none: then large ones need room for one.
     """
 
     def __init__(self, canvas: Tensor, box: Letterbox) -> None:
-        to_pixels(canvas)  # NaN is found before a file is begun
+        to_pixels(canvas[:, :3])  # NaN is found before a file is begun; alpha has none
         self._canvas, self._box = canvas, box
         height, width = box.original
         self._keeps = len(canvas) * height * width * 3 <= _KEPT
@@ -127,7 +127,7 @@ class CroppedFrames(Sequence[np.ndarray]):
         index %= len(self)
         if index in self._made:
             return self._made[index]
-        picture = to_pixels(crop_back(self._canvas[index : index + 1], self._box))[0]
+        picture = _bytes(crop_back(self._canvas[index : index + 1], self._box))[0]
         if self._keeps:
             self._made[index] = picture
         return picture
@@ -151,7 +151,11 @@ def to_pixels(frames: Tensor) -> np.ndarray:
             f"expected finite colours in [-1, 1], got NaN or infinity in {bad} of {len(frames)} "
             "frames; use a higher precision (fp32) or a lower learning rate"
         )
-    bytes_ = ((frames.clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8)
+    return _bytes(frames)
+
+
+def _bytes(frames: Tensor) -> np.ndarray:
+    bytes_ = ((frames.detach().float().cpu().clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8)
     return rearrange(bytes_, "f c h w -> f h w c").numpy()
 
 

@@ -53,8 +53,9 @@ _DAMAGE = (
     ValueError,
     RuntimeError,  # of the AVIF decoder
     ArithmeticError,
+    LookupError,
+    TypeError,  # of a TIFF's page without a size
     MemoryError,  # a length in the file that no file has
-    IndexError,
     EOFError,
     struct.error,
     zlib.error,

@@ -15,6 +15,7 @@ from video_samples import moving_square
 
 import anamodiff
 from anamodiff.cli import main as cli
+from anamodiff.cli.console import readable
 from anamodiff.errors import AnaMoDiffError
 from anamodiff.evaluation.benchmark import run_all
 from anamodiff.evaluation.scores import evaluate
@@ -262,6 +263,6 @@ def test_names_that_a_console_lacks_are_escaped(monkeypatch, encoding):
 
 
 def test_a_prompt_in_disguise_is_read():
-    assert cli._readable("eine Schildkröte") == "eine Schildkröte"
+    assert readable("eine Schildkröte") == "eine Schildkröte"
     disguised = "Schildkröte".encode().decode("ascii", "surrogateescape")
-    assert cli._readable(disguised) == "Schildkröte"
+    assert readable(disguised) == "Schildkröte"

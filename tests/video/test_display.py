@@ -248,6 +248,21 @@ def test_only_sound_is_named(tmp_path):
         read_clip(tmp_path / "a.m4a")
 
 
+def test_sound_with_a_cover_is_no_film(tmp_path):
+    cover = av.VideoFrame.from_ndarray(corner_picture(96, 96), format="rgb24")
+    with av.open(str(tmp_path / "a.m4a"), "w", format="mp4") as file:
+        sound, frame = add_sound(file)
+        stream = file.add_stream("mjpeg", 10)
+        stream.height, stream.width, stream.pix_fmt = 96, 96, "yuvj420p"
+        stream.disposition = av.stream.Disposition.attached_pic
+        frame.sample_rate, cover.pts = 48_000, 0
+        packets = [*stream.encode(cover.reformat(format="yuvj420p")), *stream.encode(None)]
+        for packet in [*packets, *sound.encode(frame), *sound.encode(None)]:
+            file.mux(packet)
+    with pytest.raises(ClipError, match="only sound with a cover"):
+        read_clip(tmp_path / "a.m4a")
+
+
 def mux_with_cover(path, pictures, order):
     """A film whose cover is its first or last stream."""
     cover = corner_picture(96, 96)

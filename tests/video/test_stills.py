@@ -9,6 +9,7 @@ import pytest
 from PIL import Image, ImageCms
 from video_samples import moving_square, numbered, numbers
 
+from anamodiff.video import rgb
 from anamodiff.video.clip import read_clip
 from anamodiff.video.folder import list_frames
 from anamodiff.video.letterbox import to_pixels
@@ -67,16 +68,10 @@ def test_a_photo_is_decoded_small_and_keeps_its_size(tmp_path, monkeypatch, orie
     exif = Image.Exif()
     exif[274] = orientation
     Image.fromarray(picture).save(tmp_path / "a.jpg", exif=exif.tobytes(), quality=90)
-    shapes, to_array = [], np.asarray
-
-    def note(thing, *args, **options):
-        array = to_array(thing, *args, **options)
-        shapes.append(array.size)
-        return array
-
-    monkeypatch.setattr("anamodiff.video.rgb.np.asarray", note)
+    sizes, load = [], rgb.load
+    monkeypatch.setattr(rgb, "load", lambda image: sizes.append(image.size) or load(image))
     clip = read_clip(tmp_path / "a.jpg", size=128)
-    assert shapes and max(shapes) <= 3 * 512 * 512
+    assert sizes == [(504, 378)]
     upright = shown_by_orientation(picture, orientation)
     assert clip.box is not None and clip.box.original == upright.shape[:2]
     small = cv2.resize(upright, (clip.box.width, clip.box.height), interpolation=cv2.INTER_AREA)
@@ -201,6 +196,28 @@ def test_a_phones_picture_with_a_second_one_inside_is_one(tmp_path):
     clip = read_clip(tmp_path / "a.jpg", size=64)
     assert clip.total == 1 and clip.box is not None and clip.box.original == (480, 640)
     assert np.abs(read(tmp_path / "a.jpg") - first).mean() < 3
+
+
+def test_a_large_png_is_made_small_before_its_colours_are_converted(tmp_path, monkeypatch):
+    picture = cv2.resize(corner_picture(), (2048, 1536), interpolation=cv2.INTER_NEAREST)
+    Image.fromarray(picture).save(tmp_path / "a.png", compress_level=1)
+    sizes, to_rgb = [], rgb.to_rgb
+    monkeypatch.setattr(
+        rgb, "to_rgb", lambda image, deep: sizes.append(image.size) or to_rgb(image)
+    )
+    clip = read_clip(tmp_path / "a.png", size=64)
+    assert sizes == [(128, 96)] and clip.box is not None and clip.box.original == (1536, 2048)
+
+
+def test_a_page_without_a_size_is_no_page(tmp_path):
+    images = [Image.fromarray(numbered(index)) for index in range(3)]
+    images[0].save(tmp_path / "a.tif", save_all=True, append_images=images[1:])
+    data = bytearray((tmp_path / "a.tif").read_bytes())
+    width = struct.pack("<HHII", 256, 4, 1, 104)
+    assert data.count(width) == 3
+    data[data.rindex(width)] = 3  # the last page's width becomes a tag that nobody knows
+    (tmp_path / "a.tif").write_bytes(data)
+    assert numbers(read_clip(tmp_path / "a.tif", frames=None).frames) == [0, 1]
 
 
 def test_pages_are_a_clip(tmp_path):
