@@ -120,7 +120,9 @@ def open_picture(path: Path, role: str, size: int | None) -> Picture:
 def count_frames(image: Image.Image) -> int:
     """Frames that a file promises; 0 where its end is missing and nobody knows."""
     try:
-        return getattr(image, "n_frames", 1)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            return getattr(image, "n_frames", 1)
     except _DAMAGE:
         return 0
 
@@ -170,7 +172,7 @@ def _animation(path: Path, image: Image.Image, role: str) -> FrameSource:
     ranges: list[Range] = []
     try:
         for place in count(first):
-            image.seek(place)
+            _seek(image, place)
             if tiff and places and (image.size != size or _is_aside(image)):
                 promised -= 1
                 continue
@@ -195,13 +197,20 @@ def _animation(path: Path, image: Image.Image, role: str) -> FrameSource:
         with open_image(path) as again:
             for index in indices:
                 try:
-                    again.seek(places[index])
+                    _seek(again, places[index])
                     picture = to_picture(again, size, deep)
                 except _DAMAGE:
                     raise Unreadable(path) from None
                 yield picture
 
     return FrameSource(tuple(durations), pictures)
+
+
+def _seek(image: Image.Image, place: int) -> None:
+    """Go to a frame or page, without Python's warnings of broken metadata."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        image.seek(place)
 
 
 def _is_aside(image: Image.Image) -> bool:

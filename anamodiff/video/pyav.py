@@ -190,7 +190,10 @@ def _decode_at(
         for timestamp in timestamps:
             key = bisect_right(keys, timestamp) - 1
             if now is not None and key >= 0 and keys[key] > now:
-                container.seek(keys[key], stream=stream)
+                try:
+                    container.seek(keys[key], stream=stream)
+                except av.error.FFmpegError:
+                    raise Unreadable(path) from None
                 frames = _frames(container, stream)
             for frame in frames:
                 now = frame.pts

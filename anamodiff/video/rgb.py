@@ -63,7 +63,9 @@ def to_picture(image: Image.Image, size: int | None = None, deep: Range | None =
 
 def load(image: Image.Image) -> None:
     """Decode an image, without what libtiff itself prints of a damaged one."""
-    with without_stderr() if image.format == "TIFF" else nullcontext():
+    hidden = without_stderr() if image.format == "TIFF" else nullcontext()
+    with hidden, warnings.catch_warnings():
+        warnings.simplefilter("ignore")
         image.load()
 
 
