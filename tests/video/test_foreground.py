@@ -1,3 +1,10 @@
+"""Masks of characters on plain grounds."""
+
+import torch
+
+from anamodiff.video.foreground import foreground_mask
+
+
 def test_thin_parts_that_hang_on_a_thicker_one_are_kept_where_asked_for():
     frame = torch.ones(1, 3, 64, 64)
     frame[..., 20:40, 20:40] = -1.0
