@@ -127,7 +127,7 @@ def skeletal_motion(
     if options.sources == "start":
         frames = frames[:1]
     chosen = frames[nearest_poses(target, poses[frames]).cpu()]
-    foregrounds = foreground_mask(source).cpu()
+    foregrounds = foreground_mask(source, thin=True).cpu()
     pictures = with_coverage(source, foregrounds)
     motion = networks.limb_flow(pictures[chosen].to(target), poses[chosen], target)
     visible = torch.where(motion.ground < 0, motion.visible.sigmoid(), 1.0)[:, None]

@@ -19,12 +19,16 @@ LARGEST_HOLE = 0.02  # of the picture
 SMALLEST_PART = 0.01  # of the largest part
 
 
-def foreground_mask(frames: Tensor, background: Tensor | None = None) -> Tensor:
+def foreground_mask(
+    frames: Tensor, background: Tensor | None = None, *, thin: bool = False
+) -> Tensor:
     """Where frames differ from their plain ground.
 
     Args:
         frames: f c h w, RGB in [-1, 1].
         background: the ground's colour, (c,) in [-1, 1]; `None` takes the border's median.
+        thin: keep feet, tails and other thin parts that hang on a thicker one; opening, which
+            removes specks, takes them for such.
 
     Returns:
         Mask f h w, bool, without specks, with pinholes closed.
@@ -38,7 +42,7 @@ def foreground_mask(frames: Tensor, background: Tensor | None = None) -> Tensor:
         ground = rgb_to_lab(background.reshape(1, 3, 1, 1)).reshape(3)
     distance = np.linalg.norm(lab - ground, axis=-1)
     different = distance > max(GROUND_DISTANCE, NOISE_MARGIN * noise)
-    return torch.from_numpy(np.stack([_clean(mask) for mask in different])).to(frames.device)
+    return torch.from_numpy(np.stack([_clean(mask, thin) for mask in different])).to(frames.device)
 
 
 def ground_colour(frames: Tensor) -> Tensor:
@@ -61,10 +65,13 @@ def lab_to_rgb(lab: Array) -> Tensor:
     return torch.from_numpy(rearrange(rgb.clip(0, 1) * 2 - 1, "f h w c -> f c h w").copy())
 
 
-def _clean(mask: Mask) -> Mask:
+def _clean(mask: Mask, thin: bool) -> Mask:
     """Remove specks of one mask (h w), and close pinholes."""
     kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (3, 3))
     cleaned = cv2.morphologyEx(mask.astype(np.uint8), cv2.MORPH_OPEN, kernel)
+    if thin:
+        _, whole = cv2.connectedComponents(mask.astype(np.uint8), connectivity=8)
+        cleaned = (np.isin(whole, np.unique(whole[cleaned > 0])) & mask).astype(np.uint8)
     cleaned = cv2.morphologyEx(cleaned, cv2.MORPH_CLOSE, kernel)
     holes, areas = _parts(1 - cleaned)
     cleaned[np.isin(holes, np.flatnonzero(areas < LARGEST_HOLE * mask.size))] = 1
