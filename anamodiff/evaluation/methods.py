@@ -240,7 +240,7 @@ def _from_path(name: str, path: Path) -> Method:
         )
     try:
         settings = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise AnaMoDiffError(f"expected JSON in {path}, got {error}: correct it") from error
     stages: dict[str, type[Options]] = {"tuning": TuningOptions, "generation": GenerationOptions}
     if not isinstance(settings, dict) or not settings.keys() <= stages.keys():

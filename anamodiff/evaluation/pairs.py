@@ -157,5 +157,5 @@ def _meta(file: Path) -> dict:
         return {}
     try:
         return dict(json.loads(file.read_text(encoding="utf-8")))
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise AnaMoDiffError(f"expected JSON in {file}, got {error}: correct or drop it") from error
