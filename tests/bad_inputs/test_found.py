@@ -9,8 +9,8 @@ import sys
 from pathlib import Path
 
 import pytest
-from PIL import Image
 from bad_samples import huge_gif
+from PIL import Image
 from video_samples import moving_square
 
 from anamodiff.video.clip import find_clips, read_clip
