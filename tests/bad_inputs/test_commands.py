@@ -30,6 +30,7 @@ class Row:
 PAIR = "--source B/clips/whole.gif --driving B/clips/whole.mp4"
 HERE = "--backbone W --device cpu --prompt turtle --frames 3"
 T = f"transfer {PAIR} {HERE}"
+BARE = f"{PAIR} --backbone W --device cpu --frames 3"
 
 #: Files that are no clips, and what is said of them.
 NO_CLIPS = {
@@ -104,8 +105,10 @@ ROWS = [
     Row(f"{T} --noise-min 900 tuning.noise_max=900", "tuning.noise_min: expected less than"),
     Row(f"{T} generation.window=4 generation.overlap=4", "generation.overlap: expected at least"),
     Row(f"{T} --start-frame 99", "start.frame.* 99"),
-    Row(f"{T} --device quantum", "expected a device such as auto"),
-    Row(f"{T} --device cuda:77", "no CUDA device is here|invalid device|expected"),
+    Row(f"transfer {PAIR} --prompt x --backbone W --device quantum",
+        "expected a device such as auto"),
+    Row(f"transfer {PAIR} --prompt x --backbone W --device cuda:77",
+        "no CUDA device is here|invalid device|expected"),
     Row("generate --run B/whole_run --steps 0", "--steps: expected a whole number from 1 to 1000"),
     Row("inspect B/clips/whole.gif --frames 0", "--frames: expected a whole number"),
     Row("evaluate B/clips/whole.gif size=3", "size: expected a whole number of at least 16"),
@@ -127,11 +130,12 @@ ROWS = [
     Row("train-lofnet", "expected --data, got none"),
     Row("fetch", "expected WHAT, got none"),
     # Prompts.
-    Row(f"{T} --prompt", "--prompt: expected a few words", ("",)),
-    Row(f"{T} --prompt", "--prompt: expected a few words", (" \t\n ",)),
-    Row(f"{T} --prompt", "--prompt: expected a few words", (" " * 10_000,)),
-    Row(f"tune {PAIR} {HERE} --prompt", "--prompt: expected a few words", ("\u3000",)),
-    Row(f"{T} --frames", "--frames: expected a whole number", ("9" * 5000 + "x",)),
+    Row(f"transfer {BARE} --prompt", "--prompt: expected a few words", ("",)),
+    Row(f"transfer {BARE} --prompt", "--prompt: expected a few words", (" \t\n ",)),
+    Row(f"transfer {BARE} --prompt", "--prompt: expected a few words", (" " * 10_000,)),
+    Row(f"tune {BARE} --prompt", "--prompt: expected a few words", ("\u3000",)),
+    Row(f"transfer {PAIR} --prompt x --frames", "--frames: expected a whole number",
+        ("9" * 5000 + "x",)),
     # Clips of one frame.
     Row(f"transfer --source B/clips/whole.gif --driving B/clips/still.png {HERE}",
         "driving clip of at least 2 frames, got one picture"),
@@ -194,7 +198,7 @@ ROWS = [
     Row("fetch some/model", "could not be fetched"),
     Row("fetch sd14 --from a/b/c", "expected --from only with fomm"),
     Row("fetch fomm --from nonsense", "expected where to fetch"),
-    Row(f"{T} --backbone no/such", "no/such"),
+    Row(f"transfer {PAIR} --prompt x --backbone no/such", "no/such"),
 ]  # fmt: skip
 
 
