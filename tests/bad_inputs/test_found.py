@@ -13,7 +13,8 @@ from bad_samples import huge_gif
 from PIL import Image
 from video_samples import moving_square
 
-from anamodiff.video.clip import find_clips, read_clip
+from anamodiff.video.clip import read_clip
+from anamodiff.video.find import find_clips
 from anamodiff.video.sampling import HIGHEST_FPS, LOWEST_FPS, ClipError
 
 ROOT = Path(__file__).resolve().parents[2]
