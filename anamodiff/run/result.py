@@ -79,6 +79,7 @@ def write_result(
         The video's path.
     """
     fps, transparent = pair.fps, shown.shape[1] == 4
+    (run / ("result.mp4" if transparent else "result.webm")).unlink(missing_ok=True)  # an older one
     video = _write(run / ("result.webm" if transparent else "result.mp4"), shown, box, fps)
     _write(run / "result.gif", shown, box, fps)
     if transparent:
