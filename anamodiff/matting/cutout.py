@@ -75,7 +75,7 @@ def cut_plain(frames: Tensor, ground: Tensor, expected: Tensor | None = None) ->
     """
     colourful = chroma(ground) >= COLOURFUL
     hole = 0.0 if colourful else LARGEST_PUPIL
-    masks = foreground_mask(frames, ground, largest_hole=hole).cpu().numpy()
+    masks = foreground_mask(frames, ground, thin=True, largest_hole=hole).cpu().numpy()
     near = np.stack([cv2.dilate(mask.astype(np.uint8), np.ones((5, 5))) for mask in masks]) > 0
     # Whiskers and tips, which are cleaned away as specks, belong to it where they adjoin it.
     different = near & differs_from_ground(frames, ground)
