@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.nn.functional import scaled_dot_product_attention
 
 #: With so few keys or fewer, attention in bf16 takes a CPU longer than in fp32; its backward pass
 #: twice to five times as long (`docs/performance.md`).
@@ -15,8 +16,8 @@ def attention(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
     """Attention ``... n d`` of queries ``... n d`` to keys and values ``... m d``."""
     if query.device.type == "cpu" and query.dtype == torch.bfloat16 and key.shape[-2] <= FEW_KEYS:
         whole = (x.float() for x in (query, key, value))
-        return F.scaled_dot_product_attention(*whole).to(query.dtype)
-    return F.scaled_dot_product_attention(query, key, value)
+        return scaled_dot_product_attention(*whole).to(query.dtype)
+    return scaled_dot_product_attention(query, key, value)
 
 
 def group_norm(norm: nn.GroupNorm, hidden: Tensor) -> Tensor:

@@ -47,7 +47,8 @@ def hold(folder: Path, what: str) -> None:
         except NotImplementedError:
             logger.debug("%s cannot be locked", folder)
         with suppress(OSError):
-            (key / HOLDER).write_text(f"process {os.getpid()} on {socket.gethostname()}\n")
+            holder = f"process {os.getpid()} on {socket.gethostname()}\n"
+            (key / HOLDER).write_text(holder, encoding="utf-8")
     _HELD[key] = lock, count + 1
 
 

@@ -13,8 +13,8 @@ from diffusers import AutoencoderKL, UNet2DConditionModel
 from torch import Tensor, nn
 from transformers import CLIPTextConfig, CLIPTextModel
 
+from anamodiff import half_precision
 from anamodiff.diffusion import Schedule
-from anamodiff.unet3d import attention
 from anamodiff.unet3d.lora import add_lora
 from anamodiff.unet3d.model import UNet3D, inflate
 
@@ -130,7 +130,7 @@ def flash_attention() -> Iterator[None]:
     On the meta device torch would choose plain matrix products, whose matrices of weights no GPU
     keeps.
     """
-    with mock.patch.object(attention, "scaled_dot_product_attention", _flash):
+    with mock.patch.object(half_precision, "scaled_dot_product_attention", _flash):
         yield
 
 

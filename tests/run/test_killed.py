@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -30,6 +31,15 @@ def test_stopped_and_resumed(command: str, number: str) -> None:
     assert "2 stopped and resumed: 2 the same, 0 wrong" in done.stdout
 
 
+@pytest.fixture
+def heard() -> Iterator[None]:
+    """SIGINT is heard, as it is not where a shell runs the tests in the background."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("heard")
 def test_an_interrupt_that_a_library_swallows_is_raised_again() -> None:
     class Library:
         def __del__(self) -> None:
@@ -45,6 +55,7 @@ def test_an_interrupt_that_a_library_swallows_is_raised_again() -> None:
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
 
+@pytest.mark.usefixtures("heard")
 def test_an_interrupt_that_comes_out_as_another_error_is_a_stop(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

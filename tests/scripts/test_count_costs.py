@@ -14,12 +14,12 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "scripts"))
 from costs import flops, memory  # noqa: E402
 from costs.models import META, SCHEDULE, SD_V1_4, SMALL, Architecture, flash_attention  # noqa: E402
 
+from anamodiff import half_precision
 from anamodiff.backbone.memory import VRAM_PRESETS  # noqa: E402
 from anamodiff.inversion.sampling import sample
 from anamodiff.options import TuningOptions
 from anamodiff.tuning.loop import tune
 from anamodiff.tuning.loss import disentangled_loss
-from anamodiff.unet3d import attention
 from anamodiff.unet3d.lora import trainable_parameters
 
 TINY = Architecture(
@@ -47,7 +47,7 @@ def test_attention_is_counted_both_ways():
     key = torch.empty(batch, heads, keys, width, device=META, requires_grad=True)
     product = 2 * batch * heads * queries * keys * width
     with flash_attention():
-        attend = attention.scaled_dot_product_attention
+        attend = half_precision.scaled_dot_product_attention
     assert flops.count(lambda: attend(query, key, key)) == 2 * product
     # The flash kernel's backward computes the scores again, then four gradients.
     assert flops.count(lambda: attend(query, key, key).sum().backward()) == (2 + 5) * product
