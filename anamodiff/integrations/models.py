@@ -10,6 +10,7 @@ import torch
 
 from anamodiff.backbone.find import find_backbone
 from anamodiff.backbone.load import Parts
+from anamodiff.backbone.precision import PRECISIONS, choose_precision
 from anamodiff.errors import AnaMoDiffError
 from anamodiff.run.models import models_around
 from anamodiff.run.motion_transfer import MotionTransfer
@@ -31,8 +32,8 @@ def mover_of(
     Args:
         components: those of `COMPONENTS`, by name.
         lofnet, memory: as for `anamodiff.transfer`.
-        precision: likewise; None is the format of the weights, and on a CPU `auto` where that is
-            fp32, as in a transfer.
+        precision: likewise, and the weights get it; None is what the UNet's have, and on a CPU
+            `auto` where that is fp32.
 
     Raises:
         AnaMoDiffError: a component is missing, or a setting is wrong.
@@ -45,10 +46,16 @@ def mover_of(
     unet = components["unet"]
     if precision is None and unet.device.type == "cpu" and unet.dtype == torch.float32:
         precision = "auto"
+    dtype = unet.dtype if precision is None else choose_precision(precision, unet.device)
+    if dtype not in PRECISIONS:
+        raise AnaMoDiffError(
+            f"expected a pipeline in {', '.join(PRECISIONS.values())}, got one in {dtype}: move it "
+            "with pipeline.to(torch.float32)"
+        )
     for name in WEIGHTS:
-        # transformers takes the format of the file, which the embedded text encoder's is in half.
-        if components[name].dtype != unet.dtype:
-            components[name].to(unet.dtype)
+        # All have one format in a transfer; transformers takes that of the file, which may be half.
+        if components[name].dtype != dtype:
+            components[name].to(dtype)
     folder = folder_of(components)
     parts = Parts(
         **{name: components[name] for name in COMPONENTS[:-1]},

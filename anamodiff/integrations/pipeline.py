@@ -77,10 +77,10 @@ class AnaMoDiffPipeline(DiffusionPipeline):
     """Moves the character of one clip as the character of another moves.
 
     Args:
-        vae, text_encoder, tokenizer, unet: of Stable Diffusion 1.x; they stay as they are.
+        vae, text_encoder, tokenizer, unet: of Stable Diffusion 1.x; tuning leaves them as they are.
         scheduler: gives the noise schedule; the sampler is `generation.solver`.
         lofnet: folder of a flow network, or `mini`, as for `anamodiff.transfer`.
-        precision: as for `anamodiff.transfer`; None is that of the weights.
+        precision: as for `anamodiff.transfer`; None is the number format of the UNet.
         memory: as for `anamodiff.transfer`, in place of `enable_model_cpu_offload`.
     """
 

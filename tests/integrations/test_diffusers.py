@@ -14,7 +14,7 @@ import anamodiff
 from anamodiff.errors import AnaMoDiffError
 from anamodiff.integrations import __path__ as FOLDER
 from anamodiff.integrations.blocks import AnaMoDiffBlocks
-from anamodiff.integrations.pipeline import AnaMoDiffPipeline, seed_of
+from anamodiff.integrations.pipeline import AnaMoDiffPipeline, as_output, seed_of
 from anamodiff.resources import find
 
 QUICK = {"num_frames": 4, "tuning": {"iterations": 2, "rank": 2}, "output_type": "pt"}
@@ -108,30 +108,21 @@ def test_blocks_give_the_frames_of_a_transfer(folder, result, drawn_clips, tmp_p
     np.testing.assert_allclose(frames[0].transpose(0, 3, 1, 2), state.frames[0], atol=1e-6)
 
 
-@pytest.mark.parametrize("kind", ["pictures", "array", "tensor", "bytes"])
-def test_frames_in_memory_are_as_good_as_files(tiny, result, drawn_clips, tmp_path, kind) -> None:
-    def held(path: Path):
-        frames = (anamodiff.read_clip(path, frames=None).frames + 1) / 2
-        arrays = frames.permute(0, 2, 3, 1).numpy()
-        pictures = [Image.fromarray(np.round(picture * 255).astype(np.uint8)) for picture in arrays]
-        return {
-            "pictures": pictures, "array": arrays, "tensor": frames,
-            "bytes": [np.asarray(picture) for picture in pictures],
-        }[kind]  # fmt: skip
-
-    rate = anamodiff.read_clip(drawn_clips[1], frames=None).fps
+def test_frames_in_memory_are_as_good_as_files(tiny, result, drawn_clips, tmp_path) -> None:
+    source, driving = (anamodiff.read_clip(path, frames=None) for path in drawn_clips)
     given = tiny(
-        *map(held, drawn_clips), ["a green turtle"], generator=[seeded(5)], fps=rate,
-        output=tmp_path / "run", **QUICK,
+        (source.frames + 1) / 2, (driving.frames + 1) / 2, ["a green turtle"],
+        generator=[seeded(5)], fps=driving.fps, output=tmp_path / "run", **QUICK,
     )  # fmt: skip
     torch.testing.assert_close(given.frames[0], (result.frames + 1) / 2, rtol=0, atol=0)
     assert given.fps == pytest.approx(result.fps)
 
 
-def test_pictures_come_by_default_and_a_tuple_on_request(tiny, drawn_clips, tmp_path) -> None:
-    options = {**QUICK, "output_type": "pil", "output": tmp_path / "run"}
-    (frames,) = tiny(*drawn_clips, "a turtle", return_dict=False, **options)
-    assert [picture.size for picture in frames[0]] == [(64, 64)] * 4
+def test_frames_are_given_as_video_pipelines_do(result) -> None:
+    (pictures,), arrays = as_output(result, "pil"), as_output(result, "np")
+    assert [picture.size for picture in pictures] == [(64, 64)] * 4
+    assert arrays.shape == (1, 4, 64, 64, 3)
+    np.testing.assert_allclose(np.asarray(pictures[1]) / 255, arrays[0, 1], atol=0.5 / 255 + 1e-6)
 
 
 def test_a_replaced_component_is_used(folder, drawn_clips) -> None:
@@ -141,7 +132,10 @@ def test_a_replaced_component_is_used(folder, drawn_clips) -> None:
     pipeline.unet = AnaMoDiffPipeline.from_pretrained(folder).unet
     assert pipeline.mover.backbone.unet is pipeline.unet is not mover.backbone.unet
     before = pipeline.mover
-    assert pipeline.to(torch.float64).mover is not before
+    assert pipeline.to(torch.bfloat16).mover is not before
+    assert pipeline.mover.backbone.precision_name == "bf16"
+    with pytest.raises(AnaMoDiffError, match="fp32, fp16, bf16, got one in torch.float64"):
+        _ = pipeline.to(torch.float64).mover
 
 
 def test_it_is_made_of_and_saved_as_a_stock_pipeline(folder, tmp_path) -> None:
