@@ -70,7 +70,7 @@ class _Step(ModularPipelineBlocks):
         self, components: ModularPipeline, state: PipelineState
     ) -> tuple[ModularPipeline, PipelineState]:
         """Compute with the pipeline's components."""
-        block = self.get_block_state(state)
+        block: Any = self.get_block_state(state)
         # Modular pipelines run without gradients, which tuning needs.
         with torch.inference_mode(False), torch.enable_grad():
             mover = mover_of(
@@ -174,7 +174,6 @@ class AnaMoDiffGenerateStep(_Step):
 class AnaMoDiffBlocks(SequentialPipelineBlocks):
     """A whole transfer."""
 
-    model_name = "anamodiff"
     block_classes = [AnaMoDiffTuneStep, AnaMoDiffGenerateStep]
     block_names = ["tune", "generate"]
 

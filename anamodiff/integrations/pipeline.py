@@ -132,7 +132,7 @@ class AnaMoDiffPipeline(DiffusionPipeline):
         """What computes: around the components, and anew where one is replaced or moved."""
         parts = {name: getattr(self, name) for name in COMPONENTS}
         if self._built is None or any(parts[n] is not part for n, part in self._built[0].items()):
-            config = self.config
+            config: Any = self.config
             mover = mover_of(
                 parts, lofnet=config.lofnet, precision=config.precision, memory=config.memory
             )
@@ -278,7 +278,5 @@ def one_of(given: Any, role: str) -> Any:
 
 def seed_of(generator: torch.Generator | Sequence[torch.Generator] | None) -> int:
     """The seed of a transfer: a generator's own, else one of torch's global generator."""
-    generator = one_of(generator, "generator")
-    if generator is None:
-        return int(torch.randint(2**31, ()))
-    return generator.initial_seed()
+    only: torch.Generator | None = one_of(generator, "generator")
+    return int(torch.randint(2**31, ())) if only is None else only.initial_seed()

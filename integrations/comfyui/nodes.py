@@ -7,9 +7,8 @@ from typing import Any
 from comfy_api.latest import ComfyExtension, io, ui
 from torch import Tensor
 
-from anamodiff import MotionTransfer, read_clip
+import anamodiff  # diffusers is imported when a node first runs, so that ComfyUI starts quickly
 from anamodiff.options import FRAMES, PRESETS
-from anamodiff.run.preview import preview
 from anamodiff.video.arrays import clip_of_frames
 from anamodiff.video.clip import Clip, write_video
 from anamodiff.video.letterbox import from_pixels
@@ -104,7 +103,7 @@ class LoadModel(io.ComfyNode):
         """The model."""
         memory = {"vram": vram if vram == AUTO else int(vram)}
         with host.gradients():
-            mover = MotionTransfer.load(
+            mover = anamodiff.MotionTransfer.load(
                 backbone.strip() or AUTO, lofnet.strip() or None, precision=precision, memory=memory
             )
         return io.NodeOutput(mover)
@@ -137,7 +136,7 @@ class LoadClip(io.ComfyNode):
     @classmethod
     def execute(cls, file: str, frames: int) -> io.NodeOutput:
         """Images and their rate."""
-        clip = read_clip(host.input_path(file), frames=frames or None)
+        clip = anamodiff.read_clip(host.input_path(file), frames=frames or None)
         return io.NodeOutput(to_images(clip.frames), float(clip.fps))
 
     @classmethod
@@ -152,7 +151,7 @@ class LoadClip(io.ComfyNode):
 
 
 class Preview(io.ComfyNode):
-    """What a transfer will look like, in seconds, before anything is tuned."""
+    """What a transfer will look like, before anything is tuned."""
 
     @classmethod
     def define_schema(cls) -> io.Schema:
@@ -174,10 +173,12 @@ class Preview(io.ComfyNode):
 
     @classmethod
     def execute(
-        cls, model: MotionTransfer, source: Tensor, driving: Tensor, fps: float, frames: int,
-        start_frame: int, pose: str,
+        cls, model: anamodiff.MotionTransfer, source: Tensor, driving: Tensor, fps: float,
+        frames: int, start_frame: int, pose: str,
     ) -> io.NodeOutput:  # fmt: skip
         """Images of each."""
+        from anamodiff.run.preview import preview
+
         size = model.backbone.image_size
         with host.gradients():
             made = preview(
@@ -240,9 +241,9 @@ class Transfer(io.ComfyNode):
 
     @classmethod
     def execute(
-        cls, model: MotionTransfer, source: Tensor, driving: Tensor, fps: float, frames: int,
-        start_frame: int, pose: str, prompt: str, seed: int, preset: str, iterations: int,
-        steps: int, guidance: float, noise_min: int = -1,
+        cls, model: anamodiff.MotionTransfer, source: Tensor, driving: Tensor, fps: float,
+        frames: int, start_frame: int, pose: str, prompt: str, seed: int, preset: str,
+        iterations: int, steps: int, guidance: float, noise_min: int = -1,
     ) -> io.NodeOutput:  # fmt: skip
         """The result, its rate, and the folder with everything else."""
         size = model.backbone.image_size
