@@ -10,6 +10,7 @@ from torch import Tensor
 
 from anamodiff.lofnet.animate import WarpedIntermediate, check_start
 from anamodiff.options import FRAMES, AdaptationOptions, RunOptions, StartFrame
+from anamodiff.run.grounds import Subject
 from anamodiff.run.inputs import GivenClip, read_pair
 from anamodiff.run.motion_transfer import MotionTransfer
 from anamodiff.run.result import drawn_motion
@@ -20,7 +21,7 @@ from anamodiff.visual.skeleton import draw_skeletons
 
 @dataclass(frozen=True)
 class Preview:
-    """Frames in [-1, 1], each clip in its own size.
+    """Frames in [-1, 1], each clip in its own size, its character cut out.
 
     Attributes:
         source: the source with its joints, ``s 3 h w``; of key points, the start frame alone.
@@ -57,14 +58,22 @@ def preview(
     options = mover.resolve(adaptation=adaptation).adaptation
     own, other = read_pair(source, driving, frames, mover.backbone.image_size)
     check_start(start_frame, len(own.frames))
-    made = mover.method.warp(own.frames, other.frames, start_frame=start_frame, adaptation=options)
+    subjects = mover.cut(own, other, options)
+    made = mover.warp(subjects, options, start_frame)
     warped = mover.backbone.decode(made.warped).cpu()
-    assert own.box is not None and other.box is not None  # `read_pair` fits both on the canvas
     drawn, target = _by_skeletons(made, warped) if made.poses else _by_points(made, warped)
     return Preview(
-        crop_back(drawn, own.box), crop_back(drawn_motion(made), other.box),
-        crop_back(warped, own.box), crop_back(target, own.box), other.fps, made,
+        _in_its_size(drawn, subjects.source), _in_its_size(drawn_motion(made), subjects.driving),
+        _in_its_size(warped, subjects.source), _in_its_size(target, subjects.source),
+        other.fps, made,
     )  # fmt: skip
+
+
+def _in_its_size(frames: Tensor, subject: Subject) -> Tensor:
+    """Frames of what `subject` shows of a clip, in the clip's own size."""
+    whole = frames if subject.zoom is None else subject.zoom.leave(frames)
+    assert subject.clip.box is not None  # `read_pair` fits every clip on the canvas
+    return crop_back(whole, subject.clip.box)
 
 
 def _by_skeletons(made: WarpedIntermediate, warped: Tensor) -> tuple[Tensor, Tensor]:
