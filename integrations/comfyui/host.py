@@ -11,6 +11,8 @@ import folder_paths
 import torch
 from comfy_api.latest import ComfyAPISync
 
+from anamodiff.errors import AnaMoDiffError
+
 SHARES = {"tuning": (0.0, 0.7), "inversion": (0.7, 0.75), "sampling": (0.75, 1.0)}
 
 
@@ -22,13 +24,28 @@ def input_files(suffixes: frozenset[str]) -> list[str]:
 
 
 def input_path(name: str) -> Path:
-    """A file of ComfyUI's input folder; ComfyUI itself refuses names that lead out of it."""
-    return Path(folder_paths.get_annotated_filepath(name))
+    """A file of ComfyUI's input folder, or of output or temp where the name is marked so.
+
+    Raises:
+        AnaMoDiffError: the name leads elsewhere; requests come over the network.
+    """
+    path = Path(os.path.abspath(folder_paths.get_annotated_filepath(name)))
+    homes = (
+        folder_paths.get_input_directory(),
+        folder_paths.get_output_directory(),
+        folder_paths.get_temp_directory(),
+    )
+    if not any(path.is_relative_to(os.path.abspath(home)) for home in homes):
+        raise AnaMoDiffError(f"expected a file of ComfyUI's folders, got {name}: upload it")
+    return path
 
 
 def is_input(name: str) -> bool:
     """Whether there is such a file."""
-    return bool(folder_paths.exists_annotated_filepath(name))
+    try:
+        return input_path(name).exists()
+    except AnaMoDiffError:
+        return False
 
 
 def output_file(prefix: str, suffix: str, width: int, height: int) -> tuple[Path, str]:

@@ -5,6 +5,7 @@ refused here, too. `run` executes a node as ComfyUI does: under `inference_mode`
 """
 
 import inspect
+import os
 import sys
 import types
 from dataclasses import dataclass, field
@@ -183,9 +184,7 @@ class Host:
             raise Interrupted
 
     def annotated(self, name: str) -> str:
-        path = (self.input / name).resolve()
-        assert path.is_relative_to(self.input.resolve())
-        return str(path)
+        return os.path.join(self.input, name)  # ComfyUI does not look where that leads
 
     def save_path(self, prefix: str, folder: str, width: int, height: int) -> tuple:
         subfolder, _, name = prefix.rpartition("/")
@@ -220,8 +219,8 @@ def install(monkeypatch: pytest.MonkeyPatch, home: Path) -> Host:
         "folder_paths": {
             "get_input_directory": lambda: str(host.input),
             "get_output_directory": lambda: str(host.output),
+            "get_temp_directory": lambda: str(home / "temp"),
             "get_annotated_filepath": host.annotated,
-            "exists_annotated_filepath": lambda name: Path(host.annotated(name)).exists(),
             "get_save_image_path": host.save_path,
         },
     }  # fmt: skip

@@ -92,6 +92,14 @@ def test_clips_of_the_input_folder_are_read(nodes, clips, drawn_clips) -> None:
     assert load.fingerprint_inputs("source.gif", 0) > 0
 
 
+def test_other_files_of_the_machine_are_not_read(nodes, host, clips, drawn_clips) -> None:
+    load = nodes["LoadClip"]
+    for name in (str(drawn_clips[0]), "../../../etc/passwd", "../inputs/clip.gif"):
+        assert load.validate_inputs(name) is not True
+        with pytest.raises(AnaMoDiffError, match="ComfyUI's folders"):
+            load.execute(name, 0)
+
+
 def test_a_transfer_is_the_library_s(
     nodes, host, model, clips, drawn_clips, tiny_backbone_folder, tmp_path
 ) -> None:

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -123,6 +124,9 @@ def test_frames_are_given_as_video_pipelines_do(result) -> None:
     assert [picture.size for picture in pictures] == [(64, 64)] * 4
     assert arrays.shape == (1, 4, 64, 64, 3)
     np.testing.assert_allclose(np.asarray(pictures[1]) / 255, arrays[0, 1], atol=0.5 / 255 + 1e-6)
+    alpha = torch.full_like(result.shown[:, :1], -1.0)
+    seen_through = replace(result, shown=torch.cat([result.shown, alpha], dim=1))
+    assert as_output(seen_through, "pil")[0][0].getextrema()[3] == (0, 0)
 
 
 def test_a_replaced_component_is_used(folder, drawn_clips) -> None:
