@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -62,7 +63,13 @@ def result(folder, drawn_clips, tmp_path_factory) -> anamodiff.Result:
     )  # fmt: skip
 
 
-def test_the_embedded_backbone_gives_the_frames_of_a_transfer(drawn_clips, tmp_path) -> None:
+def test_the_embedded_backbone_gives_the_frames_of_a_transfer(
+    drawn_clips, tmp_path, monkeypatch
+) -> None:
+    # diffusers copies custom pipelines into the user's cache.
+    cache = "diffusers.utils.dynamic_modules_utils.HF_MODULES_CACHE"
+    monkeypatch.setattr(cache, str(tmp_path / "modules"))
+    monkeypatch.setattr(sys, "path", list(sys.path))
     generation = {"steps": 4, "denoise_from": 500}
     made = anamodiff.transfer(
         *drawn_clips, prompt="a turtle", output=tmp_path / "run", backbone="mini", frames=4, seed=7,
@@ -150,6 +157,17 @@ def test_it_is_made_of_and_saved_as_a_stock_pipeline(folder, tmp_path) -> None:
     again = AnaMoDiffPipeline.from_pretrained(tmp_path / "saved").mover
     assert again.resolve().generation.steps == 3
     assert again.lofnet_hashes == pipeline.mover.lofnet_hashes != {}
+
+
+def test_the_schedule_is_the_file_s_without_the_defaults_of_diffusers(folder, tmp_path) -> None:
+    copy = tmp_path / "copy"
+    shutil.copytree(folder, copy)
+    config = {"_class_name": "DDIMScheduler", "beta_schedule": "scaled_linear"}
+    (copy / "scheduler" / "scheduler_config.json").write_text(json.dumps(config))
+    ours = anamodiff.Backbone.load(copy, device="cpu").schedule
+    theirs = AnaMoDiffPipeline.from_pretrained(copy).mover.backbone.schedule
+    assert torch.equal(ours.alphas_cumprod, theirs.alphas_cumprod)
+    assert (ours.final_alpha, ours.steps_offset) == (theirs.final_alpha, theirs.steps_offset)
 
 
 def test_options_are_kept_and_used(folder) -> None:
