@@ -9,12 +9,12 @@ from torch import Tensor
 
 import anamodiff  # diffusers is imported when a node first runs, so that ComfyUI starts quickly
 from anamodiff.options import FRAMES, PRESETS
-from anamodiff.video.arrays import clip_of_frames
-from anamodiff.video.clip import Clip, write_video
+from anamodiff.video.clip import write_video
 from anamodiff.video.letterbox import from_pixels
 from anamodiff.video.suffixes import PICTURE_SUFFIXES, VIDEO_SUFFIXES
 
 from . import host
+from .images import to_clip, to_images
 
 CATEGORY = "AnaMoDiff"
 Model = io.Custom("ANAMODIFF_MODEL")
@@ -22,17 +22,6 @@ AUTO = "auto"
 POSES = ("auto", "skeleton", "points")
 FORMATS = (".mp4", ".gif", ".webm")
 DEFAULT_FPS = 10.0
-
-
-def to_images(frames: Tensor) -> Tensor:
-    """Frames ``f c h w`` in [-1, 1] as ComfyUI's images, ``b h w c`` in [0, 1], RGB."""
-    return ((frames[:, :3].float().cpu() + 1) / 2).clamp(0, 1).movedim(1, -1).contiguous()
-
-
-def to_clip(images: Tensor, fps: float, frames: int, size: int, minimum: int, role: str) -> Clip:
-    """ComfyUI's images as a clip on the backbone's canvas."""
-    pixels = images.detach().float().cpu().clamp(0, 1).numpy()  # upscalers overshoot
-    return clip_of_frames(pixels, fps, frames=frames, size=size, minimum=minimum, role=role)
 
 
 def start_of(number: int) -> str | int:

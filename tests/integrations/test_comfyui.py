@@ -39,7 +39,7 @@ def pack(host, patched) -> ModuleType:
     )
     assert spec is not None and spec.loader is not None
     module = importlib.util.module_from_spec(spec)
-    for name in (NAME, f"{NAME}.nodes", f"{NAME}.host"):
+    for name in (NAME, f"{NAME}.nodes", f"{NAME}.host", f"{NAME}.images"):
         patched.delitem(sys.modules, name, raising=False)
     patched.setitem(sys.modules, NAME, module)
     spec.loader.exec_module(module)
