@@ -1,5 +1,6 @@
 from .backbone.model import Backbone
 from .errors import AnaMoDiffError
+from .integrations.pipeline import AnaMoDiffPipeline
 from .options import AdaptationOptions, GenerationOptions, MemoryOptions, TuningOptions
 from .run.api import demo, generate, transfer, tune
 from .run.inspect import inspect
@@ -13,6 +14,7 @@ __version__: str
 __all__ = [
     "AdaptationOptions",
     "AnaMoDiffError",
+    "AnaMoDiffPipeline",
     "Backbone",
     "Clip",
     "GenerationOptions",

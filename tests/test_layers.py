@@ -14,7 +14,7 @@ PACKAGE = Path(anamodiff.__file__).resolve().parent
 LAYERS = (
     {"__main__"},
     {"cli"},
-    {"evaluation"},
+    {"evaluation", "integrations"},
     {"run"},
     {"pipeline"},
     {"lofnet", "tuning", "inversion"},
@@ -29,7 +29,7 @@ LEVEL = {part: -depth for depth, parts in enumerate(LAYERS) for part in parts}
 ROOMS = {
     "hydra": {"cli"},
     "omegaconf": {"cli"},
-    "diffusers": {"backbone", "unet3d"},
+    "diffusers": {"backbone", "unet3d", "integrations"},
     "peft": {"unet3d"},
     "av": {"video"},
 }

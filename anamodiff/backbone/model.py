@@ -24,7 +24,7 @@ from transformers import CLIPTextModel, CLIPTokenizer
 from anamodiff.backbone.autoencoder import decode, encode
 from anamodiff.backbone.find import choose_backbone, find_backbone, folder_of, name_of
 from anamodiff.backbone.latents import LatentSpace, reduction_of
-from anamodiff.backbone.load import load_file, load_folder
+from anamodiff.backbone.load import Parts, load_file, load_folder
 from anamodiff.backbone.memory import Memory
 from anamodiff.backbone.precision import (
     PRECISIONS,
@@ -105,7 +105,26 @@ class Backbone:
             name = choose_backbone(device, dtype)
         folder = find_backbone(name, half=dtype != torch.float32)
         load = load_file if folder.is_file() else load_folder
-        parts = load(folder, dtype)
+        return cls.of(
+            load(folder, dtype), folder, device=device, precision=precision, offload=offload,
+            frames_at_once=frames_at_once,
+        )  # fmt: skip
+
+    @classmethod
+    def of(
+        cls,
+        parts: Parts,
+        folder: Path,
+        *,
+        device: torch.device,
+        precision: str | None = None,
+        offload: bool = False,
+        frames_at_once: int = 4,
+    ) -> Backbone:
+        """From parts that were loaded from a folder or file; the arguments are `load`'s.
+
+        `precision` None is the format that the weights have.
+        """
         return cls(
             parts.vae, parts.unet, parts.text_encoder, parts.tokenizer,
             Schedule.from_config(parts.scheduler), folder=folder, files=parts.files,

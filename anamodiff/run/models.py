@@ -21,6 +21,7 @@ from anamodiff.backbone.find import (
     folder_of,
     name_of,
 )
+from anamodiff.backbone.load import Parts
 from anamodiff.backbone.memory import Memory, choose_memory
 from anamodiff.backbone.model import Backbone, choose_device
 from anamodiff.backbone.precision import choose_precision
@@ -84,9 +85,7 @@ def load_models(
     own = memory if isinstance(memory, MemoryOptions) else MemoryOptions.build(memory)
     place = choose_device(device)
     dtype = choose_precision(precision, place)
-    named = None
-    if lofnet is not None and str(lofnet) != MINI:
-        named = FlowNetwork(LOFNet.load(lofnet), Path(lofnet))
+    named = _named_network(lofnet)
 
     def check(folder: Path) -> None:
         if named is not None:
@@ -102,11 +101,54 @@ def load_models(
         folder, device=place, precision=precision, offload=chosen.offload,
         frames_at_once=chosen.frames_at_once,
     )  # fmt: skip
-    check_latents(flow, loaded)
+    return _fitting(loaded, flow, chosen, lofnet)
+
+
+def models_around(
+    parts: Parts,
+    folder: Path,
+    lofnet: str | Path | None = None,
+    *,
+    device: torch.device,
+    precision: str | None = None,
+    memory: MemoryOptions | Mapping[str, Any] | None = None,
+) -> Models:
+    """`load_models` for a backbone whose parts are in memory, such as a pipeline's of diffusers.
+
+    Args:
+        folder: where they were loaded from, for what lies beside them.
+        precision: as for `Backbone.of`.
+
+    Raises:
+        AnaMoDiffError: the flow network is missing or of other latents, or a setting is wrong.
+    """
+    own = memory if isinstance(memory, MemoryOptions) else MemoryOptions.build(memory)
+    chosen = choose_memory(device, own)
+    flow = _named_network(lofnet) or _find_flow_network(folder, device, beside=lofnet is None)
+    check_config(flow, folder)
+    backbone = Backbone.of(
+        parts, folder, device=device, precision=precision, offload=chosen.offload,
+        frames_at_once=chosen.frames_at_once,
+    )  # fmt: skip
+    return _fitting(backbone, flow, chosen, lofnet)
+
+
+def _named_network(lofnet: str | Path | None) -> FlowNetwork | None:
+    """A network of the user's own."""
+    if lofnet is None or str(lofnet) == MINI:
+        return None
+    return FlowNetwork(LOFNet.load(lofnet), Path(lofnet))
+
+
+def _fitting(
+    backbone: Backbone, flow: FlowNetwork, memory: Memory, lofnet: str | Path | None
+) -> Models:
+    """The models, if the network is for the backbone's latents."""
+    check_latents(flow, backbone)
     if flow.proxy is not None:
-        why = f"{loaded.name} has none of its own" if lofnet is None else f"--lofnet {MINI}"
+        why = f"{backbone.name} has none of its own" if lofnet is None else f"--lofnet {MINI}"
         logger.info("flow network: the embedded one, on its own autoencoder's latents (%s)", why)
-    return Models(loaded, flow, chosen)
+    return Models(backbone, flow, memory)
 
 
 def _auto(

@@ -40,7 +40,7 @@ from anamodiff.run.inert import InertSettings
 from anamodiff.run.inputs import GivenClip, check_prompt, clip_name, read_pair
 from anamodiff.run.intermediate import ClipPair
 from anamodiff.run.masks import Masks
-from anamodiff.run.models import load_models
+from anamodiff.run.models import Models, load_models
 from anamodiff.run.out_of_memory import with_less_memory
 from anamodiff.run.outputs import check_is_video, check_no_input, is_video
 from anamodiff.run.progress import ProgressBars, timed
@@ -112,6 +112,11 @@ class MotionTransfer:
         """
         RunOptions.check(preset=preset)
         models = load_models(backbone, lofnet, device=device, precision=precision, memory=memory)
+        return cls.of(models, preset=preset)
+
+    @classmethod
+    def of(cls, models: Models, *, preset: str | None = None) -> MotionTransfer:
+        """With models that `load_models` or `models_around` gave."""
         return cls(
             models.backbone, models.flow.lofnet, proxy=models.flow.proxy,
             skeletal=models.flow.skeletal, lofnet_folder=models.flow.folder, memory=models.memory,

@@ -9,6 +9,7 @@ import anamodiff
 from anamodiff import (
     AdaptationOptions,
     AnaMoDiffError,
+    AnaMoDiffPipeline,
     Backbone,
     Clip,
     GenerationOptions,
@@ -49,6 +50,12 @@ def many() -> None:
     result = mover.transfer(clip, clip, prompt="a turtle", progress=show)
     assert_type(result.canvas, Tensor)
     assert_type(anamodiff.transfer_many("list.csv").table, str)
+
+
+def pipeline() -> None:
+    pipe = AnaMoDiffPipeline.from_pretrained("mini", lofnet="mini")
+    assert_type(pipe, AnaMoDiffPipeline)
+    assert_type(pipe.mover, MotionTransfer)
 
 
 def mistakes() -> str:
