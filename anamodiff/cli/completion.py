@@ -1,7 +1,7 @@
 """Scripts with which shells complete the command line (`anamodiff completion SHELL`).
 
 By shtab: its scripts know all words beforehand. argcomplete would start Python and build the parser
-at every press of the key.
+at every press of the key. shtab's script for tcsh leaves out the commands' flags: none is offered.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ _FOLDERS = ("FOLDER",)
 
 
 def script(shell: str) -> str:
-    """The script for `bash`, `zsh` or `tcsh`.
+    """The script for `bash` or `zsh`.
 
     Raises:
         AnaMoDiffError: shtab is not installed.
@@ -55,6 +55,6 @@ def _describe(action: argparse.Action, file: object, folder: object) -> None:
         # Not for parsing, where the setting's own check says more of what is wrong.
         action.choices = words.strip("{}").split(",")
     elif action.dest == "shell":
-        action.choices = ["bash", "zsh", "tcsh"]
+        action.choices = ["bash", "zsh"]
     elif words in _FILES or words in _FOLDERS:
         action.complete = file if words in _FILES else folder  # pyright: ignore[reportAttributeAccessIssue]

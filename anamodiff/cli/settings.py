@@ -114,9 +114,7 @@ class CommandOptions(Options):
     folder: str = setting(
         "examples", "folder for the clips; files that are there already stay", flag="FOLDER"
     )
-    shell: Literal["bash", "zsh", "tcsh"] = setting(
-        help="the shell: bash, zsh or tcsh", flag="SHELL"
-    )
+    shell: Literal["bash", "zsh"] = setting(help="the shell: bash or zsh", flag="SHELL")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -39,7 +39,9 @@ from anamodiff.run.models import load_models
 from anamodiff.run.out_of_memory import with_less_memory
 from anamodiff.run.outputs import check_is_video, check_no_input, is_video
 from anamodiff.run.progress import ProgressBars, timed
+from anamodiff.run.report import report
 from anamodiff.run.result import Result, output_box, write_result
+from anamodiff.tuning.loss_terms import LossTerms
 from anamodiff.unet3d.model import UNet3D
 from anamodiff.unet3d.weights import load_weights, save_weights
 from anamodiff.video.clip import Clip
@@ -60,7 +62,7 @@ class MotionTransfer:
     """Moves the character of one clip as the character of another moves.
 
     Adds files, run folders, resuming and timings to the method itself (`method`). Keeps its models,
-    so that several transfers load them once.
+    so that several transfers load them once. Each run folder gets a page, unless `report` is False.
 
     Args:
         backbone, lofnet: the models.
@@ -86,6 +88,7 @@ class MotionTransfer:
         self.lofnet_folder = lofnet_folder
         self.memory = memory or Memory()
         self.preset = preset
+        self.report = True
         self.inert = InertSettings(backbone.schedule)
 
     @classmethod
@@ -205,6 +208,8 @@ class MotionTransfer:
                 seed=seed, start_frame=start_frame, preset=preset or self.preset, resume=resume,
                 progress=progress,
             )  # fmt: skip
+            if self.report:
+                report(tuned.folder, self.backbone, tuned.pair or ClipPair.load(tuned.folder.path))
             return tuned.folder.path
 
     def generate(
@@ -264,6 +269,7 @@ class MotionTransfer:
         source, driving = clips
         timings: dict[str, float] = {}
         peaks: dict[str, int] = {}
+        terms = LossTerms()
         device = self.backbone.device
         with timed(timings, "warp"), peak_memory(peaks, "warp", device):
             warped = self.method.warp(
@@ -278,7 +284,13 @@ class MotionTransfer:
             with ProgressBars(progress) as bars:
                 unet, losses = with_less_memory(
                     lambda tuning: self.method.fit(
-                        warped, prompt, tuning, seed=seed, checkpoint=checkpoint, progress=bars
+                        warped,
+                        prompt,
+                        tuning,
+                        seed=seed,
+                        terms=terms,
+                        checkpoint=checkpoint,
+                        progress=bars,
                     ),
                     options.tuning,
                     self.backbone.adopt,
@@ -287,7 +299,7 @@ class MotionTransfer:
             save_weights(unet, draft)
         run.note(
             timings=timings, peak_memory_cuda_mb=peaks, seed=seed, hashes=self._hashes(draft),
-            losses=losses,
+            losses=losses, loss_terms=terms.columns,
         )  # fmt: skip
         # The folder's name says that tuning is done, so it comes when all else is written.
         os.replace(draft, run.path / WEIGHTS)
@@ -321,6 +333,9 @@ class MotionTransfer:
                 video = write_result(folder.path, pair, canvas, warped, output, box)
         generation = {**asdict(options), "seed": seed}
         folder.note(timings=timings, peak_memory_cuda_mb=peaks, generation=generation)
+        if self.report:
+            first = latents[:1] if options.match_colours else None
+            report(folder, self.backbone, pair, warped, canvas, first)
         return Result(canvas, box, pair.fps, video, folder.path, timings=folder.record["timings"])
 
     def _load_tuned(self, folder: RunFolder) -> UNet3D:
