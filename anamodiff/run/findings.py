@@ -49,7 +49,7 @@ def warnings_of(warped: WarpedIntermediate, unknown: list[str]) -> list[str]:
     if unknown:
         words = ", ".join(unknown)
         lines.append(
-            f"The backbone's model has not been trained on these words of the prompt: {words}. Name "
+            f"The backbone's model was not trained on these words of the prompt: {words}. Name "
             'the character and its colour in plain words, such as "a green turtle".'
         )
     return lines

@@ -102,8 +102,8 @@ def page(
     return Template(TEMPLATE.read_text(encoding="utf-8")).substitute(
         title=html.escape(title),
         subtitle=html.escape(
-            f"{len(made.flow)} frames in {seconds:.2g} s, backbone {Path(settings['backbone']).name}, seed "
-            f"{settings['seed']}" + ("" if "result" in clips else "; tuned, not generated yet")
+            f"{len(made.flow)} frames in {seconds:.2g} s, backbone "
+            f"{Path(settings['backbone']).name}, seed {settings['seed']}" + ("" if "result" in clips else "; tuned, not generated yet")
         ),
         warnings=_warnings(warnings_of(made, unknown)),
         clips=_figures(films[: len(clips)], clips, frames, seconds),
