@@ -286,7 +286,7 @@ def construct(kind: type[D], given: Mapping[str, Any]) -> D:
 def unknown(key: str, known: Iterable[str], what: str = "setting") -> AnaMoDiffError:
     """The error for a key that is not among those known, with the nearest of these."""
     return AnaMoDiffError(
-        f"unknown {what} {_shown(key)}; {suggestion(key, known) or 'see the help'}"
+        f"unknown {what} {_shown(key)}; {suggestion(key, known, cutoff=0.74) or 'see the help'}"
     )
 
 

@@ -7,6 +7,7 @@ all derive from these fields. LOFNet's own options are declared in the same way 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
@@ -47,14 +48,29 @@ START = Kind(
     '"first", "auto" or a frame number from 0',
     lambda value: value in ("first", "auto") or whole(0).accepts(value),
 )
+GROUND = Kind(
+    'source, driving, transparent or a colour such as "#80C0FF"',
+    lambda value: (
+        value in ("source", "driving", "transparent")
+        or (isinstance(value, str) and re.fullmatch(r"#[0-9A-Fa-f]{6}", value) is not None)
+    ),
+)
 PROMPT = Kind('a few words, such as "a turtle", for what the source shows', TEXT.accepts)
 
 
 @dataclass(frozen=True, kw_only=True)
 class AdaptationOptions(Options):
-    """How the driving motion is moved onto the source (paper, section 3.3)."""
+    """How characters are cut out and the driving motion moved onto the source (section 3.3)."""
 
     section: ClassVar[str] = "adaptation"
+
+    matte: str = setting(
+        "auto",
+        "how both characters are cut out of their grounds: plain grounds by colour, others by a "
+        "network (auto), not at all (none), or by your own masks, white on black: a folder, clip "
+        "or picture of as many frames as either clip, or a folder of source and driving",
+        flag="--matte", metavar="auto|none|PATH",
+    )  # fmt: skip
 
     pose: PoseRule = setting(
         "auto",
@@ -200,6 +216,12 @@ class GenerationOptions(Options):
     noise_weight: float = setting(
         0.7, "weight of the fresh noise that noise_warp=paper adds", low=0, high=1
     )
+    ground: str = setting(
+        "source",
+        "what the result stands on: the source's own ground, the driving clip's (driving), a "
+        "colour such as #80C0FF, or nothing (transparent)",
+        kind=GROUND, flag="--ground", metavar="source|driving|#RRGGBB|transparent",
+    )  # fmt: skip
     match_colours: bool = setting(
         True, "match the histogram of the result's foreground to the source's"
     )
@@ -286,8 +308,8 @@ class RunOptions(Options):
     )  # fmt: skip
     output: str | None = setting(
         None,
-        "run folder, or FILE.mp4, .gif, .webm, .mov, .m4v or .mkv for the video (default: a new "
-        "folder in outputs/)",
+        "run folder, or FILE.mp4, .gif, .webm, .webp, .apng, .mov, .m4v or .mkv for the video "
+        "(default: a new folder in outputs/)",
         flag="--output", metavar="PATH",
     )  # fmt: skip
     backbone: str = setting(

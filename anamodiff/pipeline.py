@@ -52,20 +52,21 @@ class AnaMoDiff:
         *,
         start_frame: StartFrame = "first",
         adaptation: AdaptationOptions | None = None,
+        foreground: Tensor | None = None,
     ) -> WarpedIntermediate:
         """Sections 3.2 and 3.3: the source warped along the driving motion.
 
         Args:
-            source: frames s c H W in [-1, 1]; one for a picture.
-            driving: frames f c H W in [-1, 1].
-            start_frame, adaptation: as for `animate`.
+            source: frames s c H W in [-1, 1] on white; one for a picture.
+            driving: frames f c H W in [-1, 1] on white.
+            start_frame, adaptation, foreground: as for `animate`.
         """
         latents = self.backbone.encode(source)
         with self.backbone.on_device(self.lofnet) as lofnet:
             return animate(
                 lofnet, source, latents, driving, start=start_frame, adaptation=adaptation,
                 flow_latents=self.proxy and self.proxy.encode(source), networks=self.skeletal,
-                encode=self.backbone.encode,
+                encode=self.backbone.encode, foreground=foreground,
             )  # fmt: skip
 
     def fit(
@@ -134,7 +135,9 @@ class AnaMoDiff:
     ) -> Tensor:
         """Frames f c H W on the backbone's canvas, in the source's colours (section 3.5)."""
         frames = self.backbone.decode(latents).cpu()
-        return match_histograms(frames, warped.source) if options.match_colours else frames
+        if not options.match_colours:
+            return frames
+        return match_histograms(frames, warped.source, reference_mask=warped.foreground)
 
     def inflate(self, options: TuningOptions) -> UNet3D:
         """A fresh UNet for clips on the device; the backbone's own stays as it is."""

@@ -55,6 +55,8 @@ class Reader:
         self._process = subprocess.Popen(
             [sys.executable, str(script)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
         )
+        assert self._process.stdout is not None
+        self._process.stdout.readline()  # once the libraries are imported
         return self._process
 
     def close(self) -> None:

@@ -18,7 +18,7 @@ LAYERS = (
     {"run"},
     {"pipeline"},
     {"lofnet", "tuning", "inversion"},
-    {"unet3d", "backbone", "visual"},
+    {"unet3d", "backbone", "visual", "matting"},
     {"video", "diffusion", "warp", "half_precision", "creatures"},
     {"options", "resources", "lock", "tensors"},
     {"fields"},

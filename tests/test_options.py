@@ -155,6 +155,7 @@ def test_paper_forgets_what_the_backbone_recommends(folder: Path, stage: str) ->
 
 # By field: the paper's section and what it says; None where it says nothing, with what we take.
 PAPER = {
+    "adaptation.matte": (None, "auto"),  # leaves its clips, on white, as they are
     "adaptation.pose": ("3.3", "points"),
     "adaptation.start": (None, "auto"),  # without effect on key points
     "adaptation.sources": (None, "nearest"),  # without effect on key points
@@ -183,6 +184,7 @@ PAPER = {
     "generation.solver": ("3.5", "ddim"),
     "generation.guidance": (None, 7.5),
     "generation.negative_prompt": (None, ""),
+    "generation.ground": (None, "source"),
     "generation.noise_warp": ("3.5", "paper"),  # the inverted noise warped, plus fresh noise
     "generation.noise_weight": (None, 0.7),
     "generation.match_colours": ("3.5", True),

@@ -63,6 +63,8 @@ def test_the_wheel_carries_configs_weights_and_code(wheel: Path) -> None:
     assert shipped("configs") and shipped("configs") <= names
     assert "anamodiff/checkpoints/mini/model_index.json" in names
     assert shipped("checkpoints/mini") <= names
+    assert shipped("checkpoints/matte") <= names
+    assert "anamodiff/checkpoints/matte/LICENSE" in names
     code = {path for path in shipped("anamodiff") if path.endswith((".py", ".pyi", "py.typed"))}
     assert {path.removeprefix("anamodiff/") for path in code} <= names
     page = {

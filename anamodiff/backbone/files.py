@@ -197,5 +197,7 @@ def read_json(file: Path) -> dict[str, Any] | None:
         return None
     try:
         return dict(json.loads(file.read_text(encoding="utf-8")))
-    except (ValueError, TypeError) as error:
-        raise AnaMoDiffError(f"{file} is no JSON ({error}): fetch it again") from error
+    except (ValueError, TypeError, RecursionError) as error:
+        raise AnaMoDiffError(
+            f"expected a configuration, but {file} is no JSON ({error}): fetch it again"
+        ) from error

@@ -34,7 +34,7 @@ from anamodiff.backbone.precision import (
     stage_precision,
 )
 from anamodiff.diffusion import Schedule
-from anamodiff.errors import AnaMoDiffError
+from anamodiff.errors import AnaMoDiffError, shorten
 
 logger = logging.getLogger(__name__)
 
@@ -205,7 +205,7 @@ class Backbone:
             return {}
         try:
             return dict(json.loads(path.read_text(encoding="utf-8")))
-        except (ValueError, TypeError) as error:
+        except (ValueError, TypeError, RecursionError) as error:
             raise AnaMoDiffError(f"{path} is no JSON ({error}): correct or delete it") from error
 
     @cached_property
@@ -252,7 +252,8 @@ class Backbone:
         tokens = self.tokenizer(list(prompts), truncation=False)["input_ids"]
         for prompt, ids in zip(prompts, tokens, strict=True):
             if len(ids) > limit:
-                logger.warning("prompt cut from %d to %d tokens: %r", len(ids), limit, prompt)
+                shown = shorten(repr(prompt), 120)
+                logger.warning("prompt cut from %d to %d tokens: %s", len(ids), limit, shown)
         padded = self.tokenizer(
             list(prompts), padding="max_length", max_length=limit, truncation=True,
             return_tensors="pt",

@@ -31,8 +31,13 @@ class Command:
 
 _MODELS = ("backbone", "lofnet")
 _MACHINE = ("seed", "device", "precision")
-_TUNING = ("frames", "start_frame", "tuning.iterations", "tuning.noise_min")
-_GENERATION = ("generation.steps", "generation.guidance", "generation.max_size")
+_TUNING = ("frames", "start_frame", "adaptation.matte", "tuning.iterations", "tuning.noise_min")
+_GENERATION = (
+    "generation.steps",
+    "generation.guidance",
+    "generation.ground",
+    "generation.max_size",
+)
 _PAIR = ("source", "driving", "prompt", "output")
 _HOW = ("preset", "memory.vram")
 
@@ -76,7 +81,8 @@ COMMANDS = {
     ),
     "inspect": Command(
         "draw what the flow network makes of a clip: points, flow, masks, warped picture",
-        ("clip", "driving", "output", *_MODELS, "frames", "start_frame", "device", "precision"),
+        ("clip", "driving", "output", *_MODELS, "frames", "start_frame", "adaptation.matte",
+         "device", "precision"),
         "adaptation.scale=none",
         actions.inspect,
         {

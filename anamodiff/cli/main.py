@@ -141,7 +141,10 @@ def interrupts() -> Iterator[list[int]]:
 
     def swallowed(found: sys.UnraisableHookArgs) -> None:
         if isinstance(found.exc_value, KeyboardInterrupt):
-            _thread.interrupt_main()
+            # Raised in here it would be swallowed, too.
+            again = threading.Timer(0.01, _thread.interrupt_main)
+            again.daemon = True
+            again.start()
         else:
             sys.__unraisablehook__(found)
 

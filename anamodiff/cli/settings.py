@@ -51,8 +51,9 @@ class CommandOptions(Options):
         None, "side of the square canvas of all measures, in pixels (default: the run's)", low=16
     )
     pairs: str = setting(
-        help="folder of NAME/source, driving and truth; or for drawn pairs creatures, or "
-        "creatures-apart, where source and driving clip begin in different poses",
+        help="folder of NAME/source, driving and truth; or for drawn pairs creatures, "
+        "creatures-apart, where source and driving clip begin in different poses, or "
+        "creatures-outdoors, filmed on textured grounds by a drifting camera",
         flag="PAIRS",
     )
     methods: str = setting(

@@ -38,7 +38,7 @@ from anamodiff.resources import expanded
 from anamodiff.run.folder import OUTPUTS, new_folder, write_text
 from anamodiff.run.motion_transfer import MotionTransfer
 from anamodiff.run.outputs import check_no_input
-from anamodiff.video.clip import write_video
+from anamodiff.video.clip import read_clip, write_video
 
 logger = logging.getLogger(__name__)
 
@@ -108,7 +108,7 @@ def benchmark(pairs: str | Path, *, output: str | Path | None = None, **settings
     methods or pairs can be added. Results of other weights or settings are made again.
 
     Args:
-        pairs: folder of pairs (see `folder_pairs`), or ``creatures`` for fifty drawn ones.
+        pairs: folder of pairs (see `folder_pairs`), or a set of fifty drawn ones (`DRAWN_SETS`).
         output: the folder; a new one under ``outputs/`` by default.
         settings: of `run_all`.
 
@@ -252,7 +252,10 @@ def run_job(
         if not (job.folder / f"{name}.mp4").is_file():
             write_video(job.folder / f"{name}.mp4", clip.frames, driving.fps)
     write_video(job.video, frames, driving.fps)
-    case = Case(frames, source.frames, truth.frames, job.pair.prompt)
+    plain, size = source.frames, mover.backbone.image_size
+    if job.pair.plain_source is not None:
+        plain = read_clip(job.pair.plain_source, frames=options.frames, size=size).frames
+    case = Case(frames, plain, truth.frames, job.pair.prompt)
     measures = measure(case, models.embedder)
     row = {
         "pair": job.pair.name,

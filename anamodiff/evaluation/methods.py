@@ -17,6 +17,7 @@ from anamodiff.fields import Options
 from anamodiff.inversion.ddim import ddim_invert
 from anamodiff.inversion.sampling import sample
 from anamodiff.options import GenerationOptions, TuningOptions
+from anamodiff.run.intermediate import ClipPair
 from anamodiff.run.motion_transfer import MotionTransfer
 from anamodiff.tuning.loop import tune
 from anamodiff.unet3d.lora import is_temporal
@@ -45,7 +46,9 @@ class Still:
     """The source's first frame, repeated: the baseline without motion."""
 
     def run(self, mover: MotionTransfer, task: Task) -> Tensor:
-        return task.source.frames[:1].expand_as(task.driving.frames)
+        subjects = mover.cut(task.source, task.driving, mover.resolve().adaptation)
+        zoom, frames = subjects.source.zoom, subjects.source.clip.frames[:1]
+        return (zoom.leave(frames) if zoom else frames).expand_as(task.driving.frames)
 
 
 @dataclass(frozen=True)
@@ -55,11 +58,11 @@ class WarpOnly:
     start_frame: str | int = "first"
 
     def run(self, mover: MotionTransfer, task: Task) -> Tensor:
-        warped = mover.method.warp(
-            task.source.frames, task.driving.frames, start_frame=self.start_frame,
-            adaptation=mover.resolve().adaptation,
-        )  # fmt: skip
-        return mover.backbone.decode(warped.warped).cpu()
+        options = mover.resolve().adaptation
+        subjects = mover.cut(task.source, task.driving, options)
+        warped = mover.warp(subjects, options, self.start_frame)
+        frames = mover.backbone.decode(warped.warped).cpu()
+        return ClipPair.of(warped, subjects).whole(frames)
 
 
 @dataclass(frozen=True)
@@ -122,7 +125,8 @@ class TuneAVideo:
             window=len(task.driving.frames),
         )  # fmt: skip
         steps = resolved.generation.steps
-        latents = backbone.encode(task.driving.frames)
+        subjects = mover.cut(task.source, task.driving, resolved.adaptation)
+        latents = backbone.encode(subjects.driving.clip.frames)
         unet = mover.method.inflate(options).to(backbone.precision.tuning)
         train_as_published(unet)
         driving, wanted, empty = backbone.embed([pair.driving_prompt, pair.prompt, ""]).split(1)
@@ -240,7 +244,7 @@ def _from_path(name: str, path: Path) -> Method:
         )
     try:
         settings = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise AnaMoDiffError(f"expected JSON in {path}, got {error}: correct it") from error
     stages: dict[str, type[Options]] = {"tuning": TuningOptions, "generation": GenerationOptions}
     if not isinstance(settings, dict) or not settings.keys() <= stages.keys():

@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import TypeVar
 
 from anamodiff import creatures
-from anamodiff.creatures.pair import StartPose
+from anamodiff.creatures import ground
+from anamodiff.creatures.pair import Pair, StartPose
 from anamodiff.errors import AnaMoDiffError
 from anamodiff.video.clip import Clip, read_clip, write_frames
 from anamodiff.video.letterbox import from_pixels
@@ -29,8 +30,12 @@ DRAWN_DRIVING = (
     "rhino", "dog", "cow", "lion", "giraffe", "horse", "cat", "elephant", "rabbit", "fox",
 )  # fmt: skip
 FIRST_SEED = 7000
+#: The set whose clips are filmed on textured grounds.
+OUTDOORS = "creatures-outdoors"
 #: Names of the sets of drawn pairs, and how the first poses of source and driving clip compare.
-DRAWN_SETS: dict[str, StartPose] = {"creatures": "similar", "creatures-apart": "different"}
+DRAWN_SETS: dict[str, StartPose] = {
+    "creatures": "similar", "creatures-apart": "different", OUTDOORS: "similar",
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -40,6 +45,7 @@ class BenchmarkPair:
     Attributes:
         prompt, driving_prompt: a few words for what the source and the driving clip show.
         traits: what pairs may be grouped by, such as ``motion`` and ``start_pose``.
+        plain_source: the source on white, to compare colours with, where `source` is not.
     """
 
     name: str
@@ -49,6 +55,7 @@ class BenchmarkPair:
     prompt: str
     driving_prompt: str
     traits: dict[str, str]
+    plain_source: Path | None = None
 
     def read(self, frames: int, size: int) -> tuple[Clip, Clip, Clip]:
         """Source, driving clip and truth, `frames` frames on a canvas of `size` pixels.
@@ -82,7 +89,7 @@ def find_pairs(pairs: str | Path, drawn: Path, limit: int | None = None) -> list
     """
     start = DRAWN_SETS.get(str(pairs))
     if start is not None:
-        return list(drawn_pairs(drawn, start, limit))
+        return list(drawn_pairs(drawn, start, limit, outdoors=str(pairs) == OUTDOORS))
     return _spread(list(folder_pairs(Path(pairs))), limit)
 
 
@@ -109,14 +116,15 @@ def folder_pairs(folder: Path) -> Iterator[BenchmarkPair]:
 
 
 def drawn_pairs(
-    folder: Path, start: StartPose = "similar", limit: int | None = None
+    folder: Path, start: StartPose = "similar", limit: int | None = None, *, outdoors: bool = False
 ) -> Iterator[BenchmarkPair]:
     """Fifty drawn pairs: ten sources by five motions, each driven by another species.
 
     With `start` ``similar`` the source stands, so that it never shows the motion. With
     ``different`` it moves in another way, and starts in the pose that is furthest from the truth's
-    first one. Frames are written losslessly under `folder`, unless they are there. `limit` draws
-    only so many, spread evenly.
+    first one. `outdoors` films both on textured grounds with a drifting camera; the truth stays on
+    white. Frames are written losslessly under `folder`, unless they are there. `limit` draws only
+    so many, spread evenly.
     """
     numbered = list(enumerate(product(DRAWN_MOTIONS, DRAWN_SOURCES)))
     for number, (motion, species) in _spread(numbered, limit):
@@ -129,14 +137,30 @@ def drawn_pairs(
             source_motion="idle" if start == "similar" else other, start=start,
         )  # fmt: skip
         name = f"{species}-{driver}-{motion}".replace(" ", "_")
-        files = {clip: folder / name / clip for clip in CLIPS}
+        clips = {clip: getattr(pair, clip).frames for clip in CLIPS}
+        if outdoors:
+            clips = _filmed(pair, number)
+        files = {clip: folder / name / clip for clip in clips}
         for clip, path in files.items():
             if not path.is_dir():
-                write_frames(path, from_pixels(getattr(pair, clip).frames))
+                write_frames(path, from_pixels(clips[clip]))
         yield BenchmarkPair(
             name, **files, prompt=pair.source_caption, driving_prompt=pair.driving_caption,
             traits={"motion": motion, "start_pose": start, "proportions": "different"},
         )  # fmt: skip
+
+
+def _filmed(pair: Pair, number: int) -> dict[str, ground.Pictures]:
+    """The clips of a pair, source and driving clip on textures."""
+    kinds = len(ground.KINDS)
+    own = ground.KINDS[number % kinds]
+    other = ground.KINDS[(number + 1 + number // kinds % (kinds - 1)) % kinds]
+    return {
+        "source": ground.outdoors(pair.source, own, 2 * number),
+        "driving": ground.outdoors(pair.driving, other, 2 * number + 1),
+        "truth": ground.at_a_distance(pair.truth),
+        "plain_source": ground.at_a_distance(pair.source),
+    }
 
 
 def _spread(items: list[T], limit: int | None) -> list[T]:
@@ -157,5 +181,5 @@ def _meta(file: Path) -> dict:
         return {}
     try:
         return dict(json.loads(file.read_text(encoding="utf-8")))
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise AnaMoDiffError(f"expected JSON in {file}, got {error}: correct or drop it") from error

@@ -20,6 +20,7 @@ from anamodiff.video.foreground import (
     foreground_mask,
     ground_colour,
     lab_to_rgb,
+    plain_ground,
     rgb_to_lab,
 )
 
@@ -54,11 +55,14 @@ def match_histograms(
             it as it is.
 
     Returns:
-        Frames of the same shape; unchanged if `frames` or `reference` have no foreground.
+        Frames of the same shape; unchanged if `frames` or `reference` have no foreground, or if
+        nobody can tell it: the reference's ground is textured and no mask given.
 
     Raises:
         AnaMoDiffError: a mask does not fit its frames.
     """
+    if reference_mask is None and plain_ground(reference) is None:
+        return frames
     frames_mask = _mask_of(frames, frames_mask, "frames")
     reference_mask = _mask_of(reference, reference_mask, "reference")
     mask = frames_mask.cpu().numpy()

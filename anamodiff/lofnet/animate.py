@@ -63,6 +63,7 @@ class WarpedIntermediate:
         frames: ``f``, the source frame that each frame is warped from; None: all from `start`.
         poses: joints of both clips and of the result, where skeletons carry the motion.
         visible: ``f h w`` in [0, 1], whether the source frame shows what belongs there, likewise.
+        foreground: ``s H W``, bool, where the source's character is; None: where it is not white.
     """
 
     source: Tensor
@@ -78,6 +79,7 @@ class WarpedIntermediate:
     frames: Tensor | None = None
     poses: Poses | None = None
     visible: Tensor | None = None
+    foreground: Tensor | None = None
 
     @property
     def source_frames(self) -> Tensor:
@@ -107,6 +109,7 @@ def animate(
     flow_latents: Tensor | None = None,
     networks: SkeletalNetworks | None = None,
     encode: Callable[[Tensor], Tensor] | None = None,
+    foreground: Tensor | None = None,
 ) -> WarpedIntermediate:
     """Warp the source's latents along a driving clip.
 
@@ -122,6 +125,7 @@ def animate(
         networks: those of motion by skeletons; None always takes key points.
         encode: from frames to latents. With it skeletons warp the source's pictures, whose edges
             latents are too coarse for, and their latents are what is returned; None warps latents.
+        foreground: where the source's character is, ``s H W``, bool; None finds it by colour.
 
     Raises:
         AnaMoDiffError: there is no such start frame, or skeletons are asked for without `networks`.
@@ -130,7 +134,7 @@ def animate(
     if adaptation is not None:
         grid = latents.shape[-2], latents.shape[-1]
         size = grid if encode is None else (source.shape[-2], source.shape[-1])
-        motion = _by_skeletons(networks, source, driving, start, adaptation, size, grid)
+        motion = _by_skeletons(networks, source, driving, start, adaptation, size, grid, foreground)
         if motion is not None:
             moved = (latents if encode is None else source)[motion.frames]
             warped = warp(moved, motion.flow.to(moved.device))
@@ -139,6 +143,7 @@ def animate(
                 source, driving, latents, warped if encode is None else encode(warped),
                 flow, int(motion.frames[0]),
                 mask=motion.mask, frames=motion.frames, poses=motion.poses, visible=motion.visible,
+                foreground=foreground,
             )  # fmt: skip
     driving_points = _points(lofnet, driving)
     if adaptation is not None:
@@ -158,13 +163,14 @@ def animate(
     motion = _flow(lofnet, seen, adapted, source_points).resized(*latent.shape[-2:])
     return WarpedIntermediate(
         source, driving, latents, warp(latent, motion.flow), motion.flow, start, driving_points,
-        source_points, adapted, motion.mask,
+        source_points, adapted, motion.mask, foreground=foreground,
     )  # fmt: skip
 
 
 def _by_skeletons(
     networks: SkeletalNetworks | None, source: Tensor, driving: Tensor, start: StartFrame,
     adaptation: AdaptationOptions, size: tuple[int, int], grid: tuple[int, int],
+    foreground: Tensor | None,
 ) -> SkeletalMotion | None:  # fmt: skip
     """The motion of skeletons; None where key points are to carry it."""
     if adaptation.pose == "points" or (networks is None and adaptation.pose == "auto"):
@@ -181,7 +187,10 @@ def _by_skeletons(
         return None
     logger.info("motion: skeletons (found with a certainty of %.2f)", sure)
     frames = torch.arange(len(source)) if start in ("first", "auto") else torch.tensor([start])
-    return skeletal_motion(networks, source, found, adaptation, frames=frames, size=size, grid=grid)
+    return skeletal_motion(
+        networks, source, found, adaptation, frames=frames, size=size, grid=grid,
+        foreground=foreground,
+    )  # fmt: skip
 
 
 def _points(lofnet: LOFNet, frames: Tensor) -> KeyPoints:

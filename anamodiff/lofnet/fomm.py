@@ -180,10 +180,10 @@ def _read_yaml(file: Path) -> Mapping[str, Any]:
         )
     try:
         parsed = yaml.safe_load(file.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
         reason = " ".join(str(error).split())[:120]
         raise AnaMoDiffError(
-            f"expected FOMM's configuration, {file} is no yaml file ({reason}): fetch it again"
+            f"expected FOMM's configuration, but {file} is no yaml file ({reason}): fetch it again"
         ) from error
     return parsed if isinstance(parsed, Mapping) else {}
 

@@ -54,7 +54,14 @@ class SavedModule(nn.Module):
             made.load_state_dict(load_file(weights), strict=True)
             if name := not_finite(made.named_parameters()):
                 raise ValueError(f"NaN or infinity in {name}")
-        except (RuntimeError, ValueError, TypeError, OSError, SafetensorError) as error:
+        except (
+            RuntimeError,
+            ValueError,
+            TypeError,
+            OSError,
+            RecursionError,
+            SafetensorError,
+        ) as error:
             reason = (str(error).strip().splitlines() or [type(error).__name__])[-1].strip()
             raise AnaMoDiffError(
                 f"expected weights that fit {config}; got others ({reason}): use the pair of files "

@@ -107,6 +107,7 @@ def skeletal_motion(
     frames: Tensor,
     size: tuple[int, int] = (GRID, GRID),
     grid: tuple[int, int] | None = None,
+    foreground: Tensor | None = None,
 ) -> SkeletalMotion:
     """The flow that moves the source as the driving clip moves (sections 3.2 and 3.3).
 
@@ -116,6 +117,7 @@ def skeletal_motion(
         frames: numbers of the source frames to warp; the first of them opens the clip.
         size: height and width of the flow.
         grid: those of masks and visibility; None: the flow's.
+        foreground: where the source's character is, ``s H W``, bool; None finds it by colour.
     """
     own, other = found
     target = networks.retargeter.retarget(
@@ -127,7 +129,8 @@ def skeletal_motion(
     if options.sources == "start":
         frames = frames[:1]
     chosen = frames[nearest_poses(target, poses[frames]).cpu()]
-    foregrounds = foreground_mask(source, thin=True).cpu()
+    found = foreground_mask(source, thin=True) if foreground is None else foreground
+    foregrounds = found.cpu()
     pictures = with_coverage(source, foregrounds)
     motion = networks.limb_flow(pictures[chosen].to(target), poses[chosen], target)
     visible = torch.where(motion.ground < 0, motion.visible.sigmoid(), 1.0)[:, None]

@@ -33,7 +33,7 @@ FREE = ("output", "resume", "progress", "generation", "preset")
 FREE_OF_TUNING = {"checkpoint_levels", "clips_at_once"}  # as there is memory
 # Runs from before they were settings have none; there, tuning's checkpoint decides. What they were
 # then, on a CPU and unnamed.
-NEWER = {"precision": "fp32"}
+NEWER = {"precision": "fp32", "adaptation.matte": "none"}
 
 
 class RunFolder:
@@ -125,7 +125,7 @@ class RunFolder:
             found = yaml.safe_load(path.read_text(encoding="utf-8"))
             if not {"prompt", "backbone", "seed", "tuning"} <= set(found):
                 raise ValueError("other keys")
-        except (yaml.YAMLError, ValueError, TypeError) as error:
+        except (yaml.YAMLError, ValueError, TypeError, RecursionError) as error:
             raise AnaMoDiffError(
                 f"expected a run's settings in {path}, got something else ({one_line(str(error))}):"
                 " restore the file, or run the transfer again in another folder"
@@ -143,7 +143,7 @@ class RunFolder:
         """What `run.json` says, nothing where it is missing or broken: it is only a record."""
         try:
             return dict(json.loads((self.path / RECORD).read_text(encoding="utf-8")))
-        except (FileNotFoundError, ValueError, TypeError):
+        except (FileNotFoundError, ValueError, TypeError, RecursionError):
             return {}
 
     @contextmanager

@@ -114,12 +114,12 @@ def inspect(
     mover = MotionTransfer.load(backbone, lofnet, device=device, precision=precision)
     options = mover.resolve(adaptation=adaptation).adaptation
     size = mover.backbone.image_size
-    source, driver = read(size)
-    made = mover.method.warp(
-        source.frames, driver.frames, start_frame=start_frame,
-        adaptation=None if alone else options,
-    )  # fmt: skip
-    rows = sheet_rows(made, mover.backbone.decode(made.warped).cpu())
+    subjects = mover.cut(*read(size), options)
+    made = mover.warp(subjects, None if alone else options, start_frame)
+    mattes = {"source": subjects.source.mattes, "driving clip": subjects.driving.mattes}
+    if alone:
+        del mattes["driving clip"]
+    rows = sheet_rows(made, mover.backbone.decode(made.warped).cpu(), mattes)
     save_picture(sheet, contact_sheet(rows, columns=SHEET_COLUMNS + 1))
     return Inspection(
         sheet=sheet,
@@ -130,10 +130,14 @@ def inspect(
     )
 
 
-def sheet_rows(made: WarpedIntermediate, warped: Tensor) -> list[tuple[str, Tensor]]:
+def sheet_rows(
+    made: WarpedIntermediate, warped: Tensor, mattes: Mapping[str, Tensor] | None = None
+) -> list[tuple[str, Tensor]]:
     """Rows of the contact sheet; first in each what it begins with or how to read it.
 
-    `warped` is the decoded `W_I`, f 3 H W in [-1, 1].
+    Args:
+        warped: the decoded `W_I`, ``f 3 H W`` in [-1, 1].
+        mattes: ``f H W`` in [0, 1], by what the sheet calls the clip.
     """
     assert made.mask is not None  # it is not from a run folder
     cell = SHEET_CELL[1]
@@ -146,6 +150,7 @@ def sheet_rows(made: WarpedIntermediate, warped: Tensor) -> list[tuple[str, Tens
     own = _by_skeletons if made.poses is not None else _by_points
     first, last = own(made, chosen, start, moved)
     parts = {
+        **_matte_rows(made, mattes or {}, cell),
         **first,
         f"flow: hue is direction, full colour is {pixels:.0f} pixels or more": (
             colour_wheel(cell),
@@ -160,6 +165,21 @@ def sheet_rows(made: WarpedIntermediate, warped: Tensor) -> list[tuple[str, Tens
 
 
 Rows = dict[str, tuple[Tensor, Tensor]]
+
+
+def _matte_rows(made: WarpedIntermediate, mattes: Mapping[str, Tensor], cell: int) -> Rows:
+    """What was cut out of either clip: one frame on white, and mattes of even steps."""
+    clips = {"source": made.source, "driving clip": made.driving}
+    rows: Rows = {}
+    for role, matte in mattes.items():
+        columns = min(SHEET_COLUMNS, len(matte))
+        chosen = [i * len(matte) // columns for i in range(columns)]
+        shown = matte[chosen][:, None].expand(-1, 3, -1, -1) * 2 - 1
+        rows[f"matte of the {role}: white is its character, black its ground"] = (
+            enlarge(clips[role][:1], cell),
+            shown,
+        )
+    return rows
 
 
 def _by_points(

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import astuple, dataclass
 from pathlib import Path
 
 import torch
@@ -14,7 +15,9 @@ from anamodiff.errors import AnaMoDiffError
 from anamodiff.lofnet.animate import WarpedIntermediate
 from anamodiff.lofnet.keypoints import KeyPoints
 from anamodiff.lofnet.skeletal import Poses
+from anamodiff.matting.zoom import Zoom
 from anamodiff.run.folder import replacing
+from anamodiff.run.grounds import Subjects
 from anamodiff.video.letterbox import Letterbox
 
 FILE, POSE = "scene.safetensors", "_joints"
@@ -24,25 +27,54 @@ _ALWAYS = ("source", "driving", "latents", "warped", "flow")
 
 @dataclass(frozen=True)
 class ClipPair:
-    """A warped intermediate with the rate and the letterbox that its videos are written with."""
+    """A warped intermediate with the rate and the letterbox that its videos are written with.
+
+    Attributes:
+        source_ground, driving_ground: what the characters were cut out of, ``3 H W`` in [-1, 1];
+            None where they were not.
+        zoom: the part of the canvas that the source fills; None: all of it.
+        driving_box: the driving clip's letterbox; None in run folders of before 0.2.
+    """
 
     warped: WarpedIntermediate
     fps: float
     box: Letterbox
+    source_ground: Tensor | None = None
+    driving_ground: Tensor | None = None
+    driving_box: Letterbox | None = None
+    zoom: Zoom | None = None
+
+    @classmethod
+    def of(cls, warped: WarpedIntermediate, subjects: Subjects) -> ClipPair:
+        """What came of two clips on the backbone's canvas."""
+        source, driving = subjects.source, subjects.driving
+        assert source.clip.box is not None  # `read_pair` fits every clip on the canvas
+        return cls(
+            warped, driving.clip.fps, source.clip.box, source.ground, driving.ground,
+            driving.clip.box, source.zoom,
+        )  # fmt: skip
+
+    def whole(self, frames: Tensor) -> Tensor:
+        """Frames ``f 3 H W`` of the part of the canvas that was zoomed to, on white."""
+        return frames if self.zoom is None else self.zoom.leave(frames)
 
     def save(self, folder: Path) -> None:
         """Write `scene.safetensors` into a run folder."""
         warped, box = self.warped, self.box
         tensors = {name: getattr(warped, name) for name in _ALWAYS}
         tensors["numbers"] = torch.tensor(
-            [warped.start, self.fps, box.top, box.left, box.height, box.width, *box.original],
-            dtype=torch.float64,
+            [warped.start, self.fps, *_numbers(box)], dtype=torch.float64
         )
         driving, poses = warped.driving_points, warped.poses
         optional = {
             "mask": warped.mask,
             "frames": warped.frames,
             "visible": warped.visible,
+            "foreground": warped.foreground,
+            "source_ground": self.source_ground,
+            "driving_ground": self.driving_ground,
+            "zoom": self.zoom and torch.tensor(astuple(self.zoom)),
+            "driving_box": self.driving_box and torch.tensor(_numbers(self.driving_box)),
             "points": driving and driving.value,
             "driving_jacobian": driving and driving.jacobian,
             **_points("source", warped.source_points),
@@ -75,7 +107,6 @@ class ClipPair:
         """
         tensors = _read(cls.find(folder))
         start, fps, *box = tensors["numbers"].tolist()
-        top, left, height, width, *original = map(int, box)
         points, poses = tensors.get("points"), None
         if f"target{POSE}" in tensors:
             names = ("source", "driving", "target")
@@ -91,8 +122,24 @@ class ClipPair:
             mask=tensors.get("mask"),
             frames=tensors.get("frames"),
             visible=tensors.get("visible"),
+            foreground=tensors.get("foreground"),
         )
-        return cls(warped, fps, Letterbox(top, left, height, width, (original[0], original[1])))
+        driving_box, zoom = tensors.get("driving_box"), tensors.get("zoom")
+        return cls(
+            warped, fps, _letterbox(box), tensors.get("source_ground"),
+            tensors.get("driving_ground"),
+            None if driving_box is None else _letterbox(driving_box.tolist()),
+            None if zoom is None else Zoom(*zoom.tolist()),
+        )  # fmt: skip
+
+
+def _numbers(box: Letterbox) -> list[int]:
+    return [box.top, box.left, box.height, box.width, *box.original]
+
+
+def _letterbox(numbers: Sequence[float]) -> Letterbox:
+    top, left, height, width, *original = map(int, numbers)
+    return Letterbox(top, left, height, width, (original[0], original[1]))
 
 
 def _read(file: Path) -> dict[str, Tensor]:

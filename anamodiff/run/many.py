@@ -266,7 +266,10 @@ def _record(folder: Path, row: Row) -> Path:
 
 def _video(folder: Path, row: Row) -> Path:
     """Where the row's video lies when it is done."""
-    return folder / (row.output if is_video(row.output) else f"{row.name}/result.mp4")
+    if is_video(row.output):
+        return folder / row.output
+    transparent = folder / row.name / "result.webm"
+    return transparent if transparent.is_file() else folder / row.name / "result.mp4"
 
 
 def _outcome(folder: Path, row: Row, request: Mapping[str, Any]) -> Outcome:

@@ -14,10 +14,12 @@ from anamodiff.backbone.find import MINI
 from anamodiff.backbone.memory import Memory, peak_memory
 from anamodiff.backbone.model import Backbone, file_hash
 from anamodiff.lock import held
-from anamodiff.lofnet.animate import check_start
+from anamodiff.lofnet.animate import WarpedIntermediate, check_start
 from anamodiff.lofnet.model import LOFNet
 from anamodiff.lofnet.skeletal import FOLDER as SKELETAL
 from anamodiff.lofnet.skeletal import SkeletalNetworks
+from anamodiff.matting.network import FOLDER as MATTE
+from anamodiff.matting.network import MatteNetwork, fast_format
 from anamodiff.options import (
     FRAMES,
     AdaptationOptions,
@@ -31,16 +33,19 @@ from anamodiff.options import (
 )
 from anamodiff.pipeline import AnaMoDiff, Progress
 from anamodiff.resources import find
+from anamodiff.run.compositing import set_on_ground
 from anamodiff.run.folder import RunFolder
+from anamodiff.run.grounds import Subjects, cut_pair
 from anamodiff.run.inert import InertSettings
 from anamodiff.run.inputs import GivenClip, check_prompt, clip_name, read_pair
 from anamodiff.run.intermediate import ClipPair
+from anamodiff.run.masks import Masks
 from anamodiff.run.models import load_models
 from anamodiff.run.out_of_memory import with_less_memory
 from anamodiff.run.outputs import check_is_video, check_no_input, is_video
 from anamodiff.run.progress import ProgressBars, timed
 from anamodiff.run.report import report
-from anamodiff.run.result import Result, output_box, write_result
+from anamodiff.run.result import Result, check_ground, output_box, write_result
 from anamodiff.tuning.loss_terms import LossTerms
 from anamodiff.unet3d.model import UNet3D
 from anamodiff.unet3d.weights import load_weights, save_weights
@@ -90,6 +95,7 @@ class MotionTransfer:
         self.preset = preset
         self.report = True
         self.inert = InertSettings(backbone.schedule)
+        self._matte: MatteNetwork | None = None
 
     @classmethod
     def load(
@@ -173,6 +179,7 @@ class MotionTransfer:
         options = self.resolve(
             adaptation=adaptation, tuning=tuning, generation=generation, preset=preset
         )
+        check_ground(options.generation.ground, output)
         self.inert.warn(options.tuning, options.generation, tuning, generation)
         with ExitStack() as stack:
             tuned = self._tune(
@@ -233,6 +240,28 @@ class MotionTransfer:
         with held(tuned.folder.path, "run folder"):
             return self._generate(tuned, options, output, seed, progress)
 
+    def cut(self, source: Clip, driving: Clip, options: AdaptationOptions) -> Subjects:
+        """Both characters on the canonical ground, cut out of clips on the backbone's canvas."""
+        return cut_pair(source, driving, options.matte, self._matte_network)
+
+    def warp(
+        self, subjects: Subjects, options: AdaptationOptions | None, start_frame: StartFrame
+    ) -> WarpedIntermediate:
+        """Sections 3.2 and 3.3 on both characters."""
+        source = subjects.source
+        return self.method.warp(
+            source.clip.frames, subjects.driving.clip.frames, start_frame=start_frame,
+            adaptation=options, foreground=source.foreground,
+        )  # fmt: skip
+
+    def _matte_network(self) -> MatteNetwork:
+        """Loaded when the first textured ground is met."""
+        if self._matte is None:
+            device = self.backbone.device
+            network = MatteNetwork.load(find(MATTE))
+            self._matte = network.to(device, fast_format() if device.type == "cpu" else None)
+        return self._matte
+
     def _tune(
         self, stack: ExitStack, source: GivenClip, driving: GivenClip, options: TransferOptions,
         *, prompt: str, output: str | Path | None, frames: int, seed: int, start_frame: StartFrame,
@@ -245,6 +274,8 @@ class MotionTransfer:
         frames, seed, start_frame = given.frames, given.seed or 0, given.start_frame
         clips = read_pair(source, driving, frames, self.backbone.image_size)
         check_start(start_frame, len(clips[0].frames))
+        if options.adaptation.matte not in ("auto", "none"):
+            Masks.read(options.adaptation.matte, *clips)  # before the run folder is made
         settings = {
             "source": clip_name(source), "driving": clip_name(driving), "prompt": prompt,
             "backbone": str(self.backbone.folder), "lofnet": self.lofnet_name,
@@ -266,18 +297,14 @@ class MotionTransfer:
         self, run: RunFolder, clips: tuple[Clip, Clip], options: TransferOptions, prompt: str,
         seed: int, start_frame: StartFrame, progress: bool | Progress,
     ) -> TunedRun:  # fmt: skip
-        source, driving = clips
         timings: dict[str, float] = {}
         peaks: dict[str, int] = {}
         terms = LossTerms()
         device = self.backbone.device
         with timed(timings, "warp"), peak_memory(peaks, "warp", device):
-            warped = self.method.warp(
-                source.frames, driving.frames, start_frame=start_frame,
-                adaptation=options.adaptation,
-            )  # fmt: skip
-            assert source.box is not None  # `read_pair` fits every clip on the canvas
-            pair = ClipPair(warped, driving.fps, source.box)
+            subjects = self.cut(*clips, options.adaptation)
+            warped = self.warp(subjects, options.adaptation, start_frame)
+            pair = ClipPair.of(warped, subjects)
             pair.save(run.path)
         checkpoint = run.path / CHECKPOINT
         with timed(timings, "tuning"), peak_memory(peaks, "tuning", device):
@@ -312,6 +339,7 @@ class MotionTransfer:
         self, tuned: TunedRun, options: GenerationOptions, output: str | Path | None,
         seed: int | None, progress: bool | Progress,
     ) -> Result:  # fmt: skip
+        check_ground(options.ground, output)
         folder, settings = tuned.folder, tuned.folder.settings
         seed = int(settings["seed"]) if seed is None else seed
         timings: dict[str, float] = {}
@@ -330,13 +358,17 @@ class MotionTransfer:
                 warped = self.backbone.decode(pair.warped.warped).cpu()
             with timed(timings, "writing"):
                 box = output_box(pair.box, options.max_size)
-                video = write_result(folder.path, pair, canvas, warped, output, box)
+                shown = set_on_ground(canvas, pair, options.ground)
+                video = write_result(folder.path, pair, canvas, shown, warped, output, box)
         generation = {**asdict(options), "seed": seed}
         folder.note(timings=timings, peak_memory_cuda_mb=peaks, generation=generation)
         if self.report:
             first = latents[:1] if options.match_colours else None
-            report(folder, self.backbone, pair, warped, canvas, first)
-        return Result(canvas, box, pair.fps, video, folder.path, timings=folder.record["timings"])
+            report(folder, self.backbone, pair, warped, canvas, first, shown)
+        return Result(
+            pair.whole(canvas), shown, box, pair.fps, video, folder.path,
+            timings=folder.record["timings"],
+        )  # fmt: skip
 
     def _load_tuned(self, folder: RunFolder) -> UNet3D:
         """The tuned UNet of a run folder."""

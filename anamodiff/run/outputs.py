@@ -9,12 +9,14 @@ from typing import Any
 
 from anamodiff.errors import AnaMoDiffError
 from anamodiff.resources import expanded
-from anamodiff.video.suffixes import OTHER_SUFFIXES, WRITTEN_SUFFIXES
+from anamodiff.video.suffixes import ANIMATED_SUFFIXES, OTHER_SUFFIXES, WRITTEN_SUFFIXES
+
+SUFFIXES = (*WRITTEN_SUFFIXES, *ANIMATED_SUFFIXES)
 
 
 def is_video(output: str | Path | None) -> bool:
     """Whether `output` names a video file rather than a run folder."""
-    return output is not None and Path(output).suffix.lower() in WRITTEN_SUFFIXES
+    return output is not None and Path(output).suffix.lower() in SUFFIXES
 
 
 def check_output_name(output: str | Path | None) -> None:
@@ -23,7 +25,7 @@ def check_output_name(output: str | Path | None) -> None:
         return
     if Path(output).suffix.lower() in OTHER_SUFFIXES:
         raise AnaMoDiffError(
-            f"expected a folder, or a video file ({', '.join(WRITTEN_SUFFIXES)}), for --output, "
+            f"expected a folder, or a video file ({', '.join(SUFFIXES)}), for --output, "
             f"got {output}: choose another suffix"
         )
 
@@ -32,7 +34,7 @@ def check_is_video(output: str | Path | None) -> None:
     """Refuse an output that is no video file where nothing else can be written."""
     if output is not None and not is_video(output):
         raise AnaMoDiffError(
-            f"expected a video file ({', '.join(WRITTEN_SUFFIXES)}) for --output, got {output}: "
+            f"expected a video file ({', '.join(SUFFIXES)}) for --output, got {output}: "
             "name one such as result.mp4, or leave --output out"
         )
 

@@ -54,6 +54,7 @@ def report(
     warped: Tensor | None = None,
     result: Tensor | None = None,
     latents: Tensor | None = None,
+    shown: Tensor | None = None,
 ) -> Path | None:
     """Write `report.html` into a run folder; one warning line where that fails.
 
@@ -64,12 +65,15 @@ def report(
         result: the result's frames, likewise.
         latents: some of its latents, for its colours before they were matched; None where they
             were not.
+        shown: the result on its ground, f 3 H W, or f 4 H W with alpha.
     """
     try:
         settings = folder.settings
         unmatched = None if latents is None else backbone.decode(latents).cpu()
         unknown = unknown_words(backbone.tokenizer, settings["prompt"])
         clips = clip_panels(pair.warped, warped, result)
+        if shown is not None and shown.shape[1] == 3 and pair.source_ground is not None:
+            clips["result on its ground"] = shown
         colours = colour_section(pair.warped.source, unmatched, result)
         text = page(settings, folder.record, pair, unknown, clips, warped, colours)
         write_text(folder.path / FILE, text)
@@ -95,16 +99,18 @@ def page(
     title = f"{settings['prompt']}: {_stem(settings['source'])} moves like " + _stem(
         settings["driving"]
     )
+    length, backbone = (
+        f"{len(made.flow)} frames in {seconds:.2g} s",
+        Path(settings["backbone"]).name,
+    )
+    stage = "" if "result" in clips else "; tuned, not generated yet"
     versions = {"anamodiff": record.get("anamodiff"), **record.get("versions", {})}
     versions |= {key: record[key] for key in ("peak_memory_mb",) if key in record}
     versions |= dotted({"peak_memory_cuda_mb": record.get("peak_memory_cuda_mb", {})})
     chosen = {"generation": record["generation"]} if "generation" in record else {}
     return Template(TEMPLATE.read_text(encoding="utf-8")).substitute(
         title=html.escape(title),
-        subtitle=html.escape(
-            f"{len(made.flow)} frames in {seconds:.2g} s, backbone "
-            f"{Path(settings['backbone']).name}, seed {settings['seed']}" + ("" if "result" in clips else "; tuned, not generated yet")
-        ),
+        subtitle=html.escape(f"{length}, backbone {backbone}, seed {settings['seed']}{stage}"),
         warnings=_warnings(warnings_of(made, unknown)),
         clips=_figures(films[: len(clips)], clips, frames, seconds),
         inside=_figures(films[len(clips) :], inside, frames, seconds),

@@ -12,8 +12,15 @@ from torch import Tensor
 
 from anamodiff.lofnet.animate import WarpedIntermediate
 from anamodiff.run.intermediate import ClipPair
+from anamodiff.run.outputs import is_video
+from anamodiff.video.alpha import (
+    check_alpha_suffix,
+    write_alpha,
+    write_alpha_frames,
+)
 from anamodiff.video.clip import write_frames, write_video
 from anamodiff.video.letterbox import CroppedFrames, Letterbox, crop_back, limited
+from anamodiff.video.suffixes import ANIMATED_SUFFIXES
 from anamodiff.visual.sheets import draw_points, side_by_side
 from anamodiff.visual.skeleton import draw_skeletons
 
@@ -25,8 +32,10 @@ class Result:
     """A finished transfer.
 
     Attributes:
-        canvas: the frames on the backbone's square canvas, f c H W in [-1, 1], as they were
-            decoded.
+        canvas: the frames on the backbone's square canvas, f 3 H W in [-1, 1], as they were
+            decoded; on white, whatever the ground.
+        shown: the same on the ground that was asked for; f 4 H W, with alpha, where that is
+            transparent.
         box: where the picture lies on the canvas, and the size at which it is written.
         fps: frames a second.
         video: the file to watch.
@@ -35,6 +44,7 @@ class Result:
     """
 
     canvas: Tensor
+    shown: Tensor
     box: Letterbox
     fps: float
     video: Path
@@ -44,16 +54,16 @@ class Result:
     @cached_property
     def frames(self) -> Tensor:
         """The frames f c h w in [-1, 1], in the size at which they are written."""
-        return crop_back(self.canvas, self.box)
+        return crop_back(self.shown, self.box)
 
     def save(self, path: str | os.PathLike[str]) -> Path:
-        """Write the clip as mp4, gif or webm, by the suffix."""
-        return write_video(path, CroppedFrames(self.canvas, self.box), self.fps)
+        """Write the clip as mp4, gif or webm, by the suffix; also as webp or apng."""
+        return _write(path, self.shown, self.box, self.fps)
 
 
 def write_result(
-    run: Path, pair: ClipPair, canvas: Tensor, warped: Tensor, output: str | Path | None,
-    box: Letterbox,
+    run: Path, pair: ClipPair, canvas: Tensor, shown: Tensor, warped: Tensor,
+    output: str | Path | None, box: Letterbox,
 ) -> Path:  # fmt: skip
     """Write videos and frames into `run`, and the video to the file `output` if one is named.
 
@@ -62,16 +72,21 @@ def write_result(
     Args:
         canvas: the result, f c H W in [-1, 1] on the square canvas.
         warped: `W_I`, the decoded warped intermediate, likewise.
+        shown: the same on its ground, f 3 H W, or f 4 H W with alpha.
         box: the letterbox, with the size to write.
 
     Returns:
         The video's path.
     """
-    frames, fps = CroppedFrames(canvas, box), pair.fps
-    video = write_video(run / "result.mp4", frames, fps)
-    write_video(run / "result.gif", frames, fps)
-    write_frames(run / "frames", frames)
-    write_video(run / "warped.mp4", CroppedFrames(warped, box), fps)
+    fps, transparent = pair.fps, shown.shape[1] == 4
+    (run / ("result.mp4" if transparent else "result.webm")).unlink(missing_ok=True)  # an older one
+    video = _write(run / ("result.webm" if transparent else "result.mp4"), shown, box, fps)
+    _write(run / "result.gif", shown, box, fps)
+    if transparent:
+        write_alpha_frames(run / "frames", crop_back(shown, box))
+    else:
+        write_frames(run / "frames", CroppedFrames(shown, box))
+    write_video(run / "warped.mp4", CroppedFrames(pair.whole(warped), box), fps)
     columns = [
         ("source", pair.warped.source),
         ("driving", drawn_motion(pair.warped)),
@@ -80,7 +95,7 @@ def write_result(
     ]
     write_video(run / "comparison.mp4", side_by_side(columns), fps)
     if output is not None:
-        video = write_video(output, frames, fps)
+        video = _write(output, shown, box, fps)
     return video
 
 
@@ -95,6 +110,19 @@ def output_box(box: Letterbox, longest: int) -> Letterbox:
             width, height, own_width, own_height,
         )  # fmt: skip
     return smaller
+
+
+def check_ground(ground: str, output: str | Path | None) -> None:
+    """Refuse a file for a transparent result that cannot hold one, before any work."""
+    if ground == "transparent" and output is not None and is_video(output):
+        check_alpha_suffix(output)
+
+
+def _write(path: str | os.PathLike[str], shown: Tensor, box: Letterbox, fps: float) -> Path:
+    """A video, or what holds alpha where there is some or the suffix asks for it."""
+    if shown.shape[1] == 4 or Path(path).suffix.lower() in ANIMATED_SUFFIXES:
+        return write_alpha(path, crop_back(shown, box), fps)
+    return write_video(path, CroppedFrames(shown, box), fps)
 
 
 def drawn_motion(warped: WarpedIntermediate) -> Tensor:

@@ -6,6 +6,7 @@ import csv
 import io
 import os
 import re
+import reprlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +14,7 @@ from typing import Any
 
 import yaml
 
-from anamodiff.errors import AnaMoDiffError
+from anamodiff.errors import AnaMoDiffError, one_line, shorten
 from anamodiff.fields import dotted, nearest, settings_of, typed
 from anamodiff.options import STAGES, MemoryOptions, RunOptions
 from anamodiff.resources import expanded
@@ -80,7 +81,10 @@ def read_list(file: str | Path) -> list[Row]:
     file = Path(file)
     suffix = file.suffix.lower()
     if suffix not in (".csv", ".tsv", ".yaml", ".yml"):
-        raise AnaMoDiffError(f"expected a list .csv, .tsv or .yaml, got {file}")
+        raise AnaMoDiffError(f"expected a list .csv, .tsv or .yaml, got {file}: save it as one")
+    if not file.is_file():
+        got = "a folder, pipe or device" if file.exists() else "nothing"
+        raise AnaMoDiffError(f"expected a file with a list, got {got} at {file}: correct the name")
     try:
         text = file.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError as error:
@@ -128,7 +132,8 @@ def _check_columns(file: Path, columns: list[str]) -> None:
         cure = f": should {close[0]} be {missing[0]}?" if close else ""
         raise AnaMoDiffError(
             f"expected the columns {', '.join(REQUIRED)} in {file}, got "
-            f"{', '.join(columns)} without {' and '.join(missing)}{cure}"
+            f"{shorten(', '.join(columns), 100)} without {' and '.join(missing)}"
+            f"{cure or ': name them in the first line'}"
         )
     for name in columns:
         if problem := _unknown(name):
@@ -150,22 +155,25 @@ def _from_yaml(file: Path, text: str) -> list[Raw]:
     """Rows of a list of mappings, whose settings may be nested or dotted."""
     try:
         found = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        line = " ".join(str(error).split())
-        raise AnaMoDiffError(f"expected YAML in {file}, got an error: {line}") from error
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        line = one_line(str(error))
+        raise AnaMoDiffError(
+            f"expected YAML in {file}, got an error: {line}: correct it"
+        ) from error
     if found is None:
         return []
     if not isinstance(found, list):
-        kind = "a mapping" if isinstance(found, dict) else repr(found)
+        kind = "a mapping" if isinstance(found, dict) else _short(found)
         raise AnaMoDiffError(
-            f'expected a YAML list of rows ("- source: ...") in {file}, got {kind}'
+            f'expected a YAML list of rows ("- source: ...") in {file}, got {kind}; '
+            "begin each row with a dash"
         )
     return [_mapping(row) for row in found]
 
 
 def _mapping(row: Any) -> Raw:
     if not isinstance(row, Mapping):
-        return {}, [f"expected settings such as source: a.gif, got {row!r}"]
+        return {}, [f"expected settings such as source: a.gif, got {_short(row)}"]
     # YAML reads 1e-4 as text.
     return {k: _typed(k, v) for k, v in dotted(row).items() if v is not None}, []
 
@@ -179,7 +187,7 @@ def _mistakes(values: dict[str, Any]) -> Iterator[str]:
             yield problem
         elif not COLUMNS[key].kind.accepts(value):
             words = COLUMNS[key].kind.words.removesuffix(" or null")  # an empty cell
-            yield f"{key}: expected {words}, got {value!r}"
+            yield f"{key}: expected {words}, got {_short(value)}"
         elif key == "output" and not _is_name(value):
             yield (
                 f"output: expected a plain name inside the output folder, such as turtle-walk or "
@@ -200,6 +208,11 @@ def _unknown(name: str) -> str | None:
         else f"expected {', '.join(list(COLUMNS)[:7])}, tuning.lr, ..."
     )
     return f"unknown column {name!r}; {cure}"
+
+
+def _short(value: object) -> str:
+    """A value in a line, however much it holds: aliases of YAML make a million words of few."""
+    return shorten(reprlib.repr(value), 100)
 
 
 def _typed(key: str, value: object) -> object:

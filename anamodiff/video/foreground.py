@@ -15,13 +15,16 @@ Mask = NDArray[np.bool_]
 GROUND_DISTANCE = 6.0  # Lab; white animals on white differ by little more
 NOISE_MARGIN = 3.5  # of the median; one in ten thousand normal deviates is further out
 BORDER = 1 / 32  # of the height and width
+PLAIN_DISTANCE = 3.5  # Lab, from the border's median: compression stays below it, textures do not
+PLAIN_SHARE = 0.7  # of the border
 LARGEST_HOLE = 0.02  # of the picture
 SMALLEST_PART = 0.01  # of the largest part
 
 
 def foreground_mask(
-    frames: Tensor, background: Tensor | None = None, *, thin: bool = False
-) -> Tensor:
+    frames: Tensor, background: Tensor | None = None, *, thin: bool = False,
+    largest_hole: float = LARGEST_HOLE,
+) -> Tensor:  # fmt: skip
     """Where frames differ from their plain ground.
 
     Args:
@@ -29,10 +32,18 @@ def foreground_mask(
         background: the ground's colour, (c,) in [-1, 1]; `None` takes the border's median.
         thin: keep feet, tails and other thin parts that hang on a thicker one; opening, which
             removes specks, takes them for such.
+        largest_hole: holes below this share of the picture are closed.
 
     Returns:
         Mask f h w, bool, without specks, with pinholes closed.
     """
+    different = differs_from_ground(frames, background)
+    masks = np.stack([_clean(mask, thin, largest_hole) for mask in different])
+    return torch.from_numpy(masks).to(frames.device)
+
+
+def differs_from_ground(frames: Tensor, background: Tensor | None = None) -> Mask:
+    """What `foreground_mask` begins with: f h w, with specks and pinholes."""
     lab = rgb_to_lab(frames)
     border = _border(lab)
     ground = np.median(border, axis=0)
@@ -41,14 +52,35 @@ def foreground_mask(
     if background is not None:
         ground = rgb_to_lab(background.reshape(1, 3, 1, 1)).reshape(3)
     distance = np.linalg.norm(lab - ground, axis=-1)
-    different = distance > max(GROUND_DISTANCE, NOISE_MARGIN * noise)
-    return torch.from_numpy(np.stack([_clean(mask, thin) for mask in different])).to(frames.device)
+    return distance > max(GROUND_DISTANCE, NOISE_MARGIN * noise)
+
+
+def plain_ground(frames: Tensor) -> Tensor | None:
+    """The ground's colour (c,) where the border is plain; None where it is textured.
+
+    The character may hide some of the border, but not most of it.
+    """
+    border = _border(rgb_to_lab(frames))
+    distance = np.linalg.norm(border - np.median(border, axis=0), axis=-1)
+    plain = float((distance < PLAIN_DISTANCE).mean()) >= PLAIN_SHARE
+    return ground_colour(frames) if plain else None
 
 
 def ground_colour(frames: Tensor) -> Tensor:
     """Median colour (c,) of the border of frames f c h w."""
     border = _border(rearrange(frames.detach().float().cpu().numpy(), "f c h w -> f h w c"))
     return torch.from_numpy(np.median(border, axis=0)).to(frames.device, frames.dtype)
+
+
+def lab_distance(first: Tensor, second: Tensor) -> float:
+    """Distance in Lab of two colours (c,) in [-1, 1]."""
+    one, other = (rgb_to_lab(colour.reshape(1, 3, 1, 1)) for colour in (first, second))
+    return float(np.linalg.norm(one - other))
+
+
+def chroma(colour: Tensor) -> float:
+    """How far a colour (c,) in [-1, 1] is from grey, in Lab."""
+    return float(np.linalg.norm(rgb_to_lab(colour.reshape(1, 3, 1, 1)).reshape(3)[1:]))
 
 
 def rgb_to_lab(frames: Tensor) -> Array:
@@ -65,7 +97,7 @@ def lab_to_rgb(lab: Array) -> Tensor:
     return torch.from_numpy(rearrange(rgb.clip(0, 1) * 2 - 1, "f h w c -> f c h w").copy())
 
 
-def _clean(mask: Mask, thin: bool) -> Mask:
+def _clean(mask: Mask, thin: bool, largest_hole: float) -> Mask:
     """Remove specks of one mask (h w), and close pinholes."""
     kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (3, 3))
     cleaned = cv2.morphologyEx(mask.astype(np.uint8), cv2.MORPH_OPEN, kernel)
@@ -74,7 +106,7 @@ def _clean(mask: Mask, thin: bool) -> Mask:
         cleaned = (np.isin(whole, np.unique(whole[cleaned > 0])) & mask).astype(np.uint8)
     cleaned = cv2.morphologyEx(cleaned, cv2.MORPH_CLOSE, kernel)
     holes, areas = _parts(1 - cleaned)
-    cleaned[np.isin(holes, np.flatnonzero(areas < LARGEST_HOLE * mask.size))] = 1
+    cleaned[np.isin(holes, np.flatnonzero(areas < largest_hole * mask.size))] = 1
     parts, areas = _parts(cleaned)
     small = np.flatnonzero(areas < SMALLEST_PART * areas[1:].max(initial=0))
     return (parts > 0) & ~np.isin(parts, small)

@@ -71,7 +71,7 @@ def open_pictures(path: Path, role: str) -> FrameSource | None:
     try:
         image = open_image(path)
     except Image.DecompressionBombError:
-        raise _too_large(path, role) from None
+        raise too_large(path, role) from None
     except _DAMAGE:
         return open_tiff(path, MOST_PIXELS)
     with image:
@@ -85,7 +85,8 @@ def open_pictures(path: Path, role: str) -> FrameSource | None:
         return _still(path, image, role)
 
 
-def _too_large(path: Path, role: str) -> ClipError:
+def too_large(path: Path, role: str) -> ClipError:
+    """The error for a picture that would take too much memory."""
     return ClipError(
         f"expected a {role} of at most {MOST_PIXELS // 10**6} megapixels, got a larger one: "
         f"{path}; scale it down"
@@ -109,7 +110,7 @@ def open_picture(path: Path, role: str, size: int | None) -> Picture:
         with open_image(path) as image:
             return to_picture(image, size)
     except Image.DecompressionBombError:
-        raise _too_large(path, role) from None
+        raise too_large(path, role) from None
     except _DAMAGE:
         raise ClipError(
             f"expected a {role} that can be decoded, got a damaged or truncated picture: {path}; "

@@ -17,7 +17,7 @@ import numpy as np
 from av.video.reformatter import VideoReformatter
 
 from anamodiff.video.display import Display
-from anamodiff.video.pillow import MOST_PIXELS
+from anamodiff.video.pillow import MOST_PIXELS, too_large
 from anamodiff.video.sampling import (
     DEFAULT_FPS,
     ClipError,
@@ -38,11 +38,13 @@ ENCODERS = {
     ".webm": ("libvpx-vp9", {"crf": "18", "b": "0", "deadline": "good", "cpu-used": "4"}, {}),
 }
 
-# Playlists, and other lists of files and addresses to read on from, may never end.
+# Playlists, and other lists of files and addresses to read on from, may never end; any bytes with
+# the right suffix are text for a terminal, or bare pixels.
 _LISTS = {"hls", "dash", "concat", "image2", "imf", "rtsp", "sdp", "webm_dash_manifest"}
+_ANYTHING = {"bin", "xbin", "adf", "idf", "tty", "rawvideo", "v210", "v210x", "bitpacked"}
 _ONLY_FILES = {
     "protocol_whitelist": "file",
-    "format_whitelist": ",".join(sorted(av.formats_available - _LISTS)),
+    "format_whitelist": ",".join(sorted(av.formats_available - _LISTS - _ANYTHING)),
 }
 
 #: Decoders that give the transparency which FFmpeg's own leave out.
@@ -107,7 +109,7 @@ def _stream(container: av.container.InputContainer) -> av.VideoStream:
     """The main picture stream; only large pictures are worth more than this thread."""
     stream = main_stream(container)
     if stream.width * stream.height > MOST_PIXELS:
-        raise EOFError("too large")
+        raise too_large(Path(container.name.removeprefix("file:")), "clip")
     stream.thread_type = "AUTO" if stream.width * stream.height > 10**6 else "NONE"
     return stream
 

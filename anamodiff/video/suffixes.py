@@ -17,9 +17,12 @@ PICTURE_SUFFIXES = frozenset(
 #: Video files that are written.
 WRITTEN_SUFFIXES = (".mp4", ".gif", ".webm", ".mov", ".m4v", ".mkv")
 
+#: Animated pictures that are written as videos are.
+ANIMATED_SUFFIXES = (".webp", ".apng")
+
 #: Files that are no video file which is written, and no folder either.
 OTHER_SUFFIXES = (
     VIDEO_SUFFIXES | PICTURE_SUFFIXES
     | {".heic", ".heif", ".jxl", ".jp2", ".psd", ".svg", ".pdf", ".mp3", ".m4a", ".wav", ".zip"}
     | {".json", ".csv", ".tsv", ".yaml", ".yml", ".txt", ".html", ".pt", ".ckpt", ".safetensors"}
-) - set(WRITTEN_SUFFIXES)  # fmt: skip
+) - {*WRITTEN_SUFFIXES, *ANIMATED_SUFFIXES}  # fmt: skip

@@ -22,6 +22,7 @@ from anamodiff.evaluation.statistics import bootstrap, difference
 from anamodiff.options import TuningOptions
 from anamodiff.run.motion_transfer import MotionTransfer
 from anamodiff.video.clip import read_clip, write_video
+from anamodiff.video.foreground import foreground_mask, plain_ground
 
 FRAMES = 4
 SHORT = {"iterations": 2}
@@ -235,6 +236,20 @@ def test_there_are_fifty_drawn_pairs(tmp_path: Path) -> None:
     source, driving, truth = found[0].read(10, 64)
     assert source.frames.shape == driving.frames.shape == truth.frames.shape == (10, 3, 64, 64)
     assert (truth.frames[0] - truth.frames[5]).abs().max() > 0.5, "it moves"
+
+
+def test_outdoor_pairs_are_filmed_on_textures_and_their_truth_is_on_white(tmp_path: Path) -> None:
+    (pair,) = find_pairs("creatures-outdoors", tmp_path, 1)
+    source, driving, truth = pair.read(10, 80)
+    assert plain_ground(source.frames) is None and plain_ground(driving.frames) is None
+    assert torch.equal(truth.frames[:, :, 0], torch.ones_like(truth.frames[:, :, 0]))
+    assert pair.plain_source is not None
+    plain = read_clip(pair.plain_source, frames=10, size=80).frames
+    # The camera stands where it is in the first frame, and drifts from there.
+    own = foreground_mask(plain)[:1, None].expand(1, 3, -1, -1)
+    assert (source.frames[:1] - plain[:1])[own].abs().median() < 0.02
+    still = (source.frames[-1] - source.frames[0])[:, :6]
+    assert still.abs().mean() > 0.02
 
 
 @pytest.mark.parametrize(

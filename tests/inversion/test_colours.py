@@ -146,3 +146,12 @@ def test_masks_that_do_not_fit_are_refused() -> None:
     frames, mask = paint(GREEN, YELLOW)
     with pytest.raises(AnaMoDiffError, match="reference_mask"):
         match_histograms(frames, frames, frames_mask=mask, reference_mask=mask[:1])
+
+
+def test_a_character_on_a_texture_is_not_painted_over() -> None:
+    frames, _ = paint(GREEN, YELLOW)
+    random = torch.rand(frames.shape, generator=torch.Generator().manual_seed(1)) * 2 - 1
+    _, mask = paint(GREEN, YELLOW)
+    textured = torch.where(mask[:, None], frames, random)
+    assert torch.equal(match_histograms(textured, textured), textured)
+    assert not torch.equal(match_histograms(frames, textured, reference_mask=mask), frames)

@@ -21,7 +21,7 @@ def models(tiny_backbone_folder) -> dict:
 def test_a_clip_drives_itself(drawn_clips, models, tmp_path):
     found = inspect(drawn_clips[0], output=tmp_path / "new" / "sheet.png", **models)
     picture = iio.imread(found.sheet)
-    assert picture.shape[1] == 5 * 260 and picture.shape[0] == 6 * (260 + 20)
+    assert picture.shape[1] == 5 * 260 and picture.shape[0] == 7 * (260 + 20)  # mattes first
     assert picture.std() > 20
     made = found.warped
     assert torch.equal(made.adapted_points.value, made.driving_points.value)

@@ -154,7 +154,7 @@ def test_what_is_no_input_may_be_written(tmp_path, clips):
 # Suffixes
 
 
-@pytest.mark.parametrize("name", ["x.avi", "x.PNG", "x.wmv", "x.heic", "x.json", "x.webp", "x.ts"])
+@pytest.mark.parametrize("name", ["x.avi", "x.PNG", "x.wmv", "x.heic", "x.json", "x.avif", "x.ts"])
 def test_a_file_that_is_not_written_is_no_folder(clips, name, tmp_path):
     with pytest.raises(AnaMoDiffError, match="expected a folder, or a video file .*.mov"):
         anamodiff.transfer(*clips, output=tmp_path / name, **PAIR)

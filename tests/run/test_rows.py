@@ -66,7 +66,10 @@ def test_rows_without_an_output_get_names_of_their_own(tmp_path: Path) -> None:
     [
         ("", "expected rows in .*list.csv, got none"),
         (f"{HEAD}\n\n,,\n", "expected rows in .*list.csv, got none"),
-        ("source,driving\na,b", "expected the columns .*, got source, driving without prompt$"),
+        (
+            "source,driving\na,b",
+            "expected the columns .*, got source, driving without prompt: name them in ",
+        ),
         ("source,drving,prompt\n", "without driving: should drving be driving\\?"),
         (f"{HEAD},iterations\n{ROW},5", "'iterations'; did you mean tuning.iterations\\?"),
         (f"{HEAD},start-frame\n{ROW},5", "'start-frame'; did you mean start_frame\\?"),
@@ -134,7 +137,7 @@ def test_files_that_are_no_lists(tmp_path: Path) -> None:
         read_list(latin)
     with pytest.raises(AnaMoDiffError, match="expected a list .csv, .tsv or .yaml, got .*xlsx"):
         read_list(write(tmp_path, "", "list.xlsx"))
-    with pytest.raises(FileNotFoundError):
+    with pytest.raises(AnaMoDiffError, match="got nothing at .*none.csv"):
         read_list(tmp_path / "none.csv")
 
 

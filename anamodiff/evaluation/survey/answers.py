@@ -63,9 +63,11 @@ def _find_key(files: Sequence[Path]) -> Path:
 
 
 def _read_json(path: Path, what: str) -> Any:
+    if not path.is_file():
+        raise AnaMoDiffError(f"expected {what}, got no file at {path}: correct the name")
     try:
         return json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise AnaMoDiffError(
             f"expected {what}, got broken JSON in {path}: get the file again"
         ) from error

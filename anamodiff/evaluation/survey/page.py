@@ -142,7 +142,7 @@ def _read_results(root: Path) -> dict[str, Any]:
         texts += [row["video"] for row in table["rows"] if row.get("video") is not None]
         if not all(isinstance(text, str) and text for text in texts):
             raise ValueError("a name or path that is no text")
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         got = f"no {error}" if isinstance(error, KeyError) else error
         raise AnaMoDiffError(
             f"expected a benchmark's table of version {VERSION} in {path}, got {got}: "

@@ -1,0 +1,1 @@
+"""Cutting a character out of its ground, and setting it on another."""

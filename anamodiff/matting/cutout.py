@@ -1,0 +1,199 @@
+"""A character cut out of its ground: soft at the edges, without the ground's colour in them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+import torch
+from einops import rearrange
+from numpy.typing import NDArray
+from torch import Tensor
+
+from anamodiff.video.foreground import chroma, differs_from_ground, foreground_mask
+
+Array = NDArray[np.float32]
+Mask = NDArray[np.bool_]
+
+#: The canonical ground, in [-1, 1]: the networks were trained on it.
+WHITE = 1.0
+SOLID = 0.5  # of alpha: from here on a pixel counts as the character's
+EDGE = 2  # pixels from the ground within which both mix
+REACH = 3  # pixels from an edge within which its own colour is found
+# A colour lies between the ground's and another one's if it is off their line by less than this, in
+# [-1, 1], and as a share of its distance from the ground's, which is larger for outermost pixels.
+OFF_LINE, OFF_LINE_SHARE, OFF_LINE_OUTSIDE = 0.05, 0.1, 0.5
+FAINT = 0.25  # of [-1, 1], from the ground's colour
+# What has the ground's colour inside a character is a gap where that is colourful, and else a pupil
+# if it is no larger than this share of the picture.
+COLOURFUL, LARGEST_PUPIL = 20.0, 0.001
+# Radii, as shares of the picture, over which colours of both sides of an edge are averaged.
+FUSION = (1 / 6, 1 / 40)
+# Of alpha from a network: what lies below or above is certain.
+CERTAIN = (0.15, 0.85)
+SMALLEST_PART = 0.1  # of the largest part of a network's matte
+
+
+@dataclass(frozen=True)
+class Cutout:
+    """A clip's character on the canonical ground.
+
+    Attributes:
+        frames: ``f 3 h w`` in [-1, 1], on white.
+        alpha: ``f h w`` in [0, 1], how much of each pixel is the character's.
+    """
+
+    frames: Tensor
+    alpha: Tensor
+
+    @property
+    def mask(self) -> Tensor:
+        """Where the character is, ``f h w``, bool."""
+        return self.alpha >= SOLID
+
+    def on(self, ground: Tensor) -> Tensor:
+        """The frames on another ground, a picture ``3 h w`` or a colour ``3 1 1`` in [-1, 1]."""
+        return (self.frames + (1 - self.alpha[:, None]) * (ground - WHITE)).clamp(-1, 1)
+
+    def transparent(self) -> Tensor:
+        """``f 4 h w``: colours that are not multiplied by alpha, and alpha, all in [-1, 1]."""
+        alpha = self.alpha[:, None]
+        colour = WHITE + (self.frames - WHITE) / alpha.clamp_min(1 / 255)
+        colour = torch.where(alpha > 0, colour.clamp(-1, 1), WHITE)
+        return torch.cat([colour, alpha * 2 - 1], dim=1)
+
+
+def cut_plain(frames: Tensor, ground: Tensor, expected: Tensor | None = None) -> Cutout:
+    """Cut out of a plain ground, by colour.
+
+    Args:
+        frames: ``f 3 h w`` in [-1, 1].
+        ground: the ground's colour ``(3,)`` in [-1, 1].
+        expected: ``f h w``, bool, where the character is likely to be: what has the ground's colour
+            there, and is enclosed by others, is the character's too.
+    """
+    colourful = chroma(ground) >= COLOURFUL
+    hole = 0.0 if colourful else LARGEST_PUPIL
+    masks = foreground_mask(frames, ground, thin=True, largest_hole=hole).cpu().numpy()
+    near = np.stack([cv2.dilate(mask.astype(np.uint8), np.ones((5, 5))) for mask in masks]) > 0
+    # Whiskers and tips, which are cleaned away as specks, belong to it where they adjoin it.
+    different = near & differs_from_ground(frames, ground)
+    if not colourful:
+        pairs = zip(different, masks, strict=True)
+        different = np.stack([own | _enclosed(~own, ~closed) for own, closed in pairs])
+    masks = different
+    if expected is not None:
+        pairs = zip(masks, expected.cpu().numpy(), strict=True)
+        masks = np.stack([mask | _expected_holes(mask, likely) for mask, likely in pairs])
+    apart = frames.detach().cpu().float() - ground.cpu().float().view(1, 3, 1, 1)
+    apart = rearrange(apart, "f c h w -> f h w c").numpy()
+    alpha = torch.from_numpy(np.stack([_edges(*pair) for pair in zip(masks, apart, strict=True)]))
+    alpha = alpha.to(frames)
+    # What is the ground's in a pixel becomes the canonical ground's.
+    change = WHITE - ground.to(frames).view(1, 3, 1, 1)
+    return Cutout((frames + (1 - alpha[:, None]) * change).clamp(-1, 1), alpha)
+
+
+def cut_by_matte(frames: Tensor, alpha: Tensor) -> Cutout:
+    """Cut out of any ground by a matte ``f h w`` in [0, 1].
+
+    At the edges, the character's own colour is estimated (Forte 2021, "Approximate fast foreground
+    colour estimation"): averages over both sides, corrected by what they leave unexplained.
+    """
+    pictures = rearrange(frames.detach().cpu().float(), "f c h w -> f h w c").numpy()
+    colours = [
+        _foreground_colour(picture, matte)
+        for picture, matte in zip(pictures, alpha.detach().cpu().float().numpy(), strict=True)
+    ]
+    colour = rearrange(torch.from_numpy(np.stack(colours)), "f h w c -> f c h w").to(frames)
+    share = alpha.to(frames)[:, None]
+    return Cutout(share * colour + (1 - share) * WHITE, alpha.to(frames))
+
+
+def matte_of(saliency: Tensor) -> Tensor:
+    """A matte of saliency ``f h w``: certain away from the edges, and without stray parts."""
+    low, high = CERTAIN
+    alpha = ((saliency - low) / (high - low)).clamp(0, 1)
+    return torch.from_numpy(np.stack([_without_strays(one) for one in alpha.cpu().numpy()]))
+
+
+def _without_strays(alpha: Array) -> Array:
+    solid = (alpha >= SOLID).astype(np.uint8)
+    _, labels, statistics, _ = cv2.connectedComponentsWithStats(solid, connectivity=8)
+    areas = statistics[:, cv2.CC_STAT_AREA]
+    large = np.flatnonzero(areas[1:] >= SMALLEST_PART * areas[1:].max(initial=0)) + 1
+    kept = np.isin(labels, large).astype(np.uint8)
+    return alpha * cv2.dilate(kept, np.ones((5, 5)))
+
+
+def _enclosed(parts: Mask, outside: Mask) -> Mask:
+    """Those connected parts that do not adjoin the outside, all ``h w``."""
+    _, labels = cv2.connectedComponents(parts.astype(np.uint8), connectivity=4)
+    return parts & ~np.isin(labels, np.unique(labels[outside]))
+
+
+def _expected_holes(mask: Mask, likely: Mask) -> Mask:
+    """Holes ``h w`` of a mask that lie mostly where the character is likely to be."""
+    outside = np.pad((~mask).astype(np.uint8), 1, constant_values=1)
+    _, labels = cv2.connectedComponents(outside, connectivity=4)
+    labels = labels[1:-1, 1:-1]
+    areas = np.bincount(labels.ravel())
+    inside = np.bincount(labels.ravel(), weights=likely.ravel(), minlength=len(areas))
+    numbers = np.flatnonzero(inside > 0.5 * np.maximum(areas, 1))
+    open_parts = labels[0], labels[-1], labels[:, 0], labels[:, -1]
+    ground = np.unique(np.concatenate([part[part > 0] for part in open_parts]))
+    return np.isin(labels, np.setdiff1d(numbers, [0, *ground]))
+
+
+def _edges(mask: Mask, apart: Array) -> Array:
+    """Alpha ``h w`` of one mask: below 1 where a colour lies between ground and neighbours.
+
+    Args:
+        apart: ``h w 3``, colours minus the ground's.
+    """
+    depth = cv2.distanceTransform(np.pad(mask.astype(np.uint8), 1, "edge"), cv2.DIST_C, 3)
+    depth = depth[1:-1, 1:-1]
+    alpha = mask.astype(np.float32)
+    y, x = np.nonzero(mask & (depth <= EDGE))
+    own, least = apart[y, x], alpha[y, x]
+    # The outermost pixels are always mixed, with whatever neighbour explains them best.
+    outermost = depth[y, x] <= 1
+    share_outside = np.where(outermost, OFF_LINE_OUTSIDE, OFF_LINE_SHARE)
+    length = np.linalg.norm(own, axis=-1)
+    tolerance = OFF_LINE + share_outside * length
+    furthest = np.full_like(length, 1e-3)
+    height, width = mask.shape
+    for dy in range(-REACH, REACH + 1):
+        for dx in range(-REACH, REACH + 1):
+            at = (y + dy).clip(0, height - 1), (x + dx).clip(0, width - 1)
+            other, deeper = apart[at], depth[at] > depth[y, x]
+            square = (other * other).sum(-1) + 1e-6
+            share = (own * other).sum(-1) / square
+            off = np.linalg.norm(own - share[:, None] * other, axis=-1)
+            between = deeper & (share > 0) & (off < tolerance)
+            least = np.where(between, np.where(outermost, share, np.minimum(least, share)), least)
+            tolerance = np.where(between & outermost, off, tolerance)
+            furthest = np.maximum(furthest, np.sqrt(square) * deeper)
+    # What nothing explains, but is nearly the ground's colour, is nearly the ground.
+    faint = outermost & (least >= 1) & (length < np.minimum(FAINT, furthest))
+    alpha[y, x] = np.where(faint, length / furthest, least).clip(0, 1)
+    return alpha
+
+
+def _foreground_colour(picture: Array, alpha: Array) -> Array:
+    """The character's own colour ``h w 3`` wherever it shows, of a picture on some ground."""
+    colour, ground = picture, picture
+    for share in FUSION:
+        colour, ground = _fused(picture, colour, ground, alpha, round(share * max(alpha.shape)))
+    return np.where(alpha[..., None] >= 1, picture, colour.clip(-1, 1))
+
+
+def _fused(
+    picture: Array, colour: Array, ground: Array, alpha: Array, radius: int
+) -> tuple[Array, Array]:
+    size = (2 * radius + 1, 2 * radius + 1)
+    own, other = alpha[..., None], 1 - alpha[..., None]
+    inside = cv2.blur(colour * own, size) / (cv2.blur(alpha, size)[..., None] + 1e-5)
+    outside = cv2.blur(ground * other, size) / (cv2.blur(1 - alpha, size)[..., None] + 1e-5)
+    return inside + own * (picture - own * inside - other * outside), outside

@@ -1,0 +1,190 @@
+"""Both clips' characters on one canonical ground, whatever they were filmed on."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from anamodiff.matting.checks import is_empty, remarks
+from anamodiff.matting.cutout import WHITE, Cutout, cut_by_matte, cut_plain, matte_of
+from anamodiff.matting.network import MatteNetwork
+from anamodiff.matting.plate import clean_plate
+from anamodiff.matting.refine import refine_saliency
+from anamodiff.matting.stabilise import find_camera
+from anamodiff.matting.zoom import Zoom
+from anamodiff.run.masks import Masks
+from anamodiff.video.clip import Clip
+from anamodiff.video.foreground import (
+    foreground_mask,
+    ground_colour,
+    lab_distance,
+    plain_ground,
+)
+from anamodiff.video.letterbox import Letterbox
+
+logger = logging.getLogger(__name__)
+
+#: Lab: a plain ground no further from white than this is the canonical one already.
+WHITE_DISTANCE = 4.0
+NetworkLoader = Callable[[], MatteNetwork]
+
+
+@dataclass(frozen=True)
+class Subject:
+    """A clip's character on the canonical ground, and the ground that it was filmed on.
+
+    Attributes:
+        clip: with frames ``f 3 H W`` on white.
+        mattes: ``f H W`` in [0, 1], how much of each pixel is the character's.
+        ground: ``3 H W`` in [-1, 1]; None where the clip's frames are as they were read.
+        foreground: ``f H W``, bool, where the character is; None where its colours say so.
+        zoom: the part of the canvas that `clip`, `mattes` and `foreground` show; None: all of it.
+    """
+
+    clip: Clip
+    mattes: Tensor
+    ground: Tensor | None = None
+    foreground: Tensor | None = None
+    zoom: Zoom | None = None
+
+
+@dataclass(frozen=True)
+class Subjects:
+    """Source and driving clip."""
+
+    source: Subject
+    driving: Subject
+
+
+def cut_pair(source: Clip, driving: Clip, matte: str, network: NetworkLoader) -> Subjects:
+    """Cut the characters of both clips out.
+
+    Args:
+        source, driving: on the backbone's square canvas.
+        matte: `adaptation.matte`.
+        network: gives the matte network, where one is needed.
+
+    Raises:
+        AnaMoDiffError: masks are given that cannot be read, or do not fit either clip.
+    """
+    if matte == "none":
+        return Subjects(*(Subject(clip, _by_colour(clip.frames)) for clip in (source, driving)))
+    masks = Masks(None, None) if matte == "auto" else Masks.read(matte, source, driving)
+    if driving is source:
+        subject = cut_clip(source, masks.source, network, "clip")
+        return Subjects(subject, subject)
+    return Subjects(
+        cut_clip(source, masks.source, network, "source"),
+        cut_clip(driving, masks.driving, network, "driving clip"),
+    )
+
+
+def cut_clip(clip: Clip, mask: Tensor | None, network: NetworkLoader, role: str) -> Subject:
+    """Cut one clip's character out of its ground.
+
+    Where the ground is textured, a moving camera's motion is taken out, too.
+
+    Args:
+        mask: the user's own matte ``f H W``; None finds one.
+        role: what messages call the clip.
+    """
+    subject = _cut(clip, mask, network, role)
+    zoom = Zoom.to(subject.mattes >= 0.5)
+    if zoom is None:
+        return subject
+    logger.warning(
+        "the character of the %s is small: it is enlarged for the work, and blurred; crop the clip "
+        "to it for a sharper result", role,
+    )  # fmt: skip
+    ground = subject.ground
+    if ground is None:
+        ground = ground_colour(clip.frames).view(3, 1, 1).expand_as(clip.frames[0])
+    mattes = zoom.enter(subject.mattes[:, None])[:, 0]
+    near = replace(subject.clip, frames=zoom.enter(subject.clip.frames))
+    return Subject(near, mattes, ground, mattes >= 0.5, zoom)
+
+
+def _cut(clip: Clip, mask: Tensor | None, network: NetworkLoader, role: str) -> Subject:
+    own = _inside(clip)
+    frames = clip.frames[(..., *own)]
+    colour = plain_ground(frames)
+    if mask is None and colour is not None and _is_white(colour):
+        mattes = _by_colour(clip.frames)
+        _warn(mattes[(..., *own)] > 0, role)
+        return Subject(clip, mattes)
+    if mask is not None:
+        cutout = cut_by_matte(frames, mask[(..., *own)])
+    elif colour is not None:
+        cutout = cut_plain(frames, colour)
+    else:
+        logger.info("the %s's ground is textured: its character is cut out by a network", role)
+        cutout = cut_by_matte(frames, _network_matte(frames, network()))
+    _warn(cutout.mask, role)
+    if is_empty(cutout.mask):
+        return Subject(clip, torch.zeros_like(clip.frames[:, 0]))
+    ground = None if colour is None else colour.view(3, 1, 1).expand_as(frames[0])
+    if ground is None:
+        cutout, ground = _with_plate(frames, cutout, role)
+    return _on_canvas(clip, cutout, ground)
+
+
+def _network_matte(frames: Tensor, network: MatteNetwork) -> Tensor:
+    """Alpha ``f h w`` by what stands out, and by its colours."""
+    return matte_of(refine_saliency(network.saliency(frames), frames))
+
+
+def _with_plate(frames: Tensor, cutout: Cutout, role: str) -> tuple[Cutout, Tensor]:
+    """The cutout as a still camera sees it, and its textured ground."""
+    camera = find_camera(frames, cutout.mask) if len(frames) > 1 else None
+    if camera is None or not camera.moves(*frames.shape[-2:]):
+        return cutout, clean_plate(frames, cutout.alpha)
+    known = camera.undo(torch.ones_like(frames[:, :1]), 0.0)[:, 0] > 0.99
+    alpha = camera.undo(cutout.alpha[:, None], 0.0)[:, 0]
+    ground = clean_plate(camera.undo(frames, 0.0), alpha, known)
+    if _cut_off(cutout.alpha, alpha):
+        logger.info("the %s's camera follows the character: its motion is kept", role)
+        return cutout, ground
+    logger.info("the %s's camera moves: its motion is taken out", role)
+    return Cutout(camera.undo(cutout.frames, WHITE), alpha), ground
+
+
+def _cut_off(before: Tensor, after: Tensor) -> bool:
+    """Whether any frame loses a part of its character that it had."""
+    own, left = before.sum(dim=(1, 2)), after.sum(dim=(1, 2))
+    return bool((left < 0.8 * own).any())
+
+
+def _on_canvas(clip: Clip, cutout: Cutout, ground: Tensor) -> Subject:
+    """A cutout of the clip's own picture on the whole canvas, which is white beside it."""
+    own = _inside(clip)
+    frames = torch.full_like(clip.frames, WHITE)
+    frames[(..., *own)] = cutout.frames
+    mattes = torch.zeros_like(frames[:, 0])
+    mattes[(..., *own)] = cutout.alpha
+    whole = torch.full_like(frames[0], WHITE)
+    whole[(..., *own)] = ground
+    white = replace(clip, frames=frames, background=(WHITE, WHITE, WHITE))
+    return Subject(white, mattes, whole, mattes >= 0.5)
+
+
+def _inside(clip: Clip) -> tuple[slice, slice]:
+    """Rows and columns of the canvas that the clip's own picture fills."""
+    box = clip.box or Letterbox(0, 0, *clip.frames.shape[-2:], original=(0, 0))
+    return slice(box.top, box.top + box.height), slice(box.left, box.left + box.width)
+
+
+def _by_colour(frames: Tensor) -> Tensor:
+    return foreground_mask(frames).float()
+
+
+def _is_white(colour: Tensor) -> bool:
+    return lab_distance(colour, torch.full((3,), WHITE)) < WHITE_DISTANCE
+
+
+def _warn(masks: Tensor, role: str) -> None:
+    for line in remarks(masks, role):
+        logger.warning("%s", line)
