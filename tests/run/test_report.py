@@ -3,6 +3,7 @@
 import json
 import logging
 import re
+import shutil
 from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
@@ -111,23 +112,27 @@ def test_tuning_alone_has_a_report_without_a_result(
 
 
 def test_a_failed_report_costs_one_line(
-    mover: MotionTransfer, drawn_clips, tmp_path: Path, caplog, monkeypatch
+    mover: MotionTransfer, run: Path, tmp_path: Path, caplog, monkeypatch
 ) -> None:
     def fail(*_: object) -> None:
         raise OSError(28, "No space left\non device")
 
     monkeypatch.setattr(reports, "page", fail)
+    run = shutil.copytree(run, tmp_path / "run", ignore=shutil.ignore_patterns("report.html"))
     with caplog.at_level(logging.WARNING, "anamodiff"):
-        result = mover.transfer(*drawn_clips, output=tmp_path / "run", generation=SAMPLING, **QUICK)
-    assert result.video.is_file() and not (result.run / "report.html").exists()
+        result = mover.generate(run, generation=SAMPLING, progress=False)
+    assert result.video.is_file() and not (run / "report.html").exists()
     (line,) = [r.getMessage() for r in caplog.records if "report.html" in r.getMessage()]
     assert "No space left on device" in line and "\n" not in line
 
 
-def test_reports_can_be_left_out(mover, drawn_clips, tmp_path: Path, monkeypatch) -> None:
+def test_reports_can_be_left_out(
+    mover: MotionTransfer, run: Path, tmp_path: Path, monkeypatch
+) -> None:
     monkeypatch.setattr(mover, "report", False)
-    result = mover.transfer(*drawn_clips, output=tmp_path / "run", generation=SAMPLING, **QUICK)
-    assert not (result.run / "report.html").exists()
+    run = shutil.copytree(run, tmp_path / "run", ignore=shutil.ignore_patterns("report.html"))
+    mover.generate(run, generation=SAMPLING, progress=False)
+    assert not (run / "report.html").exists()
 
 
 def test_the_size_is_bounded(mover: MotionTransfer, run: Path, tmp_path: Path) -> None:
@@ -142,8 +147,10 @@ def test_the_size_is_bounded(mover: MotionTransfer, run: Path, tmp_path: Path) -
     folder = RunFolder(tmp_path)
     for name in ("config.yaml", "run.json"):
         (tmp_path / name).write_bytes((run / name).read_bytes())
-    file = report(folder, mover.backbone, replace(pair, warped=made), noise, noise)
-    assert file is not None and 500_000 < file.stat().st_size < 5_000_000
+    pair = replace(pair, warped=made, source_ground=noise[0])
+    file = report(folder, mover.backbone, pair, noise, noise, shown=noise)
+    assert file is not None and "result on its ground" in Page(file.read_text("utf-8")).pictures
+    assert 500_000 < file.stat().st_size < 5_000_000
 
 
 def test_old_run_folders_have_less_to_show(run: Path) -> None:
