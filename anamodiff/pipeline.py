@@ -19,6 +19,7 @@ from anamodiff.lofnet.model import LOFNet
 from anamodiff.lofnet.skeletal import SkeletalNetworks
 from anamodiff.options import AdaptationOptions, GenerationOptions, StartFrame, TuningOptions
 from anamodiff.tuning.loop import tune
+from anamodiff.tuning.loss_terms import LossTerms
 from anamodiff.unet3d.lora import add_lora, merge_lora
 from anamodiff.unet3d.model import UNet3D, inflate
 
@@ -75,10 +76,14 @@ class AnaMoDiff:
         options: TuningOptions,
         *,
         seed: int = 0,
+        terms: LossTerms | None = None,
         checkpoint: Path | None = None,
         progress: Progress | None = None,
     ) -> tuple[UNet3D, list[float]]:
-        """Section 3.4: a UNet tuned on both clips, and its losses; resumed from `checkpoint`."""
+        """Section 3.4: a UNet tuned on both clips, and its losses; resumed from `checkpoint`.
+
+        `terms` gets the two terms of the losses.
+        """
         unet = self.inflate(options).to(self.backbone.precision.tuning)
         add_lora(
             unet, rank=options.rank, layers=options.lora, blocks=options.lora_blocks,
@@ -88,7 +93,7 @@ class AnaMoDiff:
         losses = tune(
             unet, warped.latents.to(device), warped.warped.to(device),
             self.backbone.embed([prompt]), self.backbone.schedule, options, seed=seed,
-            unseen=warped.unseen, checkpoint=checkpoint,
+            unseen=warped.unseen, terms=terms, checkpoint=checkpoint,
             progress=_steps(progress, "tuning", options.iterations),
         )  # fmt: skip
         return unet, losses

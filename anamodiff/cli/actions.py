@@ -42,6 +42,8 @@ def produce(stage: str, values: dict[str, Any], started: float) -> None:
         print(f"comparison: {comparison}")
     print(f"run folder: {result.run}")
     print(f"took {time.perf_counter() - started:.1f} s: {stages}")
+    pages = (result.run / "report.html", comparison, result.video)
+    print(f"open: {next((page for page in pages if page.is_file()), result.video)}")
 
 
 def tune(values: dict[str, Any], started: float) -> None:
@@ -49,14 +51,15 @@ def tune(values: dict[str, Any], started: float) -> None:
 
     run = tune(**values)
     following = f"generate --run {shlex.quote(str(run))}"
-    _report([f"run folder: {run}"], started, following)
+    page = run / "report.html"
+    _report([f"run folder: {run}"], started, following, page if page.is_file() else None)
 
 
 def inspect(values: dict[str, Any], started: float) -> None:
     from anamodiff.run.inspect import inspect
 
     found = inspect(**values)
-    _report([f"sheet: {found.sheet}", *found.lines], started)
+    _report([f"sheet: {found.sheet}", *found.lines], started, opens=found.sheet)
 
 
 def evaluate(values: dict[str, Any], started: float) -> None:
@@ -72,7 +75,7 @@ def benchmark(values: dict[str, Any], started: float) -> None:
 
     folder = benchmark(**values)
     page, figures = folder / "index.html", folder / "results.json"
-    _report([_table(folder), f"page: {page}", f"figures: {figures}"], started)
+    _report([_table(folder), f"page: {page}", f"figures: {figures}"], started, opens=page)
 
 
 def ablation(values: dict[str, Any], started: float) -> None:
@@ -91,7 +94,8 @@ def ablation(values: dict[str, Any], started: float) -> None:
 
     made = ablation(figure["name"], methods=figure["methods"], sweep=sweep, **values)
     page = made.folder / "index.html"
-    _report([_table(made.folder), f"figure: {made.picture}", f"page: {page}"], started)
+    lines = [_table(made.folder), f"figure: {made.picture}", f"page: {page}"]
+    _report(lines, started, opens=made.picture)
 
 
 def _run_methods(composed: DictConfig) -> None:
@@ -128,7 +132,8 @@ def transfer_many(values: dict[str, Any], started: float) -> None:
         )  # fmt: skip
 
     summary = transfer_many(file, sweep=None if launcher == "basic" else sweep, **settings)
-    _report([summary.table, f"summary: {summary.folder / 'summary.csv'}"], started)
+    table = summary.folder / "summary.csv"
+    _report([summary.table, f"summary: {table}"], started, opens=table)
     if undone := len(summary.undone):
         raise AnaMoDiffError(
             f"{undone} of {len(summary.outcomes)} rows are not done: the table says why; correct "
@@ -156,7 +161,8 @@ def survey(values: dict[str, Any], started: float) -> None:
         f"hand out the whole folder {written.page}: each person opens index.html in a browser,",
         "ranks the results for motion and for shape, and sends back the file that it saves",
     ]
-    _report(lines, started, f"survey-results ANSWERS --key {shlex.quote(str(written.key))}")
+    following = f"survey-results ANSWERS --key {shlex.quote(str(written.key))}"
+    _report(lines, started, following, written.page / "index.html")
 
 
 def survey_results(values: dict[str, Any], started: float) -> None:
@@ -191,6 +197,19 @@ def train_lofnet(values: dict[str, Any], started: float) -> None:
         _report([f"LOFNet: {folder}"], started, following)
 
 
+def examples(values: dict[str, Any], started: float) -> None:
+    from anamodiff.run.examples import write_examples
+
+    written = write_examples(values["folder"])
+    _report(written.lines, started, written.following)
+
+
+def completion(values: dict[str, Any], started: float) -> None:
+    from anamodiff.cli.completion import script
+
+    print(script(values["shell"]))
+
+
 def fetch(values: dict[str, Any], started: float) -> None:
     from anamodiff.run.fetch import fetch
 
@@ -203,9 +222,13 @@ def doctor(values: dict[str, Any], started: float) -> None:
     print("\n".join(doctor(**values)))
 
 
-def _report(lines: Sequence[str], started: float, following: str | None = None) -> None:
-    """Print what came of a command, how long it took, and the command that may follow."""
+def _report(
+    lines: Sequence[str], started: float, following: str | None = None, opens: Path | None = None
+) -> None:
+    """Print what came of a command, how long it took, what to open and what command may follow."""
     print("\n".join([*lines, f"took {time.perf_counter() - started:.1f} s"]))
+    if opens is not None:
+        print(f"open: {opens}")
     if following is not None:
         print(f"next: anamodiff {following}")
 

@@ -145,6 +145,18 @@ COMMANDS = {
             "resume": "go on with the training in --output",
         },
     ),
+    "examples": Command(
+        "write clips to play with: drawn characters, driving clips, one picture, and a list",
+        ("folder",),
+        "",
+        actions.examples,
+    ),
+    "completion": Command(
+        "print a script that lets a shell complete commands, flags and files",
+        ("shell",),
+        "",
+        actions.completion,
+    ),
     "fetch": Command(
         "fetch a model into the hub's cache: sd14, clip, tokenizer, fomm, or a hub id",
         ("what", "from", "device", "precision"),

@@ -12,6 +12,7 @@ import errno
 import gc
 import logging
 import os
+import re
 import shlex
 import signal
 import sys
@@ -30,6 +31,7 @@ from anamodiff.cli.actions import is_first
 from anamodiff.cli.commands import COMMANDS, Command
 from anamodiff.cli.compose import compose, literal, override, plain
 from anamodiff.cli.console import print_any_name, readable
+from anamodiff.cli.overview import advice, command_list, example_lines
 from anamodiff.cli.settings import ALIASES, SEVERAL, help_of, is_positional, kind_of, shown
 from anamodiff.errors import AnaMoDiffError, explain_os_error, is_out_of_memory, one_line
 from anamodiff.fields import suggestion, typed
@@ -45,7 +47,20 @@ class Parser(argparse.ArgumentParser):
     """argparse whose complaints are one line, printed by `main` like every other mistake."""
 
     def error(self, message: str) -> NoReturn:
-        raise AnaMoDiffError(f"{message}; see {self.prog} --help")
+        near = None
+        if unknown := re.match(r"argument COMMAND: (invalid choice: '([^']*)')", message):
+            near = suggestion(unknown[2], COMMANDS, cutoff=0.6)
+            message = f"{unknown[1]}, expected a command"
+        raise AnaMoDiffError(f"{message}; {near or f'see {self.prog} --help'}")
+
+
+class CommandHelp(argparse.RawDescriptionHelpFormatter):
+    """Keeps the lines of the examples, and folds the description."""
+
+    def _fill_text(self, text: str, width: int, indent: str) -> str:
+        if "\n" in text:
+            return super()._fill_text(text, width, indent)
+        return argparse.HelpFormatter._fill_text(self, text, width, indent)
 
 
 class Once(argparse.Action):
@@ -85,6 +100,7 @@ def main(argv: Sequence[str] | None = None) -> int:
                 line = getattr(error, "how_to_go_on", "stopped")
             else:
                 code, line = _explained(error, debug)
+                line += advice(line, words)
             print(f"anamodiff{_which_process()}: {line}", file=sys.stderr)
             return code
 
@@ -194,14 +210,18 @@ def build_parser() -> Parser:
     )
     parser = Parser(
         prog="anamodiff",
-        description="Transfers the motion of one character onto another.",
-        epilog="anamodiff COMMAND --help says what each command takes.",
+        usage="anamodiff COMMAND [flags]",
+        description="Transfers the motion of one character onto another.\n\n"
+        + command_list({name: command.help for name, command in COMMANDS.items()}),
+        epilog="anamodiff COMMAND --help says what each command takes, with examples.",
         parents=[debug],
         allow_abbrev=False,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.set_defaults(debug=False)
     parser.add_argument("--version", action="version", version=f"anamodiff {__version__}")
-    commands = parser.add_subparsers(dest="command", metavar="COMMAND", title="commands")
+    # The description lists them, in groups, which argparse does not know.
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND", help=argparse.SUPPRESS)
     for name, command in COMMANDS.items():
         one = commands.add_parser(
             name,
@@ -211,6 +231,7 @@ def build_parser() -> Parser:
             usage=_usage(name, command),
             parents=[debug],
             allow_abbrev=False,
+            formatter_class=CommandHelp,
         )
         for key in command.flags:
             _add_flag(one, key, command.texts.get(key))
@@ -224,12 +245,13 @@ def _usage(name: str, command: Command) -> str:
     return " ".join(["anamodiff", name, *words, "[flags]", *settings])
 
 
-def _further(name: str, example: str) -> str | None:
-    """The end of a command's help, where it has settings without flags."""
+def _further(name: str, example: str) -> str:
+    """The end of a command's help: examples and, where there are some, settings without flags."""
     if not example:
-        return None
+        return example_lines(name)
     return (
-        f"Further settings follow as SETTING=VALUE, such as {example}. "
+        f"{example_lines(name)}\n\n"
+        f"Further settings follow as SETTING=VALUE, such as {example}.\n"
         f"configs/{name.replace('-', '_')}.yaml lists them, docs/settings.md explains them."
     )
 

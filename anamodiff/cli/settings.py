@@ -112,6 +112,10 @@ class CommandOptions(Options):
     what: str = setting(
         help="sd14, clip, tokenizer, fomm, or the hub id of a backbone or CLIP model", flag="WHAT"
     )
+    folder: str = setting(
+        "examples", "folder for the clips; files that are there already stay", flag="FOLDER"
+    )
+    shell: Literal["bash", "zsh"] = setting(help="the shell: bash or zsh", flag="SHELL")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -79,6 +79,7 @@ class BenchmarkOptions:
         mover = MotionTransfer.load(
             self.backbone, self.lofnet, device=self.device, precision=precision or self.precision
         )
+        mover.report = False  # run folders are deleted
         return Models(mover, choose_embedder(self.clip_model, mover.backbone.device)[0])
 
 

@@ -44,7 +44,9 @@ from anamodiff.run.models import Models, load_models
 from anamodiff.run.out_of_memory import with_less_memory
 from anamodiff.run.outputs import check_is_video, check_no_input, is_video
 from anamodiff.run.progress import ProgressBars, timed
+from anamodiff.run.report import report
 from anamodiff.run.result import Result, check_ground, output_box, write_result
+from anamodiff.tuning.loss_terms import LossTerms
 from anamodiff.unet3d.model import UNet3D
 from anamodiff.unet3d.weights import load_weights, save_weights
 from anamodiff.video.clip import Clip
@@ -65,7 +67,7 @@ class MotionTransfer:
     """Moves the character of one clip as the character of another moves.
 
     Adds files, run folders, resuming and timings to the method itself (`method`). Keeps its models,
-    so that several transfers load them once.
+    so that several transfers load them once. Each run folder gets a page, unless `report` is False.
 
     Args:
         backbone, lofnet: the models.
@@ -91,6 +93,7 @@ class MotionTransfer:
         self.lofnet_folder = lofnet_folder
         self.memory = memory or Memory()
         self.preset = preset
+        self.report = True
         self.inert = InertSettings(backbone.schedule)
         self._matte: MatteNetwork | None = None
 
@@ -217,6 +220,8 @@ class MotionTransfer:
                 seed=seed, start_frame=start_frame, preset=preset or self.preset, resume=resume,
                 progress=progress,
             )  # fmt: skip
+            if self.report:
+                report(tuned.folder, self.backbone, tuned.pair or ClipPair.load(tuned.folder.path))
             return tuned.folder.path
 
     def generate(
@@ -299,6 +304,7 @@ class MotionTransfer:
     ) -> TunedRun:  # fmt: skip
         timings: dict[str, float] = {}
         peaks: dict[str, int] = {}
+        terms = LossTerms()
         device = self.backbone.device
         with timed(timings, "warp"), peak_memory(peaks, "warp", device):
             subjects = self.cut(*clips, options.adaptation)
@@ -310,7 +316,13 @@ class MotionTransfer:
             with ProgressBars(progress) as bars:
                 unet, losses = with_less_memory(
                     lambda tuning: self.method.fit(
-                        warped, prompt, tuning, seed=seed, checkpoint=checkpoint, progress=bars
+                        warped,
+                        prompt,
+                        tuning,
+                        seed=seed,
+                        terms=terms,
+                        checkpoint=checkpoint,
+                        progress=bars,
                     ),
                     options.tuning,
                     self.backbone.adopt,
@@ -319,7 +331,7 @@ class MotionTransfer:
             save_weights(unet, draft)
         run.note(
             timings=timings, peak_memory_cuda_mb=peaks, seed=seed, hashes=self._hashes(draft),
-            losses=losses,
+            losses=losses, loss_terms=terms.columns,
         )  # fmt: skip
         # The folder's name says that tuning is done, so it comes when all else is written.
         os.replace(draft, run.path / WEIGHTS)
@@ -355,6 +367,9 @@ class MotionTransfer:
                 video = write_result(folder.path, pair, canvas, shown, warped, output, box)
         generation = {**asdict(options), "seed": seed}
         folder.note(timings=timings, peak_memory_cuda_mb=peaks, generation=generation)
+        if self.report:
+            first = latents[:1] if options.match_colours else None
+            report(folder, self.backbone, pair, warped, canvas, first, shown)
         return Result(
             pair.whole(canvas), shown, box, pair.fps, video, folder.path,
             timings=folder.record["timings"],

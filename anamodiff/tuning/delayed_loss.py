@@ -3,21 +3,28 @@
 from __future__ import annotations
 
 import torch
-from torch import Tensor
+
+from anamodiff.tuning.loss import DisentangledLoss
 
 
 class DelayedLoss:
-    """A 0-d loss, copied to main memory while the device computes on."""
+    """A loss and its terms, in one copy to main memory while the device computes on."""
 
-    def __init__(self, loss: Tensor) -> None:
+    def __init__(self, loss: DisentangledLoss) -> None:
+        terms = [loss.total, loss.source, *([] if loss.warped is None else [loss.warped])]
+        together = torch.stack([term.detach().float() for term in terms])
         # Of a GPU's tensor, the copy is in pinned memory.
-        self._copy = loss.detach().to("cpu", non_blocking=True)
-        self._copied = torch.cuda.Event() if loss.is_cuda else None
+        self._copy = together.to("cpu", non_blocking=True)
+        self._copied = torch.cuda.Event() if together.is_cuda else None
         if self._copied is not None:
             self._copied.record()
 
-    def read(self) -> float:
-        """The loss; waits for the device to get this far, not for what was queued since."""
+    def read(self) -> tuple[float, float, float | None]:
+        """Total, source's and warped clip's term, the last None where it takes no part.
+
+        Waits for the device to get this far, not for what was queued since.
+        """
         if self._copied is not None:
             self._copied.synchronize()
-        return float(self._copy)
+        total, source, *warped = (float(value) for value in self._copy)
+        return total, source, warped[0] if warped else None

@@ -14,6 +14,7 @@ from anamodiff.errors import AnaMoDiffError
 from anamodiff.options import TuningOptions
 from anamodiff.tuning.delayed_loss import DelayedLoss
 from anamodiff.tuning.loss import NoisyClip, disentangled_loss
+from anamodiff.tuning.loss_terms import LossTerms
 from anamodiff.tuning.optimiser import MasterWeights
 from anamodiff.tuning.plateau import EVERY, has_plateaued, probe_loss
 from anamodiff.unet3d.model import UNet3D
@@ -31,6 +32,7 @@ def tune(
     *,
     seed: int,
     unseen: Tensor | None = None,
+    terms: LossTerms | None = None,
     checkpoint: Path | None = None,
     progress: StepProgress | None = None,
 ) -> list[float]:
@@ -47,6 +49,7 @@ def tune(
         schedule: the backbone's.
         seed: of timesteps, noise and windows.
         unseen: cells f h w of `warped` that the source does not show; `options.unseen_weight`.
+        terms: gets both terms of the loss, iteration by iteration.
         checkpoint: file to write every `checkpoint_every` iterations and to resume from.
         progress: called with the number of iterations done and the last loss.
 
@@ -54,7 +57,9 @@ def tune(
         AnaMoDiffError: the loss is not finite, or the checkpoint is of another run.
     """
     weights = MasterWeights(unet, options.lr, options.temporal_lr)
-    losses, probes = weights.resume(checkpoint)
+    terms = LossTerms() if terms is None else terms
+    losses, probes, known = weights.resume(checkpoint)
+    terms.begin(known, len(losses))
     source_clip = NoisyClip(source, options.source_noise_min, options.source_noise_max)
     warped_clip = None
     if options.warped_weight > 0:
@@ -68,7 +73,9 @@ def tune(
 
     def read_pending() -> None:
         if pending is not None:
-            losses.append(_finite(pending.read(), len(losses), options.lr))
+            total, *parts = pending.read()
+            losses.append(_finite(total, len(losses), options.lr))
+            terms.add(*parts)
             if progress:
                 progress(len(losses), losses[-1])
 
@@ -94,11 +101,11 @@ def tune(
         )  # fmt: skip
         weights.step()
         read_pending()  # while a GPU computes this iteration
-        pending = DelayedLoss(loss.total)
+        pending = DelayedLoss(loss)
         if checkpoint and (iteration + 1) % options.checkpoint_every == 0:
             read_pending()
             pending = None
-            weights.save(checkpoint, losses, probes)
+            weights.save(checkpoint, losses, probes, terms.columns)
     read_pending()
     weights.write_back()
     unet.eval()

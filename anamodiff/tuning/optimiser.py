@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -59,7 +60,10 @@ class MasterWeights:
         for (_, parameter), (_, master) in zip(self.parameters, self.masters, strict=True):
             parameter.data = master.data
 
-    def save(self, path: Path, losses: list[float], probes: list[float]) -> None:
+    def save(
+        self, path: Path, losses: list[float], probes: list[float],
+        terms: Mapping[str, Sequence[float | None]],
+    ) -> None:  # fmt: skip
         """Write a checkpoint, atomically.
 
         Raises:
@@ -70,6 +74,7 @@ class MasterWeights:
             "optimiser": self.optimiser.state_dict(),
             "scaler": self.scaler.state_dict(),
             "losses": losses,
+            "terms": dict(terms),
             "looks": probes,  # the name in older checkpoints
         }
         temporary = path.with_suffix(".tmp")
@@ -85,14 +90,16 @@ class MasterWeights:
         finally:
             temporary.unlink(missing_ok=True)
 
-    def resume(self, path: Path | None) -> tuple[list[float], list[float]]:
-        """Load a checkpoint; returns its losses and probes, empty if there is none.
+    def resume(
+        self, path: Path | None
+    ) -> tuple[list[float], list[float], dict[str, list[float | None]]]:
+        """Load a checkpoint; returns its losses, probes and loss terms, empty if there is none.
 
         Raises:
             AnaMoDiffError: the checkpoint is broken, of other weights or another precision.
         """
         if path is None or not path.is_file():
-            return [], []
+            return [], [], {}
         state = _read(path)
         if set(state["weights"]) != {name for name, _ in self.masters}:
             raise AnaMoDiffError(
@@ -111,7 +118,8 @@ class MasterWeights:
         self._copy_to_unet()
         self.optimiser.load_state_dict(state["optimiser"])
         self.scaler.load_state_dict(state["scaler"])
-        return list(state["losses"]), list(state.get("looks", []))
+        # Checkpoints of before terms were recorded have none.
+        return list(state["losses"]), list(state.get("looks", [])), dict(state.get("terms", {}))
 
     @torch.no_grad()
     def _copy_to_unet(self) -> None:

@@ -20,8 +20,9 @@ def test_every_config_has_its_command_and_composes() -> None:
     # Training the embedded backbone is a script's, not a command's.
     assert files - {"train_mini"} == set(REQUIRED)
     for name in REQUIRED:
-        # The survey's commands compute nothing that a device could.
-        assert composed(name).get("device") == (None if "survey" in name else "auto")
+        # These compute nothing that a device could.
+        none = "survey" in name or name in ("examples", "completion")
+        assert composed(name).get("device") == (None if none else "auto")
 
 
 def test_every_choice_of_every_group_composes() -> None:

@@ -89,13 +89,14 @@ def test_errors_show_a_traceback_only_with_debug(
 ) -> None:
     stages.error = error
     assert cli.main(["demo"]) == code
-    hint = "; run again with --debug to see where" if code == 1 else ""
+    doctor = "; anamodiff doctor says what is here and what a run takes" if code == 1 else ""
+    hint = f"; run again with --debug to see where{doctor}" if code == 1 else ""
     assert capsys.readouterr().err == f"anamodiff: {line}{hint}\n"
     for words in (["--debug", "demo"], ["demo", "--debug"], ["demo", "--seed", "1", "--debug"]):
         assert cli.main(words) == code
         err = capsys.readouterr().err
         assert err.startswith("Traceback (most recent call last)")
-        assert err.endswith(f"anamodiff: {line}\n")
+        assert err.endswith(f"anamodiff: {line}{doctor}\n")
 
 
 def test_an_interrupted_run_says_how_to_go_on(

@@ -20,7 +20,7 @@ def test_help_and_version(stages: Stages, capsys: pytest.CaptureFixture[str]) ->
     for name in cli.COMMANDS:
         assert f"\n    {name}" in out
     assert cli.main([]) == 2
-    assert "commands:" in capsys.readouterr().err
+    assert "commands:\n" in capsys.readouterr().err
 
 
 def composed(name: str) -> dict:

@@ -57,7 +57,7 @@ def wrong_values(kind: Kind) -> Iterator[Any]:
 
 def required(options: type[Options]) -> dict[str, Any]:
     """Values for the fields that have no default."""
-    examples = {"a whole number": 8, "text": "a", "names of files": ["a"]}
+    examples = {"a whole number": 8, "text": "a", "names of files": ["a"], "one of bash": "bash"}
     return {
         name: next(value for words, value in examples.items() if one.kind.words.startswith(words))
         for name, one in settings_of(options).items()

@@ -28,6 +28,8 @@ REQUIRED = {
     "train_lofnet": ["data=a"],
     "fetch": ["what=sd14"],
     "doctor": [],
+    "examples": [],
+    "completion": ["shell=bash"],
 }
 #: Text that YAML, Hydra or OmegaConf would read as something else.
 NASTY = [

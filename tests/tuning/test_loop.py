@@ -9,6 +9,7 @@ from anamodiff.errors import AnaMoDiffError
 from anamodiff.options import TuningOptions
 from anamodiff.tuning import plateau
 from anamodiff.tuning.loop import tune
+from anamodiff.tuning.loss_terms import LossTerms
 from anamodiff.tuning.optimiser import MasterWeights
 from anamodiff.unet3d.lora import add_lora, trainable_parameters
 from anamodiff.unet3d.model import UNet3D, inflate
@@ -268,3 +269,33 @@ def test_seeds_may_be_as_large_as_they_like(tiny_backbone_folder):
     small = generator_of(5).get_state()
     assert torch.equal(small, torch.Generator().manual_seed(5).get_state())
     assert torch.equal(small, generator_of(5 + 2**64).get_state())
+
+
+def test_both_terms_of_the_loss_are_kept_over_a_resumption(tiny_backbone_folder, tmp_path):
+    source, warped = torch.randn(2, 3, 4, 16, 16, generator=generator_of(5))
+    embedding = torch.randn(1, 8, 16, generator=generator_of(6))
+    checkpoint = tmp_path / "state.pt"
+
+    def terms_of(iterations: int, checkpoint=None, **options) -> tuple[LossTerms, list[float]]:
+        settings = TuningOptions(iterations=iterations, checkpoint_every=2, lr=1e-3, **options)
+        terms = LossTerms()
+        terms.add(9.0, 9.0)  # of an earlier try
+        losses = tune(
+            make_unet(tiny_backbone_folder), source, warped, embedding, SCHEDULE, settings, seed=3,
+            terms=terms, checkpoint=checkpoint,
+        )  # fmt: skip
+        return terms, losses
+
+    whole, losses = terms_of(6, warped_weight=0.5)
+    for total, own, moved in zip(losses, whole.source, whole.warped, strict=True):
+        assert total == pytest.approx(own + 0.5 * moved, rel=1e-5)
+    terms_of(4, checkpoint, warped_weight=0.5)
+    assert terms_of(6, checkpoint, warped_weight=0.5)[0] == whole
+    state = torch.load(checkpoint)
+    del state["terms"]  # a checkpoint of before they were kept
+    state["losses"] = state["losses"][:4]
+    torch.save(state, checkpoint)
+    old, _ = terms_of(6, checkpoint, warped_weight=0.5)
+    assert old.source[:4] == [None] * 4 and len(old.source) == len(old.warped) == 6
+    alone, _ = terms_of(2, warped_weight=0.0)
+    assert alone.warped == [None, None] and None not in alone.source
