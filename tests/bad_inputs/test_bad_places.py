@@ -259,6 +259,7 @@ def test_a_second_writer_is_refused_and_a_killed_one_s_lock_taken_over(
     assert not (run / ".lock-holder").exists()
 
 
+@pytest.mark.slow
 def test_other_folders_of_results_have_one_writer(
     commands: Commands, capfd: pytest.CaptureFixture[str], bad: Path, tmp_path: Path
 ) -> None:
