@@ -15,6 +15,7 @@ from pathlib import Path
 import torch
 
 from anamodiff import __version__
+from anamodiff.backbone.probe import REVISION as PROBE
 from anamodiff.backbone.probe import bf16_gains
 from anamodiff.errors import AnaMoDiffError
 
@@ -127,6 +128,7 @@ def machine_key() -> dict[str, str | int]:
         "torch": torch.__version__,
         "threads": torch.get_num_threads(),
         "anamodiff": __version__,
+        "probe": PROBE,
     }
 
 

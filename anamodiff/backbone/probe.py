@@ -38,6 +38,7 @@ class Probe:
     share: float
 
 
+REVISION = 2  # of the operations, by which measurements are kept
 SECONDS = 0.9  # for all stages; a step that has begun is ended
 ROUNDS = 3, 7  # fewer tell nothing, more are not needed
 
