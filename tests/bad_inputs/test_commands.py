@@ -194,6 +194,8 @@ ROWS = [
     Row("train-lofnet --data B/tables/incomplete --backbone W --device cpu progress=false",
         "found none that can be read", warnings=1),
     # What is fetched.
+    Row("examples B/clips/whole.gif", "expected"),
+    Row("completion fish", "expected one of bash, zsh"),
     Row("fetch sd15x", "expected sd14, clip, tokenizer, fomm or a hub id"),
     Row("fetch some/model", "could not be fetched"),
     Row("fetch sd14 --from a/b/c", "expected --from only with fomm"),

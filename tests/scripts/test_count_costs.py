@@ -140,7 +140,8 @@ def tuning_peak(frames: int) -> int:
 
     def loss(*clips: object, **options: object) -> SimpleNamespace:
         disentangled_loss(*clips, **options)
-        return SimpleNamespace(total=torch.zeros(()))  # the loop reads the number
+        none = torch.zeros(())
+        return SimpleNamespace(total=none, source=none, warped=none)  # the loop reads numbers
 
     unet, clips = TINY.make_unet(rank=4), [TINY.latents(frames) for _ in range(2)]
     options = TuningOptions(iterations=1, window=4)
