@@ -20,6 +20,8 @@ from anamodiff.lock import held
 from anamodiff.run.motion_transfer import MotionTransfer
 from anamodiff.tuning import optimiser
 
+pytestmark = pytest.mark.slow  # a minute: real disks, locks and transfers
+
 
 @pytest.fixture
 def transfer(tiny_backbone_folder: Path, drawn_clips: tuple[Path, Path]) -> list[str]:
@@ -259,7 +261,6 @@ def test_a_second_writer_is_refused_and_a_killed_one_s_lock_taken_over(
     assert not (run / ".lock-holder").exists()
 
 
-@pytest.mark.slow
 def test_other_folders_of_results_have_one_writer(
     commands: Commands, capfd: pytest.CaptureFixture[str], bad: Path, tmp_path: Path
 ) -> None:

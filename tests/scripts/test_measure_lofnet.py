@@ -10,6 +10,8 @@ from anamodiff import creatures
 from anamodiff.video.clip import write_video
 from anamodiff.video.letterbox import from_pixels
 
+pytestmark = pytest.mark.slow
+
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "scripts"))
 
 
