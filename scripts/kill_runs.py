@@ -13,6 +13,7 @@ also stopped while the libraries are imported. Ends with 1 where something is wr
 from __future__ import annotations
 
 import argparse
+import os
 import random
 import shutil
 import signal
@@ -20,7 +21,10 @@ import sys
 import tempfile
 from pathlib import Path
 
-from stress.killed import Stop, commands, stop_and_resume, whole_run
+# A fork has none of the threads that torch has started here, and would wait for them for ever.
+os.environ["OMP_NUM_THREADS"] = "1"
+
+from stress.killed import Stop, commands, stop_and_resume, whole_run  # noqa: E402
 
 
 def main(words: list[str] | None = None) -> int:
