@@ -375,4 +375,4 @@ def test_joblib_s_jobs_share_the_rows(
     assert sorted(path.name for path in (folder / "hydra").iterdir() if path.is_dir()) == ["0", "1"]
     os.remove(file)
     assert cli.main(words) == 2
-    assert "No such file" in capsys.readouterr().err
+    assert "expected a file with a list, got nothing at" in capsys.readouterr().err
