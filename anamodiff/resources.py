@@ -1,6 +1,8 @@
-"""Finds files: those shipped with the package, and those that people name."""
+"""Files: those shipped with the package, those that people name, and those written whole."""
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from anamodiff.errors import AnaMoDiffError
@@ -37,3 +39,16 @@ def expanded(path: str | os.PathLike[str]) -> Path:
         except RuntimeError:
             return path
     return path
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """A path beside `path`, of the same suffix, to write to; it takes the place of `path` if all
+    goes well, so that nobody sees half a file."""
+    unfinished = path.with_name(f".{path.stem}.{os.getpid()}{path.suffix}")
+    try:
+        yield unfinished
+        os.replace(unfinished, path)
+    finally:
+        with suppress(OSError):
+            unfinished.unlink()

@@ -18,6 +18,7 @@ from anamodiff import __version__
 from anamodiff.backbone.probe import REVISION as PROBE
 from anamodiff.backbone.probe import bf16_gains
 from anamodiff.errors import AnaMoDiffError
+from anamodiff.resources import replacing
 
 logger = logging.getLogger(__name__)
 
@@ -170,11 +171,10 @@ def _write(path: Path | None, content: dict[str, object]) -> None:
     """Write atomically; where nothing can be written, the next run measures again."""
     if path is None:
         return
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
     with suppress(OSError):
         path.parent.mkdir(parents=True, exist_ok=True)
-        temporary.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
-        os.replace(temporary, path)
+        with replacing(path) as temporary:
+            temporary.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
 
 
 def _processor() -> str:

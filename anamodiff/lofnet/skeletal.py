@@ -129,8 +129,8 @@ def skeletal_motion(
     if options.sources == "start":
         frames = frames[:1]
     chosen = frames[nearest_poses(target, poses[frames]).cpu()]
-    found = foreground_mask(source, thin=True) if foreground is None else foreground
-    foregrounds = found.cpu()
+    foregrounds = foreground_mask(source, thin=True) if foreground is None else foreground
+    foregrounds = foregrounds.cpu()
     pictures = with_coverage(source, foregrounds)
     motion = networks.limb_flow(pictures[chosen].to(target), poses[chosen], target)
     visible = torch.where(motion.ground < 0, motion.visible.sigmoid(), 1.0)[:, None]

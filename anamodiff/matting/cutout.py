@@ -11,7 +11,7 @@ from einops import rearrange
 from numpy.typing import NDArray
 from torch import Tensor
 
-from anamodiff.video.foreground import chroma, differs_from_ground, foreground_mask
+from anamodiff.video.foreground import chroma, cleaned, differs_from_ground
 
 Array = NDArray[np.float32]
 Mask = NDArray[np.bool_]
@@ -75,10 +75,11 @@ def cut_plain(frames: Tensor, ground: Tensor, expected: Tensor | None = None) ->
     """
     colourful = chroma(ground) >= COLOURFUL
     hole = 0.0 if colourful else LARGEST_PUPIL
-    masks = foreground_mask(frames, ground, thin=True, largest_hole=hole).cpu().numpy()
+    different = differs_from_ground(frames, ground)
+    masks = cleaned(different, thin=True, largest_hole=hole)
     near = np.stack([cv2.dilate(mask.astype(np.uint8), np.ones((5, 5))) for mask in masks]) > 0
     # Whiskers and tips, which are cleaned away as specks, belong to it where they adjoin it.
-    different = near & differs_from_ground(frames, ground)
+    different = near & different
     if not colourful:
         pairs = zip(different, masks, strict=True)
         different = np.stack([own | _enclosed(~own, ~closed) for own, closed in pairs])

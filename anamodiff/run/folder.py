@@ -19,7 +19,7 @@ from anamodiff.errors import AnaMoDiffError, one_line
 from anamodiff.fields import dotted, settings_of
 from anamodiff.lock import hold, is_trace, release
 from anamodiff.options import TuningOptions
-from anamodiff.resources import expanded
+from anamodiff.resources import expanded, replacing
 from anamodiff.run.machine import peak_memory_mb
 from anamodiff.run.outputs import check_output_name, is_video
 
@@ -251,17 +251,6 @@ def write_text(path: Path, text: str) -> None:
     """Write atomically; names of files that are no text keep their bytes."""
     with replacing(path) as temporary:
         temporary.write_text(text, encoding="utf-8", errors="surrogateescape", newline="\n")
-
-
-@contextmanager
-def replacing(path: Path) -> Iterator[Path]:
-    """A name to write to, which takes the place of `path` if all goes well."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        yield temporary
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def check_writable(output: str | Path | None) -> None:

@@ -16,7 +16,7 @@ from anamodiff.lofnet.animate import WarpedIntermediate
 from anamodiff.lofnet.keypoints import KeyPoints
 from anamodiff.lofnet.skeletal import Poses
 from anamodiff.matting.zoom import Zoom
-from anamodiff.run.folder import replacing
+from anamodiff.resources import replacing
 from anamodiff.run.grounds import Subjects
 from anamodiff.video.letterbox import Letterbox
 

@@ -17,6 +17,7 @@ from PIL import Image
 from torch import Tensor
 
 from anamodiff.resources import expanded
+from anamodiff.video.clip import replacing_clip, write_frames
 from anamodiff.video.pyav import ENCODERS
 from anamodiff.video.sampling import ClipError
 
@@ -37,18 +38,8 @@ def write_alpha(path: str | os.PathLike[str], frames: Tensor, fps: float) -> Pat
     check_alpha_suffix(path)
     rgba = _pixels(frames)
     write = {".webm": _write_vp9, ".gif": _write_gif}.get(path.suffix.lower(), _write_animation)
-    unfinished = path.with_name(f".{path.stem}.{os.getpid()}{path.suffix}")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+    with replacing_clip(path) as unfinished:
         write(unfinished, rgba, fps)
-        os.replace(unfinished, path)
-    except OSError as error:
-        raise ClipError(
-            f"expected to write {path}, got '{error.strerror or error}'; "
-            "choose a folder that you may write to, with space left"
-        ) from error
-    finally:
-        unfinished.unlink(missing_ok=True)
     return path
 
 
@@ -63,17 +54,8 @@ def check_alpha_suffix(path: str | os.PathLike[str]) -> None:
 
 
 def write_alpha_frames(folder: str | os.PathLike[str], frames: Tensor) -> None:
-    """Write frames ``f 4 h w``, as `write_alpha` takes them, as 0000.png, 0001.png ...
-
-    Numbered pictures of an earlier, longer clip are removed; other files stay.
-    """
-    folder = Path(folder)
-    folder.mkdir(parents=True, exist_ok=True)
-    for index, picture in enumerate(_pixels(frames)):
-        Image.fromarray(picture, "RGBA").save(folder / f"{index:04d}.png")
-    for old in folder.glob("[0-9][0-9][0-9][0-9].png"):
-        if int(old.stem) >= len(frames):
-            old.unlink()
+    """`write_frames` of frames ``f 4 h w``, as `write_alpha` takes them."""
+    write_frames(Path(folder), _pixels(frames))
 
 
 def _pixels(frames: Tensor) -> Pictures:

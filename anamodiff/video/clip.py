@@ -6,7 +6,7 @@ gives a `FrameSource`, of which only the sampled frames are kept.
 
 import os
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from math import isfinite
 from pathlib import Path
@@ -16,7 +16,7 @@ import numpy as np
 from torch import Tensor
 
 from anamodiff.options import FRAMES
-from anamodiff.resources import expanded
+from anamodiff.resources import expanded, replacing
 from anamodiff.video.folder import open_folder
 from anamodiff.video.gif import write_gif
 from anamodiff.video.letterbox import (
@@ -217,7 +217,7 @@ def write_video(
     if not isfinite(fps) or fps <= 0:
         raise ClipError(f"expected a rate above 0 frames a second, got {fps}; try 10")
     pictures = list(to_pixels(frames)) if isinstance(frames, Tensor) else frames
-    with _replacing(path) as unfinished:
+    with replacing_clip(path) as unfinished:
         if suffix == ".gif":
             write_gif(unfinished, pictures, fps)
         else:
@@ -226,21 +226,17 @@ def write_video(
 
 
 @contextmanager
-def _replacing(path: Path) -> Iterator[Path]:
-    """Give a path beside `path` to write to; it takes the place of `path` if all goes well."""
-    unfinished = path.with_name(f".{path.stem}.{os.getpid()}{path.suffix}")
+def replacing_clip(path: Path) -> Iterator[Path]:
+    """`replacing` in a folder that is made, with a `ClipError` where that cannot be done."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        yield unfinished
-        os.replace(unfinished, path)
+        with replacing(path) as unfinished:
+            yield unfinished
     except OSError as error:
         raise ClipError(
             f"expected to write {path}, got '{error.strerror or error}'; "
             "choose a folder that you may write to, with space left"
         ) from error
-    finally:
-        with suppress(OSError):
-            unfinished.unlink()
 
 
 def write_frames(folder: str | Path, frames: Tensor | Sequence[np.ndarray]) -> None:
@@ -250,7 +246,7 @@ def write_frames(folder: str | Path, frames: Tensor | Sequence[np.ndarray]) -> N
     """
     folder = expanded(folder)
     for index, picture in enumerate(to_pixels(frames) if isinstance(frames, Tensor) else frames):
-        with _replacing(folder / f"{index:04d}.png") as unfinished:
+        with replacing_clip(folder / f"{index:04d}.png") as unfinished:
             # Larger files in a quarter of the time.
             iio.imwrite(unfinished, picture, compress_level=1)
     for old in folder.glob("[0-9][0-9][0-9][0-9].png"):

@@ -22,9 +22,8 @@ SMALLEST_PART = 0.01  # of the largest part
 
 
 def foreground_mask(
-    frames: Tensor, background: Tensor | None = None, *, thin: bool = False,
-    largest_hole: float = LARGEST_HOLE,
-) -> Tensor:  # fmt: skip
+    frames: Tensor, background: Tensor | None = None, *, thin: bool = False
+) -> Tensor:
     """Where frames differ from their plain ground.
 
     Args:
@@ -32,14 +31,12 @@ def foreground_mask(
         background: the ground's colour, (c,) in [-1, 1]; `None` takes the border's median.
         thin: keep feet, tails and other thin parts that hang on a thicker one; opening, which
             removes specks, takes them for such.
-        largest_hole: holes below this share of the picture are closed.
 
     Returns:
         Mask f h w, bool, without specks, with pinholes closed.
     """
     different = differs_from_ground(frames, background)
-    masks = np.stack([_clean(mask, thin, largest_hole) for mask in different])
-    return torch.from_numpy(masks).to(frames.device)
+    return torch.from_numpy(cleaned(different, thin=thin)).to(frames.device)
 
 
 def differs_from_ground(frames: Tensor, background: Tensor | None = None) -> Mask:
@@ -53,6 +50,11 @@ def differs_from_ground(frames: Tensor, background: Tensor | None = None) -> Mas
         ground = rgb_to_lab(background.reshape(1, 3, 1, 1)).reshape(3)
     distance = np.linalg.norm(lab - ground, axis=-1)
     return distance > max(GROUND_DISTANCE, NOISE_MARGIN * noise)
+
+
+def cleaned(masks: Mask, *, thin: bool = False, largest_hole: float = LARGEST_HOLE) -> Mask:
+    """Masks f h w without specks, with pinholes closed: holes below a share of the picture."""
+    return np.stack([_clean(mask, thin, largest_hole) for mask in masks])
 
 
 def plain_ground(frames: Tensor) -> Tensor | None:

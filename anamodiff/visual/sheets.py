@@ -1,7 +1,6 @@
 """Pictures for people: key points on frames, captions, comparisons side by side, sheets."""
 
 import colorsys
-import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -13,7 +12,7 @@ from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
 from anamodiff.errors import AnaMoDiffError
-from anamodiff.resources import expanded
+from anamodiff.resources import expanded, replacing
 from anamodiff.video.letterbox import from_pixels, to_pixels
 
 #: Smallest height, in pixels, at which a comparison is comfortable to watch.
@@ -213,10 +212,6 @@ def save_picture(path: str | Path, array: np.ndarray) -> Path:
     """
     path = expanded(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_name(f".{path.stem}.{os.getpid()}{path.suffix}")
-    try:
+    with replacing(path) as unfinished:
         iio.imwrite(unfinished, array)
-        os.replace(unfinished, path)
-    finally:
-        unfinished.unlink(missing_ok=True)
     return path
