@@ -324,6 +324,13 @@ class RunOptions(Options):
         "serve any backbone (default: those beside the backbone, else mini)",
         flag="--lofnet", metavar="FOLDER",
     )  # fmt: skip
+    size: int | None = setting(
+        None,
+        "pixels along the side of the square that the backbone works at, such as 256 with mini, "
+        "which takes five times as long (default: the backbone's own: 128 with mini, 512 with SD "
+        "v1.4)",
+        low=16, high=4096, flag="--size", metavar="N",
+    )  # fmt: skip
     frames: int = setting(
         FRAMES, "frames of the result, sampled evenly from the driving clip", low=2,
         flag="--frames",

@@ -65,6 +65,7 @@ class Backbone:
         device: torch.device | None = None,
         offload: bool = False,
         precision: str | None = None,
+        size: int | None = None,
     ) -> None:
         self.device = unet.device if device is None else device
         self._named_precision = precision or PRECISIONS[unet.dtype]
@@ -79,6 +80,7 @@ class Backbone:
         self.folder = folder
         self.files = files
         self.frames_at_once = frames_at_once
+        self.latent_size = self._own_size() if size is None else self._checked(size)
 
     @classmethod
     def load(
@@ -89,15 +91,17 @@ class Backbone:
         precision: str = "auto",
         offload: bool = False,
         frames_at_once: int = 4,
+        size: int | None = None,
     ) -> Backbone:
         """Load a diffusers folder, a hub id, one file in CompVis' layout, `mini`, or `auto`.
 
         Of weights in 16 and in 32 bits those that suit the precision are taken, the others where
         they are all there is. `offload` keeps idle parts in main memory; the autoencoder takes
-        `frames_at_once`.
+        `frames_at_once`. `size` is the side in pixels of the frames, if not the backbone's own.
 
         Raises:
-            AnaMoDiffError: it is incomplete, damaged, or not like Stable Diffusion 1.x.
+            AnaMoDiffError: it is incomplete, damaged, or not like Stable Diffusion 1.x, or has no
+                such size.
         """
         device = choose_device(device)
         dtype = choose_precision(precision, device)
@@ -107,7 +111,7 @@ class Backbone:
         load = load_file if folder.is_file() else load_folder
         return cls.of(
             load(folder, dtype), folder, device=device, precision=precision, offload=offload,
-            frames_at_once=frames_at_once,
+            frames_at_once=frames_at_once, size=size,
         )  # fmt: skip
 
     @classmethod
@@ -120,6 +124,7 @@ class Backbone:
         precision: str | None = None,
         offload: bool = False,
         frames_at_once: int = 4,
+        size: int | None = None,
     ) -> Backbone:
         """From parts that were loaded from a folder or file; the arguments are `load`'s.
 
@@ -129,6 +134,7 @@ class Backbone:
             parts.vae, parts.unet, parts.text_encoder, parts.tokenizer,
             Schedule.from_config(parts.scheduler), folder=folder, files=parts.files,
             frames_at_once=frames_at_once, device=device, offload=offload, precision=precision,
+            size=size,
         )  # fmt: skip
 
     @cached_property
@@ -196,10 +202,20 @@ class Backbone:
         """Pixels along one latent's side."""
         return reduction_of(self.vae.config)
 
-    @property
-    def latent_size(self) -> int:
-        """Latents along a frame's side."""
+    def _own_size(self) -> int:
+        """Latents along a frame's side that the UNet was trained for."""
         return int(self.unet.config["sample_size"])
+
+    def _checked(self, size: int) -> int:
+        """Latents along the side of frames of `size` pixels."""
+        unit = self.reduction
+        if size < unit or size % unit:
+            nearest = max(unit, round(size / unit) * unit)
+            raise AnaMoDiffError(
+                f"--size: expected a multiple of {unit} pixels for {self.name}, got {size}; "
+                f"{nearest} is the nearest"
+            )
+        return size // self.reduction
 
     @property
     def image_size(self) -> int:

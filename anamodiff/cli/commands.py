@@ -29,7 +29,7 @@ class Command:
     texts: Mapping[str, str] = field(default_factory=dict)
 
 
-_MODELS = ("backbone", "lofnet")
+_MODELS = ("backbone", "lofnet", "size")
 _MACHINE = ("seed", "device", "precision")
 _TUNING = ("frames", "start_frame", "adaptation.matte", "tuning.iterations", "tuning.noise_min")
 _GENERATION = (
@@ -93,14 +93,15 @@ COMMANDS = {
     ),
     "evaluate": Command(
         "measure a result: motion, colours, consistency, likeness, and the paper's CLIP measures",
-        ("result", "source", "truth", "prompt", "clip_model", "output", "frames", "device"),
-        "size=256",
+        ("result", "source", "truth", "prompt", "clip_model", "output", "frames", "size", "device"),
+        "",
         actions.evaluate,
         {
             "source": "clip or picture of the character (default: the run's)",
             "prompt": 'what the source shows, such as "a turtle" (default: the run\'s)',
             "output": "FILE.json for the figures (default: none is written)",
             "frames": "frames that are measured, evenly spread",
+            "size": "side of the square canvas of all measures, in pixels (default: the run's)",
         },
     ),
     "benchmark": Command(

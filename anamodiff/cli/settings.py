@@ -47,9 +47,6 @@ class CommandOptions(Options):
         "be fetched",
         flag="--clip-model", metavar="NAME",
     )  # fmt: skip
-    size: int | None = setting(
-        None, "side of the square canvas of all measures, in pixels (default: the run's)", low=16
-    )
     pairs: str = setting(
         help="folder of NAME/source, driving and truth; or for drawn pairs creatures, "
         "creatures-apart, where source and driving clip begin in different poses, or "

@@ -61,6 +61,7 @@ class BenchmarkOptions:
 
     backbone: str = RunOptions.backbone
     lofnet: str | None = None
+    size: int | None = None
     frames: int = FRAMES
     seed: int = 0
     device: str = RunOptions.device
@@ -77,8 +78,9 @@ class BenchmarkOptions:
         if self.threads:
             torch.set_num_threads(self.threads)
         mover = MotionTransfer.load(
-            self.backbone, self.lofnet, device=self.device, precision=precision or self.precision
-        )
+            self.backbone, self.lofnet, device=self.device, size=self.size,
+            precision=precision or self.precision,
+        )  # fmt: skip
         mover.report = False  # run folders are deleted
         return Models(mover, choose_embedder(self.clip_model, mover.backbone.device)[0])
 
@@ -282,6 +284,7 @@ def _made_with(models: Models, options: BenchmarkOptions) -> dict[str, Any]:
         "precision": str(backbone.dtype if uniform else backbone.precision),
         "device": mover.backbone.device.type,
         "clip_model": embedder and embedder.name,
+        "size": backbone.image_size,
         "frames": options.frames,
         "seed": options.seed,
     }

@@ -36,6 +36,7 @@ def transfer(
     output: str | Path | None = None,
     backbone: str | Path = "auto",
     lofnet: str | Path | None = None,
+    size: int | None = None,
     frames: int = FRAMES,
     seed: int = 0,
     start_frame: StartFrame = "first",
@@ -61,6 +62,7 @@ def transfer(
         backbone: `auto`, `mini`, a diffusers folder, one file of Stable Diffusion 1.x, or a hub id.
         lofnet: folder of LOFNet weights for the backbone's latents, or `mini`, the embedded ones,
             which serve any backbone; None takes those beside the backbone, else `mini`.
+        size: pixels along the side of the square that the backbone works at; None is its own.
         frames: length of the result.
         seed: fixes all that is random; kernels of a GPU still add in no fixed order.
         start_frame: the source frame that is moved: `first`, its number from 0, or `auto`, the
@@ -81,12 +83,13 @@ def transfer(
     """
     check_request(
         source, driving, prompt=prompt, output=output, resume=resume, frames=frames, seed=seed,
-        start_frame=start_frame, preset=preset, adaptation=adaptation, tuning=tuning,
+        start_frame=start_frame, preset=preset, size=size, adaptation=adaptation, tuning=tuning,
         generation=generation,
     )  # fmt: skip
     mover = MotionTransfer.load(
-        backbone, lofnet, device=device, precision=precision, memory=memory, preset=preset
-    )
+        backbone, lofnet, device=device, precision=precision, memory=memory, preset=preset,
+        size=size,
+    )  # fmt: skip
     return mover.transfer(
         source, driving, prompt=prompt, output=output, frames=frames, seed=seed,
         start_frame=start_frame, resume=resume, adaptation=adaptation, tuning=tuning,
@@ -102,6 +105,7 @@ def tune(
     output: str | Path | None = None,
     backbone: str | Path = "auto",
     lofnet: str | Path | None = None,
+    size: int | None = None,
     frames: int = FRAMES,
     seed: int = 0,
     start_frame: StartFrame = "first",
@@ -117,11 +121,12 @@ def tune(
     """The first half of `transfer`, with its arguments; returns the run folder."""
     check_request(
         source, driving, prompt=prompt, output=output, resume=resume, frames=frames, seed=seed,
-        start_frame=start_frame, preset=preset, adaptation=adaptation, tuning=tuning,
+        start_frame=start_frame, preset=preset, size=size, adaptation=adaptation, tuning=tuning,
     )  # fmt: skip
     mover = MotionTransfer.load(
-        backbone, lofnet, device=device, precision=precision, memory=memory, preset=preset
-    )
+        backbone, lofnet, device=device, precision=precision, memory=memory, preset=preset,
+        size=size,
+    )  # fmt: skip
     return mover.tune(
         source, driving, prompt=prompt, output=output, frames=frames, seed=seed,
         start_frame=start_frame, resume=resume, adaptation=adaptation, tuning=tuning,
@@ -158,7 +163,7 @@ def generate(
         precision = settings.get("precision", precision)
     mover = MotionTransfer.load(
         settings["backbone"], settings["lofnet"], device=device, precision=precision,
-        memory=memory, preset=preset or settings.get("preset"),
+        memory=memory, preset=preset or settings.get("preset"), size=settings.get("size"),
     )  # fmt: skip
     return mover.generate(run, output=output, seed=seed, generation=generation, progress=progress)
 
@@ -168,6 +173,7 @@ def demo(
     output: str | Path | None = None,
     backbone: str | Path = "mini",
     lofnet: str | Path | None = None,
+    size: int | None = None,
     frames: int = FRAMES,
     seed: int = 0,
     start_frame: StartFrame = "first",
@@ -194,7 +200,7 @@ def demo(
     source, driving = clips
     return transfer(
         source, driving, prompt=pair.source_caption, output=output, backbone=backbone,
-        lofnet=lofnet, frames=frames, seed=seed, start_frame=start_frame, device=device,
-        precision=precision, memory=memory, preset=preset, resume=resume, adaptation=adaptation,
-        tuning=tuning, generation=generation, progress=progress,
+        lofnet=lofnet, size=size, frames=frames, seed=seed, start_frame=start_frame,
+        device=device, precision=precision, memory=memory, preset=preset, resume=resume,
+        adaptation=adaptation, tuning=tuning, generation=generation, progress=progress,
     )  # fmt: skip

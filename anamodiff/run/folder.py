@@ -33,7 +33,7 @@ FREE = ("output", "resume", "progress", "generation", "preset")
 FREE_OF_TUNING = {"checkpoint_levels", "clips_at_once"}  # as there is memory
 # Runs from before they were settings have none; there, tuning's checkpoint decides. What they were
 # then, on a CPU and unnamed.
-NEWER = {"precision": "fp32", "adaptation.matte": "none"}
+NEWER = {"precision": "fp32", "adaptation.matte": "none", "size": None}
 
 
 class RunFolder:

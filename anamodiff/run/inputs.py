@@ -29,7 +29,7 @@ def check_prompt(prompt: str) -> None:
 def check_request(
     source: GivenClip, driving: GivenClip, *, prompt: str, output: str | Path | None,
     resume: bool, frames: int, seed: int | None, start_frame: StartFrame, preset: str | None,
-    **stages: Any,
+    size: int | None = None, **stages: Any,
 ) -> None:  # fmt: skip
     """Refuse what is wrong with a transfer, as far as it shows without models.
 
@@ -39,7 +39,7 @@ def check_request(
         AnaMoDiffError: a setting, clip or output cannot be used.
     """
     check_prompt(prompt)
-    RunOptions.check(frames=frames, seed=seed, start_frame=start_frame, preset=preset)
+    RunOptions.check(frames=frames, seed=seed, start_frame=start_frame, preset=preset, size=size)
     for section, given in stages.items():
         if not isinstance(given, STAGES[section]):
             STAGES[section].checked(given)

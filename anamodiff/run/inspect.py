@@ -80,6 +80,7 @@ def inspect(
     output: str | Path | None = None,
     backbone: str | Path = "auto",
     lofnet: str | Path | None = None,
+    size: int | None = None,
     frames: int = FRAMES,
     start_frame: StartFrame = "first",
     device: str = "auto",
@@ -99,7 +100,7 @@ def inspect(
         AnaMoDiffError: an input cannot be used; the message says what to do.
     """
     sheet = _sheet_path(output, clip, driving)
-    RunOptions.check(frames=frames, start_frame=start_frame)
+    RunOptions.check(frames=frames, start_frame=start_frame, size=size)
     alone = driving is None
 
     def read(size: int) -> tuple[Clip, Clip]:
@@ -111,10 +112,10 @@ def inspect(
 
     with silent():
         read(_GLANCE)  # before a model is loaded, let alone fetched
-    mover = MotionTransfer.load(backbone, lofnet, device=device, precision=precision)
+    mover = MotionTransfer.load(backbone, lofnet, device=device, precision=precision, size=size)
     options = mover.resolve(adaptation=adaptation).adaptation
-    size = mover.backbone.image_size
-    subjects = mover.cut(*read(size), options)
+    pixels = mover.backbone.image_size
+    subjects = mover.cut(*read(pixels), options)
     made = mover.warp(subjects, None if alone else options, start_frame)
     mattes = {"source": subjects.source.mattes, "driving clip": subjects.driving.mattes}
     if alone:
@@ -124,7 +125,7 @@ def inspect(
     return Inspection(
         sheet=sheet,
         foldover=tuple(foldover(made.flow).tolist()),
-        strength=flow_strength(made.flow, size),
+        strength=flow_strength(made.flow, pixels),
         error=_relative_error(made) if alone else None,
         warped=made,
     )

@@ -109,6 +109,7 @@ class ManyOptions:
 
     backbone: str | Path = "auto"
     lofnet: str | Path | None = None
+    size: int | None = None
     device: str = "auto"
     precision: str = "auto"
     threads: int = 0
@@ -123,8 +124,9 @@ class ManyOptions:
 
     def __post_init__(self) -> None:
         RunOptions.check(
-            frames=self.frames, seed=self.seed, start_frame=self.start_frame, preset=self.preset
-        )
+            frames=self.frames, seed=self.seed, start_frame=self.start_frame, preset=self.preset,
+            size=self.size,
+        )  # fmt: skip
 
     def load(self, job: int, jobs: int) -> MotionTransfer:
         """The models, in this process; each job of a machine with several GPUs takes another."""
@@ -139,7 +141,7 @@ class ManyOptions:
             device = f"cuda:{job % count}"
         return MotionTransfer.load(
             self.backbone, self.lofnet, device=device, precision=self.precision,
-            memory=self.memory, preset=self.preset,
+            memory=self.memory, preset=self.preset, size=self.size,
         )  # fmt: skip
 
     def request(self, row: Row) -> dict[str, Any]:
@@ -147,8 +149,8 @@ class ManyOptions:
         request: dict[str, Any] = {
             "source": str(row.source), "driving": str(row.driving), "prompt": row.prompt,
             "backbone": str(self.backbone), "lofnet": self.lofnet and str(self.lofnet),
-            "frames": self.frames, "seed": self.seed, "start_frame": self.start_frame,
-            "preset": self.preset,
+            "size": self.size, "frames": self.frames, "seed": self.seed,
+            "start_frame": self.start_frame, "preset": self.preset,
         }  # fmt: skip
         for section in STAGES:
             given = getattr(self, section) or {}

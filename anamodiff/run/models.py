@@ -69,6 +69,7 @@ def load_models(
     device: str | torch.device = "auto",
     precision: str = "auto",
     memory: MemoryOptions | Mapping[str, Any] | None = None,
+    size: int | None = None,
 ) -> Models:
     """Load a backbone and a flow network; what can be checked is, before anything large is fetched.
 
@@ -78,6 +79,7 @@ def load_models(
             the embedded autoencoder's latents of the same frames; None for the one beside the
             backbone, else `mini`.
         memory: options, or a mapping of some of them.
+        size: as for `Backbone.load`.
 
     Raises:
         AnaMoDiffError: a model is missing or of other latents, or a setting is wrong.
@@ -99,7 +101,7 @@ def load_models(
     check_config(flow, folder)
     loaded = Backbone.load(
         folder, device=place, precision=precision, offload=chosen.offload,
-        frames_at_once=chosen.frames_at_once,
+        frames_at_once=chosen.frames_at_once, size=size,
     )  # fmt: skip
     return _fitting(loaded, flow, chosen, lofnet)
 

@@ -107,14 +107,17 @@ class MotionTransfer:
         precision: str = "auto",
         memory: MemoryOptions | Mapping[str, Any] | None = None,
         preset: str | None = None,
+        size: int | None = None,
     ) -> MotionTransfer:
         """Load the models that `load_models` finds, with its arguments.
 
         Raises:
             AnaMoDiffError: a model is missing or does not fit, or a setting is wrong.
         """
-        RunOptions.check(preset=preset)
-        models = load_models(backbone, lofnet, device=device, precision=precision, memory=memory)
+        RunOptions.check(preset=preset, size=size)
+        models = load_models(
+            backbone, lofnet, device=device, precision=precision, memory=memory, size=size
+        )
         return cls.of(models, preset=preset)
 
     @classmethod
@@ -285,7 +288,8 @@ class MotionTransfer:
             "source": clip_name(source), "driving": clip_name(driving), "prompt": prompt,
             "backbone": str(self.backbone.folder), "lofnet": self.lofnet_name,
             "precision": self.backbone.named_precision,
-            "frames": frames, "seed": seed, "preset": preset, "start_frame": start_frame,
+            "size": self.backbone.image_size, "frames": frames, "seed": seed, "preset": preset,
+            "start_frame": start_frame,
             "adaptation": asdict(options.adaptation), "tuning": asdict(options.tuning),
         }  # fmt: skip
         name = f"{Path(clip_name(source)).stem}-{Path(clip_name(driving)).stem}"

@@ -29,7 +29,7 @@ COLUMNS = {
 } | {one.key: one for stage in STAGES.values() for one in settings_of(stage).values()}
 # What holds for a whole process, and so for all rows.
 FOR_ALL_ROWS = (
-    "backbone", "lofnet", "device", "precision", "preset",
+    "backbone", "lofnet", "size", "device", "precision", "preset",
     *(one.key for one in settings_of(MemoryOptions).values()),
 )  # fmt: skip
 # What lies in the output folder beside the rows' own.

@@ -21,6 +21,13 @@ def test_sizes_follow_the_folder(backbone):
     assert (backbone.latent_size, backbone.reduction, backbone.image_size) == (16, 4, 64)
 
 
+def test_another_size_can_be_asked_for(tiny_backbone_folder):
+    larger = Backbone.load(tiny_backbone_folder, device="cpu", size=96)
+    assert (larger.latent_size, larger.image_size) == (24, 96)
+    with pytest.raises(AnaMoDiffError, match=r"multiple of 4 pixels .* got 98; 96 is the nearest"):
+        Backbone.load(tiny_backbone_folder, device="cpu", size=98)
+
+
 def test_latents_are_scaled_and_independent_of_the_slicing(backbone):
     frames = torch.rand(5, 3, 64, 64) * 2 - 1
     latents = backbone.encode(frames)

@@ -154,6 +154,20 @@ def test_generating_takes_the_precision_of_tuning(
     assert taken == ["bf16", "fp32"]
 
 
+def test_a_run_goes_on_in_the_size_that_was_asked_for(
+    tiny_backbone_folder: Path, made: Result, tmp_path: Path
+) -> None:
+    clips = (RunFolder(made.run).settings[name] for name in ("source", "driving"))
+    larger = transfer(
+        *clips, prompt="a cat", backbone=tiny_backbone_folder, size=96, output=tmp_path / "run",
+        device="cpu", progress=False, **BRIEF,
+    )  # fmt: skip
+    assert RunFolder(larger.run).settings["size"] == 96
+    assert larger.canvas.shape[-2:] == (96, 96)
+    again = generate(larger.run, device="cpu", generation=BRIEF["generation"], progress=False)
+    assert torch.equal(again.canvas, larger.canvas)
+
+
 @pytest.mark.parametrize("backbone", ["foreign", "hub"])
 def test_the_embedded_network_on_foreign_latents_is_refused_before_weights_are_here(
     backbone: str, foreign: Path, fake_hub, monkeypatch: pytest.MonkeyPatch
