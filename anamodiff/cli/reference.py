@@ -47,7 +47,8 @@ def _section(options: type[Options]) -> str:
 def _cells(one: Setting) -> list[str]:
     flag = one.flag or ""
     if flag.startswith("--"):
-        flag = f"{flag} {one.metavar}".strip()
+        # A bar would end the cell, and an escaped one shows its backslash in some renderers.
+        flag = f"{flag} {one.metavar}".strip().replace("|", "/")
     value = one.kind.words.replace("text that is not empty", "text")
     return [f"`{one.key}`", f"`{flag}`" if flag else "", value, _default(one.default), one.help]
 

@@ -70,12 +70,14 @@ def _outcomes(folder: Path) -> dict[str, dict[str, Any]]:
     scores = SimpleNamespace(lines=["foreground IoU  0.8000"], output=None)
     figure = SimpleNamespace(folder=folder, picture=folder / "figure7.png")
     ranks = SimpleNamespace(lines=["motion  mean rank"])
+    examples = SimpleNamespace(lines=["folder: examples"], following="transfer --source a.gif")
     return {
         "run.api": {"transfer": result, "demo": result, "generate": result, "tune": folder},
         "run.inspect": {"inspect": sheet},
         "run.many": {"transfer_many": summary, "transfer_share": None},
         "run.fetch": {"fetch": ["fomm: /cache/mgif-cpk.pth.tar"]},
         "run.doctor": {"doctor": ["device: cpu"]},
+        "run.examples": {"write_examples": examples},
         "evaluation.scores": {"evaluate": scores},
         "evaluation.benchmark": {"benchmark": folder},
         "evaluation.ablation": {"ablation": figure},

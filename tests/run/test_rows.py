@@ -1,9 +1,9 @@
 """Lists of transfers: every row as it was meant, and every mistake in one line, all at once."""
 
-import re
 from pathlib import Path
 
 import pytest
+from pages import DOCS, blocks
 
 from anamodiff.cli.compose import compose, leaves
 from anamodiff.errors import AnaMoDiffError
@@ -141,9 +141,8 @@ def test_files_that_are_no_lists(tmp_path: Path) -> None:
         read_list(tmp_path / "none.csv")
 
 
-def test_the_readme_s_list_reads(tmp_path: Path) -> None:
-    readme = (Path(__file__).resolve().parents[2] / "README.md").read_text(encoding="utf-8")
-    (text,) = re.findall(r"^```csv\n(.*?)^```", readme, re.M | re.S)
+def test_the_documented_list_reads(tmp_path: Path) -> None:
+    (text,) = blocks(DOCS / "transfers.md", "csv")
     first, second = read_list(write(tmp_path, text))
     assert (first.prompt, first.output, first.settings) == (
         "a turtle, side view", "turtle-jumps", {}
