@@ -3,9 +3,11 @@ from .errors import AnaMoDiffError
 from .integrations.pipeline import AnaMoDiffPipeline
 from .options import AdaptationOptions, GenerationOptions, MemoryOptions, TuningOptions
 from .run.api import demo, generate, transfer, tune
+from .run.examples import write_examples
 from .run.inspect import inspect
 from .run.many import transfer_many
 from .run.motion_transfer import MotionTransfer
+from .run.preview import preview
 from .run.result import Result
 from .video.clip import Clip, read_clip
 
@@ -26,8 +28,10 @@ __all__ = [
     "demo",
     "generate",
     "inspect",
+    "preview",
     "read_clip",
     "transfer",
     "transfer_many",
     "tune",
+    "write_examples",
 ]

@@ -14,12 +14,13 @@ from pickle import UnpicklingError
 from typing import Any
 
 import torch
-from diffusers import AutoencoderKL, StableDiffusionPipeline, UNet2DConditionModel
+from diffusers import AutoencoderKL, UNet2DConditionModel
 from safetensors import SafetensorError, safe_open
 from torch.serialization import safe_globals
 from transformers import CLIPTextModel, CLIPTokenizer
 
 from anamodiff.backbone import files, hub
+from anamodiff.backbone.libraries import without_loading_bars
 from anamodiff.errors import AnaMoDiffError, shorten
 from anamodiff.tensors import not_finite, read_tensors
 
@@ -65,7 +66,7 @@ def load_folder(folder: Path, dtype: torch.dtype) -> Parts:
     chosen = {part: files.weight_files(part, names, half=half) for part in KINDS}
     if not half and any(weights.variant for weights in chosen.values()):
         logger.info("weights of %s are here only in 16 bits: computing with those", folder)
-    with _one_line(folder):
+    with _one_line(folder), without_loading_bars():
         models = {part: _load_part(folder, part, own, dtype) for part, own in chosen.items()}
         tokenizer = CLIPTokenizer.from_pretrained(folder / "tokenizer", local_files_only=True)
         scheduler = _read(folder / "scheduler" / "scheduler_config.json")
@@ -107,13 +108,16 @@ def load_file(file: Path, dtype: torch.dtype) -> Parts:
     Raises:
         AnaMoDiffError: it is another kind of model, a part is missing, or the tokenizer is.
     """
+    # Importing it takes a while, and makes transformers complain that torchvision is not here.
+    from diffusers import StableDiffusionPipeline
+
     with safe_globals(_stand_ins(file)):
         shapes = _shapes(file)
         beside = (file.parent / "model_index.json", file.parent / "unet" / "config.json")
         configs = file.parent if all(path.is_file() for path in beside) else SD1
         _check_shapes(file, shapes, _read(configs / "unet" / "config.json"))
         tokenizer = CLIPTokenizer.from_pretrained(_tokenizer_folder(file), local_files_only=True)
-        with _one_line(file):
+        with _one_line(file), without_loading_bars():
             pipeline = StableDiffusionPipeline.from_single_file(
                 str(file), config=str(configs), tokenizer=tokenizer,
                 safety_checker=None, feature_extractor=None, torch_dtype=dtype,

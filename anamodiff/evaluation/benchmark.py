@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from tqdm import tqdm
+from tqdm.auto import tqdm
 
 from anamodiff import __version__
 from anamodiff.backbone.precision import StagePrecision
@@ -186,7 +186,7 @@ def _run_open(jobs: list[Job], options: BenchmarkOptions, workers: int, progress
     open_jobs = [job for job in jobs if not _is_done(job, made_with)]
     workers = min(workers, max(1, len(open_jobs)))
     with tqdm(total=len(jobs), initial=len(jobs) - len(open_jobs), desc="benchmark",
-              unit="result", disable=not progress, ncols=80) as meter:  # fmt: skip
+              unit="result", disable=not progress, dynamic_ncols=True) as meter:  # fmt: skip
         if workers == 1:
             failures: Iterator[str | None] = (
                 _try_job(models, job, options, made_with) for job in open_jobs

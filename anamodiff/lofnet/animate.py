@@ -15,6 +15,7 @@ from anamodiff.lofnet.adapt import adapt_points, normalise_points, smooth_points
 from anamodiff.lofnet.flow import Motion
 from anamodiff.lofnet.keypoints import KeyPoints
 from anamodiff.lofnet.model import LOFNet
+from anamodiff.lofnet.panels import inside_panels
 from anamodiff.lofnet.skeletal import (
     CERTAIN,
     Poses,
@@ -25,6 +26,7 @@ from anamodiff.lofnet.skeletal import (
 )
 from anamodiff.options import AdaptationOptions, StartFrame
 from anamodiff.video.foreground import foreground_mask
+from anamodiff.visual.sheets import NOTEBOOK_CELL, sheet_jpeg
 from anamodiff.warp import warp
 
 logger = logging.getLogger(__name__)
@@ -95,6 +97,10 @@ class WarpedIntermediate:
             return None
         cells = self.visible < SEEN
         return cells if cells.any() else None
+
+    def _repr_jpeg_(self) -> bytes:
+        """Both clips, what was found on them and the flow, for notebooks."""
+        return sheet_jpeg(list(inside_panels(self, side=NOTEBOOK_CELL).items()))
 
 
 @torch.no_grad()

@@ -12,6 +12,8 @@ from torch import Tensor, nn
 from anamodiff.errors import AnaMoDiffError
 from anamodiff.lofnet.hourglass import Hourglass
 from anamodiff.lofnet.keypoints import AntiAliasDownsample, KeyPoints
+from anamodiff.visual.flow import flow_rows, mask_picture
+from anamodiff.visual.sheets import few, sheet_jpeg
 from anamodiff.warp import identity_grid, resize_flow, warp
 
 
@@ -34,6 +36,11 @@ class Motion:
             return self
         mask = F.interpolate(self.mask, (height, width), mode="bilinear", align_corners=True)
         return Motion(resize_flow(self.flow, height, width), mask)
+
+    def _repr_jpeg_(self) -> bytes:
+        """The flow as colours and as a warped grid, and the masks, for notebooks."""
+        masks = "masks: whose motion is followed where (grey: the ground's)"
+        return sheet_jpeg([*flow_rows(self.flow), (masks, mask_picture(few(self.mask)))])
 
 
 def invert_2x2(matrix: Tensor, *, smallest: float = 1e-4) -> Tensor:

@@ -13,6 +13,8 @@ from anamodiff.lofnet.heat import around, highest, peak_place, probabilities
 from anamodiff.lofnet.limbs import read_limbs
 from anamodiff.lofnet.saving import SavedModule
 from anamodiff.lofnet.transformer import TransformerBlock
+from anamodiff.visual.sheets import sheet_jpeg
+from anamodiff.visual.skeleton import skeleton_row
 
 SIZE = 256  # pixels; frames of any other size are resized to it
 LIMBS = 5  # none, near fore, far fore, near hind, far hind
@@ -28,17 +30,28 @@ class Joints:
         confidence: ``b j`` in [0, 1], the probability of a joint that is there and placed within
             a thirty-second of the picture.
         presence: ``b j 3``, probabilities of absent, hidden and seen.
+        frames: what they were found on, ``b 3 h w`` in [-1, 1], to be drawn on.
     """
 
     place: Tensor
     confidence: Tensor
     presence: Tensor
+    frames: Tensor | None = None
 
     def trust(self) -> Tensor:
         """How far each joint of a clip's frames is to be believed, ``f j`` in [0, 1]: its
         confidence, and 0 for joints that the clip as a whole does not seem to have."""
         there = self.presence[..., 0].mean(0) < 0.5
         return self.confidence.clamp(0.05, 1) * there
+
+    def known(self) -> Tensor:
+        """The places ``f j 2`` of a clip's joints; NaN for those that it does not seem to have."""
+        return torch.where((self.trust() > 0)[..., None], self.place, torch.nan)
+
+    def _repr_jpeg_(self) -> bytes:
+        """Skeletons on their frames, for notebooks."""
+        name = f"joints, found with a certainty of {self.certainty():.2f}"
+        return sheet_jpeg([(name, skeleton_row(self.known(), self.frames))])
 
     def certainty(self) -> float:
         """Mean confidence of the joints that the clip seems to have; 0 where it has no trunk."""
@@ -167,7 +180,7 @@ class JointDetector(SavedModule):
         )
         found = read_joints(whole)
         places = read_limbs(probabilities(whole.heat), found.presence[..., 0])
-        return Joints(places, found.confidence, found.presence)
+        return Joints(places, found.confidence, found.presence, frames)
 
     def _features(self, frames: Tensor) -> tuple[Tensor, Tensor]:
         """Features ``b c 64 64``, and of the whole picture ``b d``."""

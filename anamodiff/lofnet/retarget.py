@@ -20,6 +20,8 @@ from anamodiff.lofnet.bones import (
 )
 from anamodiff.lofnet.saving import SavedModule
 from anamodiff.lofnet.transformer import TransformerBlock
+from anamodiff.visual.sheets import sheet_jpeg
+from anamodiff.visual.skeleton import skeleton_row
 
 WINDOW, OVERLAP = 16, 8  # frames that are looked at together in a long clip
 COUNT = len(JOINTS)
@@ -33,6 +35,10 @@ class Retargeted:
 
     place: Tensor
     expected_error: Tensor
+
+    def _repr_jpeg_(self) -> bytes:
+        """Skeletons, for notebooks."""
+        return sheet_jpeg([("retargeted joints", skeleton_row(self.place))])
 
 
 class Retargeter(SavedModule):

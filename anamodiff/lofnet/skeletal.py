@@ -14,6 +14,9 @@ from anamodiff.lofnet.limb_flow import GRID, LimbFlow
 from anamodiff.lofnet.retarget import Retargeter
 from anamodiff.options import AdaptationOptions, PoseStart
 from anamodiff.video.foreground import foreground_mask
+from anamodiff.visual.flow import flow_rows
+from anamodiff.visual.sheets import few, sheet_jpeg
+from anamodiff.visual.skeleton import skeleton_row
 
 FOLDER = "checkpoints/motion"
 DETECTOR, RETARGETER, LIMB_FLOW = "joint_detector", "retargeter", "limb_flow"
@@ -91,6 +94,17 @@ class SkeletalMotion:
     frames: Tensor
     poses: Poses
 
+    def _repr_jpeg_(self) -> bytes:
+        """The flow as colours and as a warped grid, and what it comes from, for notebooks."""
+        seen = few(self.visible)[:, None].expand(-1, 3, -1, -1) * 2 - 1
+        return sheet_jpeg(
+            [
+                *flow_rows(self.flow),
+                ("visibility: black is what the source does not show", seen),
+                ("retargeted joints", skeleton_row(self.poses.target)),
+            ]
+        )
+
 
 def certainty(source: Joints, driving: Joints) -> float:
     """Confidence of the clip whose skeleton is less sure, in [0, 1]."""
@@ -139,8 +153,7 @@ def skeletal_motion(
         for x in (visible, motion.mask)
     )
     flow = motion.flow(foregrounds, chosen, *size)
-    seen = torch.where((other.trust() > 0).any(0)[:, None], other.place, torch.nan)
-    place = Poses(*(x.cpu() for x in (poses, seen, target)))
+    place = Poses(*(x.cpu() for x in (poses, other.known(), target)))
     return SkeletalMotion(flow, mask, visible[:, 0].cpu(), chosen, place)
 
 

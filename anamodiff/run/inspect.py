@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import imageio.v3 as iio
 import torch
 from torch import Tensor
 
@@ -28,7 +29,7 @@ from anamodiff.visual.flow import (
     grid_picture,
     mask_picture,
 )
-from anamodiff.visual.sheets import SHEET_CELL, contact_sheet, enlarge, save_picture
+from anamodiff.visual.sheets import SHEET_CELL, contact_sheet, enlarge, jpeg, save_picture
 from anamodiff.visual.skeleton import draw_skeletons
 from anamodiff.warp import foldover, identity_grid
 
@@ -71,6 +72,13 @@ class Inspection:
         if self.error is not None:
             lines.append(f"latent error: {self.error:.3f} of the identity flow's")
         return lines
+
+    def __repr__(self) -> str:
+        return "\n".join([f"<{type(self).__name__}: {self.sheet}>", *self.lines])
+
+    def _repr_jpeg_(self) -> bytes:
+        """The sheet, for notebooks."""
+        return jpeg(iio.imread(self.sheet)[..., :3], quality=90)
 
 
 def inspect(

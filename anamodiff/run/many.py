@@ -19,7 +19,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tqdm import tqdm
+from tqdm.auto import tqdm
 from tqdm.contrib.logging import logging_redirect_tqdm
 
 from anamodiff.errors import AnaMoDiffError, explain_os_error, one_line
@@ -238,7 +238,9 @@ def transfer_share(
     line = job if sys.stderr.isatty() else 0
     with (
         logging_redirect_tqdm([logging.getLogger("anamodiff")]),
-        tqdm(share, name, unit="row", disable=not progress, ncols=80, position=line) as meter,
+        tqdm(
+            share, name, unit="row", disable=not progress, dynamic_ncols=True, position=line
+        ) as meter,
     ):
         for row in meter:
             request = shared.request(row)

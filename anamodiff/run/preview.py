@@ -14,8 +14,9 @@ from anamodiff.run.grounds import Subject
 from anamodiff.run.inputs import GivenClip, read_pair
 from anamodiff.run.motion_transfer import MotionTransfer
 from anamodiff.run.result import drawn_motion
-from anamodiff.video.letterbox import crop_back
-from anamodiff.visual.sheets import draw_points
+from anamodiff.video.embed import clip_html
+from anamodiff.video.letterbox import crop_back, to_pixels
+from anamodiff.visual.sheets import draw_points, side_by_side
 from anamodiff.visual.skeleton import draw_skeletons
 
 
@@ -38,6 +39,16 @@ class Preview:
     target: Tensor
     fps: float
     made: WarpedIntermediate
+
+    def _repr_html_(self) -> str:
+        """The clips side by side as a video, for notebooks."""
+        columns = [
+            ("source", self.source),
+            ("driving clip", self.driving),
+            ("warped", self.warped),
+            ("warped, with joints", self.target),
+        ]
+        return clip_html(to_pixels(side_by_side(columns)), self.fps)
 
 
 def preview(

@@ -31,9 +31,10 @@ class ProgressBars:
             return
         if self._bar is None or stage != self._stage:
             self.close()
-            # leave=None: a bar inside another one goes when it is full.
+            # leave=None: a bar inside another one goes when it is full. A notebook would read a
+            # number of columns as pixels.
             self._bar = tqdm(
-                total=total, desc=stage, disable=not self._progress, leave=None, ncols=80
+                total=total, desc=stage, disable=not self._progress, leave=None, dynamic_ncols=True
             )
             self._stage = stage
         if loss is not None:

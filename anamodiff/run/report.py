@@ -20,15 +20,13 @@ from anamodiff.backbone.model import Backbone
 from anamodiff.errors import one_line
 from anamodiff.fields import dotted
 from anamodiff.lofnet.animate import WarpedIntermediate
+from anamodiff.lofnet.panels import inside_panels
 from anamodiff.run.findings import unknown_words, warnings_of
 from anamodiff.run.folder import RunFolder, write_text
 from anamodiff.run.intermediate import ClipPair
 from anamodiff.video.foreground import foreground_mask
 from anamodiff.video.letterbox import to_pixels
 from anamodiff.visual.charts import colour_histogram, data_uri, film_strip, loss_curves
-from anamodiff.visual.flow import draw_key_points, flow_picture, flow_strength, mask_picture
-from anamodiff.visual.sheets import draw_points, enlarge
-from anamodiff.visual.skeleton import draw_skeletons
 from anamodiff.warp import foldover
 
 logger = logging.getLogger(__name__)
@@ -133,45 +131,6 @@ def clip_panels(
     panels = {"source": made.source[stretched], "driving clip": made.driving}
     others = {"warped: the source along the flow": warped, "result": result}
     return panels | {name: frames for name, frames in others.items() if frames is not None}
-
-
-def inside_panels(made: WarpedIntermediate, warped: Tensor | None) -> dict[str, Tensor]:
-    """Joints or points, flow, and visibility or masks, as far as the run folder has them."""
-    panels: dict[str, Tensor] = {}
-    origin = enlarge(made.source[made.source_frames], SIDE)
-    driving = enlarge(made.driving, SIDE)
-    ground = origin if warped is None else enlarge(warped, SIDE)
-    if made.poses is not None:
-        own = made.poses.source[made.source_frames]
-        panels["source frames that are warped, with joints"] = draw_skeletons(origin, own)
-        panels["driving clip, with joints"] = draw_skeletons(driving, made.poses.driving)
-        name = "retargeted joints" + ("" if warped is None else ", on the warped clip")
-        panels[name] = draw_skeletons(
-            torch.ones_like(origin) if warped is None else ground, made.poses.target
-        )
-    elif made.driving_points is not None:
-        if made.source_points is not None:
-            points = made.source_points
-            panels["start frame, with key points"] = draw_key_points(
-                origin, points.value.expand(len(origin), -1, -1)
-            )
-        panels["driving clip, with key points"] = draw_points(driving, made.driving_points.value)
-        if made.adapted_points is not None and warped is not None:
-            panels["adapted points, on the warped clip"] = draw_points(
-                ground, made.adapted_points.value
-            )
-    pixels = flow_strength(made.flow, made.driving.shape[-1])
-    panels[f"flow: hue is direction, full colour {pixels:.0f} pixels or more"] = flow_picture(
-        made.flow
-    )
-    if made.visible is not None:
-        seen = made.visible[:, None].expand(-1, 3, -1, -1).float().cpu() * 2 - 1
-        panels["visibility: black is what the source does not show"] = seen
-    elif made.mask is not None:
-        panels["masks: whose motion is followed where (grey: the ground's)"] = mask_picture(
-            made.mask
-        )
-    return panels
 
 
 def _films(groups: Sequence[Panels], count: int) -> tuple[list[str], int]:

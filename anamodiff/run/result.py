@@ -19,6 +19,7 @@ from anamodiff.video.alpha import (
     write_alpha_frames,
 )
 from anamodiff.video.clip import write_frames, write_video
+from anamodiff.video.embed import clip_html
 from anamodiff.video.letterbox import CroppedFrames, Letterbox, crop_back, limited
 from anamodiff.video.suffixes import ANIMATED_SUFFIXES
 from anamodiff.visual.sheets import draw_points, side_by_side
@@ -55,6 +56,19 @@ class Result:
     def frames(self) -> Tensor:
         """The frames f c h w in [-1, 1], in the size at which they are written."""
         return crop_back(self.shown, self.box)
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__}: {self._summary}>"
+
+    def _repr_html_(self) -> str:
+        """A video, for notebooks."""
+        return clip_html(CroppedFrames(self.shown, self.box), self.fps, self._summary)
+
+    @property
+    def _summary(self) -> str:
+        height, width = self.box.original
+        size = f"{len(self.canvas)} frames of {width}x{height}, {self.fps:.3g} a second"
+        return f"{size}, in {self.video}; report and all else in {self.run}"
 
     def save(self, path: str | os.PathLike[str]) -> Path:
         """Write the clip as mp4, gif or webm, by the suffix; also as webp or apng."""

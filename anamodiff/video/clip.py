@@ -17,6 +17,7 @@ from torch import Tensor
 
 from anamodiff.options import FRAMES
 from anamodiff.resources import expanded, replacing
+from anamodiff.video.embed import clip_html
 from anamodiff.video.folder import open_folder
 from anamodiff.video.gif import write_gif
 from anamodiff.video.letterbox import (
@@ -33,6 +34,7 @@ from anamodiff.video.named import open_named
 from anamodiff.video.pillow import open_pictures
 from anamodiff.video.pyav import encode_video, open_video
 from anamodiff.video.sampling import (
+    DEFAULT_FPS,
     ClipError,
     FrameSource,
     Unreadable,
@@ -61,6 +63,39 @@ class Clip:
     total: int
     box: Letterbox | None
     background: tuple[float, float, float]
+
+    @classmethod
+    def of(cls, frames: Tensor, fps: float = DEFAULT_FPS) -> "Clip":
+        """Frames ``f 3 h w`` in [-1, 1] that are in memory, as they are.
+
+        Square ones can be transferred where the backbone's frames are as large. Raises `ClipError`.
+        """
+        pictures = to_pixels(frames)
+        count, height, width = pictures.shape[:3]
+        return cls(
+            frames=frames.detach().float().cpu(),
+            fps=fps,
+            path=None,
+            indices=tuple(range(count)),
+            total=count,
+            box=fit(height, width, height) if height == width else None,
+            background=_colour(background_colour([border(picture) for picture in pictures])),
+        )
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__}: {self._summary}>"
+
+    def _repr_html_(self) -> str:
+        """A video, for notebooks."""
+        return clip_html(to_pixels(self.frames), self.fps, self._summary)
+
+    @property
+    def _summary(self) -> str:
+        count, _, height, width = self.frames.shape
+        name = "" if self.path is None else f"{self.path.name}, "
+        many = "1 frame" if count == 1 else f"{count} frames"
+        rate = "" if count == 1 else f", {self.fps:.3g} frames a second"
+        return f"{name}{many} of {width}x{height}{rate}"
 
 
 def read_clip(
@@ -102,7 +137,6 @@ def read_clip(
     report_rest(path, source.durations)
     if frames is None and len(indices) < total:
         logger.warning("%s has %d frames: %d of them are used", path, total, len(indices))
-    red, green, blue = (float(value) / 127.5 - 1 for value in colour)
     return Clip(
         frames=from_pixels(pictures),
         fps=sampled_fps(source.durations, len(indices)),
@@ -110,8 +144,14 @@ def read_clip(
         indices=indices,
         total=total,
         box=box,
-        background=(red, green, blue),
+        background=_colour(colour),
     )
+
+
+def _colour(colour: np.ndarray) -> tuple[float, float, float]:
+    """Bytes ``3`` in [-1, 1]."""
+    red, green, blue = (float(value) / 127.5 - 1 for value in colour)
+    return red, green, blue
 
 
 def _check_numbers(**numbers: int | None) -> None:

@@ -12,6 +12,7 @@ import numpy as np
 from torch import Tensor
 
 from anamodiff.video.letterbox import to_pixels
+from anamodiff.visual.sheets import jpeg
 
 WIDTH, HEIGHT = 640, 220
 _LEFT, _BOTTOM, _TOP = 46, 24, 8
@@ -31,10 +32,7 @@ def film_strip(frames: Tensor, chosen: Sequence[int], side: int, quality: int) -
     pictures = to_pixels(frames[list(chosen)])
     how = cv2.INTER_AREA if pictures.shape[1] > side else cv2.INTER_CUBIC
     strip = np.concatenate([cv2.resize(p, (side, side), interpolation=how) for p in pictures], 1)
-    settings = [cv2.IMWRITE_JPEG_QUALITY, quality]
-    written, data = cv2.imencode(".jpg", cv2.cvtColor(strip, cv2.COLOR_RGB2BGR), settings)
-    assert written
-    return data.tobytes()
+    return jpeg(strip, quality)
 
 
 def data_uri(jpeg: bytes) -> str:

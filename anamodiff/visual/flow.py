@@ -9,7 +9,7 @@ from einops import einsum, rearrange
 from torch import Tensor
 
 from anamodiff.video.letterbox import from_pixels, to_pixels
-from anamodiff.visual.sheets import draw_points, point_colours
+from anamodiff.visual.sheets import NOTEBOOK_CELL, draw_points, few, point_colours
 from anamodiff.warp import identity_grid, resize_flow, warp
 
 #: Half the mean diameter of a Jacobian's ellipse, as a share of the frame's side.
@@ -93,6 +93,16 @@ def grid_picture(flow: Tensor, size: int) -> Tensor:
     paper = torch.where(line[:, None] | line[None], -0.6, 1.0)
     fine = resize_flow(flow.detach().float().cpu(), size, size)
     return warp(paper.expand(1, 3, -1, -1), fine, padding_mode="zeros")
+
+
+def flow_rows(flow: Tensor) -> list[tuple[str, Tensor]]:
+    """Rows of a notebook's sheet for a flow ``b h w 2``: as colours, and as a warped grid."""
+    flow = few(flow)
+    cells = flow_strength(flow, flow.shape[2])
+    return [
+        (f"flow: hue is direction, full colour {cells:.1f} cells or more", flow_picture(flow)),
+        ("grid, warped", grid_picture(flow, NOTEBOOK_CELL)),
+    ]
 
 
 def mask_picture(mask: Tensor) -> Tensor:

@@ -21,6 +21,9 @@ WATCHABLE = 256
 #: Height of one frame on a contact sheet, in pixels, at least and at most.
 SHEET_CELL = (96, 256)
 
+#: Frames in a row of what objects show of themselves in a notebook, and their height in pixels.
+NOTEBOOK_COLUMNS, NOTEBOOK_CELL = 6, 192
+
 _PAPER, _INK, _GAP = 255, 25, 4
 _RIM = (20, 20, 20)
 _POINTS = (
@@ -196,6 +199,27 @@ def contact_sheet(rows: Sequence[tuple[str, Tensor]], columns: int = 10) -> np.n
             np.pad(line, ((0, 0), (0, width - line.shape[1]), (0, 0)), constant_values=_PAPER)
         )
     return np.concatenate(sheet, axis=0)
+
+
+def few(frames: Tensor) -> Tensor:
+    """`NOTEBOOK_COLUMNS` of frames `f ...`, taken evenly; all if there are fewer."""
+    count = min(NOTEBOOK_COLUMNS, len(frames))
+    return frames[[index * len(frames) // count for index in range(count)]]
+
+
+def sheet_jpeg(rows: Sequence[tuple[str, Tensor]]) -> bytes:
+    """A contact sheet for a notebook: rows as `contact_sheet` takes them, thinned by `few`."""
+    large = [(name, enlarge(few(frames), NOTEBOOK_CELL)) for name, frames in rows]
+    return jpeg(contact_sheet(large, NOTEBOOK_COLUMNS), quality=90)
+
+
+def jpeg(picture: np.ndarray, quality: int) -> bytes:
+    """Bytes `h w 3` as a JPEG; `quality` is from 1 to 100."""
+    written, data = cv2.imencode(
+        ".jpg", cv2.cvtColor(picture, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, quality]
+    )
+    assert written
+    return data.tobytes()
 
 
 def _heading(text: str, width: int) -> np.ndarray:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import cv2
 import numpy as np
+import torch
 from torch import Tensor
 
 from anamodiff.creatures.skeleton import BONES, PARTS
 from anamodiff.video.letterbox import from_pixels, to_pixels
+from anamodiff.visual.sheets import NOTEBOOK_CELL, enlarge, few
 
 # RGB of each part: head and neck, trunk, tail, near and far fore limb, near and far hind limb.
 COLOURS = (
@@ -16,6 +18,16 @@ COLOURS = (
 )  # fmt: skip
 FAR = (4, 6)
 SHIFT = 4  # fractional bits of OpenCV's coordinates
+
+
+def skeleton_row(joints: Tensor, frames: Tensor | None = None) -> Tensor:
+    """A row of a notebook's sheet: joints ``f 22 2`` on their frames ``f 3 h w``, else on white."""
+    joints = few(joints)
+    if frames is None:
+        paper = torch.ones(1, 3, NOTEBOOK_CELL, NOTEBOOK_CELL)
+    else:
+        paper = enlarge(few(frames), NOTEBOOK_CELL)
+    return draw_skeletons(paper, joints)
 
 
 def draw_skeletons(frames: Tensor, joints: Tensor) -> Tensor:

@@ -58,6 +58,13 @@ def pipeline() -> None:
     assert_type(pipe.mover, MotionTransfer)
 
 
+def looking(mover: MotionTransfer) -> None:
+    examples = anamodiff.write_examples("examples")
+    shown = anamodiff.preview(mover, examples.folder / "turtle.gif", "driving.gif", frames=8)
+    assert_type(shown.warped, Tensor)
+    assert_type(Clip.of(shown.warped, shown.fps), Clip)
+
+
 def mistakes() -> str:
     try:
         return str(anamodiff.inspect("source.gif").sheet)

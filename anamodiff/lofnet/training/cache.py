@@ -13,7 +13,7 @@ from typing import Protocol
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-from tqdm import tqdm
+from tqdm.auto import tqdm
 
 from anamodiff.errors import AnaMoDiffError
 from anamodiff.lofnet.training.dataset import LatentClips

@@ -13,7 +13,7 @@ from typing import Any, Literal
 import torch
 from accelerate import Accelerator
 from accelerate.utils import InitProcessGroupKwargs, broadcast_object_list
-from tqdm import tqdm
+from tqdm.auto import tqdm
 
 from anamodiff.errors import AnaMoDiffError
 from anamodiff.lock import held
