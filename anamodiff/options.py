@@ -66,9 +66,10 @@ class AdaptationOptions(Options):
 
     matte: str = setting(
         "auto",
-        "how both characters are cut out of their grounds: plain grounds by colour, others by a "
-        "network (auto), not at all (none), or by your own masks, white on black: a folder, clip "
-        "or picture of as many frames as either clip, or a folder of source and driving",
+        "how both characters are cut out of their grounds: by the file's own alpha channel where "
+        "it has one, plain grounds by colour, others by a network (auto), not at all (none), or by "
+        "your own masks, white on black: a folder, clip or picture of as many frames as either "
+        "clip, or a folder of source and driving",
         flag="--matte", metavar="auto|none|PATH",
     )  # fmt: skip
 
@@ -218,8 +219,8 @@ class GenerationOptions(Options):
     )
     ground: str = setting(
         "source",
-        "what the result stands on: the source's own ground, the driving clip's (driving), a "
-        "colour such as #80C0FF, or nothing (transparent)",
+        "what the result stands on: the source's own ground (white, if that is transparent), the "
+        "driving clip's (driving), a colour such as #80C0FF, or nothing (transparent)",
         kind=GROUND, flag="--ground", metavar="source|driving|#RRGGBB|transparent",
     )  # fmt: skip
     match_colours: bool = setting(

@@ -9,6 +9,9 @@ from torch import Tensor
 
 NOTHING = 0.0005  # of the picture
 FULL = 0.75  # of the picture
+# Of alpha: where it is below, nothing is seen; and the least share of the picture that is so.
+CLEAR, LEAST_CLEAR = 0.1, 0.01
+BOX = 0.97  # of its box: what fills more is a rectangle
 # Pixels of the longer side of the box around the character in all frames, and at most this share of
 # the picture's side.
 SMALL, SMALL_SHARE = 40, 0.3
@@ -20,6 +23,25 @@ OFTEN = 0.6  # of the frames
 def is_empty(masks: Tensor) -> bool:
     """Whether a clip's masks ``f h w`` show no character."""
     return float(masks.float().mean()) < NOTHING
+
+
+def has_useful_alpha(alpha: Tensor | None) -> bool:
+    """Whether a file's alpha ``f h w`` in [0, 1] shows a character.
+
+    A clip that is half transparent all over does not, nor a window with a shadow or round corners:
+    what is opaque of it fills a box.
+    """
+    if alpha is None or is_empty(alpha >= 0.5):
+        return False
+    clear = (alpha < CLEAR).float().mean(dim=(1, 2)).median()
+    filled = [_filled(one) for one in alpha >= 0.5 if one.any()]
+    return float(clear) >= LEAST_CLEAR and float(np.median(filled)) < BOX
+
+
+def _filled(mask: Tensor) -> float:
+    """What share of its box a mask ``h w`` fills."""
+    _, _, height, width = box_of(mask[None])
+    return float(mask.sum()) / (height * width)
 
 
 def box_of(masks: Tensor) -> tuple[int, int, int, int]:

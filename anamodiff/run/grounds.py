@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from anamodiff.matting.checks import is_empty, remarks
+from anamodiff.matting.checks import has_useful_alpha, is_empty, remarks
 from anamodiff.matting.cutout import WHITE, Cutout, cut_by_matte, cut_plain, matte_of
 from anamodiff.matting.network import MatteNetwork
 from anamodiff.matting.plate import clean_plate
@@ -111,6 +111,9 @@ def cut_clip(clip: Clip, mask: Tensor | None, network: NetworkLoader, role: str)
 def _cut(clip: Clip, mask: Tensor | None, network: NetworkLoader, role: str) -> Subject:
     own = _inside(clip)
     frames = clip.frames[(..., *own)]
+    if mask is None and _has_matte(clip, own):
+        logger.info("the %s is transparent around its character: its alpha is the matte", role)
+        return _by_alpha(clip, own, role)
     colour = plain_ground(frames)
     if mask is None and colour is not None and _is_white(colour):
         mattes = _by_colour(clip.frames)
@@ -130,6 +133,18 @@ def _cut(clip: Clip, mask: Tensor | None, network: NetworkLoader, role: str) -> 
     if ground is None:
         cutout, ground = _with_plate(frames, cutout, role)
     return _on_canvas(clip, cutout, ground)
+
+
+def _has_matte(clip: Clip, own: tuple[slice, slice]) -> bool:
+    return clip.alpha is not None and has_useful_alpha(clip.alpha[(..., *own)])
+
+
+def _by_alpha(clip: Clip, own: tuple[slice, slice], role: str) -> Subject:
+    """By the file's own alpha: its frames, which are on white, are the cutout."""
+    assert clip.alpha is not None
+    cutout = Cutout(clip.frames[(..., *own)], clip.alpha[(..., *own)])
+    _warn(cutout.mask, role)
+    return replace(_on_canvas(clip, cutout, torch.full_like(cutout.frames[0], WHITE)), ground=None)
 
 
 def _network_matte(frames: Tensor, network: MatteNetwork) -> Tensor:

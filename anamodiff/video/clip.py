@@ -13,6 +13,7 @@ from pathlib import Path
 
 import imageio.v3 as iio
 import numpy as np
+import torch
 from torch import Tensor
 
 from anamodiff.options import FRAMES
@@ -53,7 +54,8 @@ class Clip:
 
     `frames` are `f c h w`, RGB float32 in [-1, 1]. `fps` is the rate of these frames, so that
     they take as long as the file. `indices` say which of the file's `total` frames they are.
-    `box` is None when the clip was read without a size. `background` is RGB in [-1, 1].
+    `box` is None when the clip was read without a size. `background` is RGB in [-1, 1]. `alpha`
+    is `f h w` in [0, 1], 0 beside the picture; None where a frame is opaque.
     """
 
     frames: Tensor
@@ -63,6 +65,7 @@ class Clip:
     total: int
     box: Letterbox | None
     background: tuple[float, float, float]
+    alpha: Tensor | None = None
 
     @classmethod
     def of(cls, frames: Tensor, fps: float = DEFAULT_FPS) -> "Clip":
@@ -106,7 +109,8 @@ def read_clip(
     minimum: int = 1,
     role: str = "clip",
 ) -> Clip:
-    """Read a video, animation, strip, folder of frames or picture; alpha goes on white.
+    """Read a video, animation, strip, folder of frames or picture; alpha goes on white,
+    and is kept beside.
 
     `frames` are sampled at even steps of playing time, the first always among them: exactly so
     many (a shorter clip's frames repeat; one picture gives one frame), or with None all, up to
@@ -125,7 +129,7 @@ def read_clip(
         _check_count(path, role, total, minimum)
         indices = sample_indices(source.durations, frames)
         try:
-            pictures, box, colour = _decode(source, indices, size)
+            pictures, alpha, box, colour = _decode(source, indices, size)
             break
         except Unreadable:
             if source.recount is None:
@@ -145,6 +149,7 @@ def read_clip(
         total=total,
         box=box,
         background=_colour(colour),
+        alpha=None if alpha is None else torch.from_numpy(alpha).float().div_(255),
     )
 
 
@@ -208,13 +213,14 @@ def _check_count(path: Path, role: str, total: int, minimum: int) -> None:
 
 def _decode(
     source: FrameSource, indices: Sequence[int], size: int | None
-) -> tuple[np.ndarray, Letterbox | None, np.ndarray]:
-    """Decode the chosen frames: bytes `f h w 3`, the letterbox, and the ground's colour.
+) -> tuple[np.ndarray, np.ndarray | None, Letterbox | None, np.ndarray]:
+    """Decode the chosen frames: bytes `f h w 3`, their alpha, letterbox, and ground's colour.
 
     Each frame is shrunk as it comes, so that a long or large video needs little memory.
     """
     distinct = sorted(set(indices))
     kept: list[np.ndarray] = []
+    alphas: list[np.ndarray | None] = []
     borders: list[np.ndarray] = []
     box, shown = None, None
     for picture in source.pictures(distinct, size):
@@ -223,12 +229,26 @@ def _decode(
         shown = shown or picture.size
         box = box or (fit(*shown, size) if size else None)
         borders.append(border(picture.pixels))
-        kept.append(resize(picture.pixels, (box.height, box.width) if box else shown))
+        to = (box.height, box.width) if box else shown
+        kept.append(resize(picture.pixels, to))
+        alphas.append(None if picture.alpha is None else resize(picture.alpha, to))
     if len(kept) < len(distinct):
         raise Unreadable
     colour = background_colour(borders)
     pictures = place(kept, box, colour) if box else np.stack(kept)
-    return pictures[np.searchsorted(distinct, indices)], box, colour
+    places = np.searchsorted(distinct, indices)
+    return pictures[places], _alpha(alphas, box, places), box, colour
+
+
+def _alpha(
+    alphas: Sequence[np.ndarray | None], box: Letterbox | None, places: np.ndarray
+) -> np.ndarray | None:
+    """Alpha, bytes `f h w`, of the chosen frames; None where any is opaque."""
+    found = [alpha[..., None] for alpha in alphas if alpha is not None]
+    if len(found) < len(alphas):
+        return None
+    whole = place(found, box, np.zeros(1, np.uint8)) if box else np.stack(found)
+    return whole[places][..., 0]
 
 
 def _alike(size: tuple[int, int], other: tuple[int, int]) -> bool:

@@ -16,8 +16,8 @@ import numpy as np
 from av.filter import Graph
 from av.video.reformatter import Interpolation, VideoReformatter
 
-from anamodiff.video.rgb import on_white
-from anamodiff.video.sampling import Picture, Unreadable
+from anamodiff.video.picture import Picture
+from anamodiff.video.sampling import Unreadable
 
 # Numbers of ITU-T H.273, as FFmpeg's AVColorSpace, -Transfer and -Primaries have them.
 _UNSPECIFIED, _BT2020 = 2, 9
@@ -68,19 +68,20 @@ class Display:
         shown = (height, round(width * self._aspect))
         if self._aspect < 1:
             shown = (round(height / self._aspect), width)
-        pixels = self._pixels(frame, _reduced(height, width, size))
+        pixels = self._pixels(frame, size)
         pixels = turn(pixels, matrix)
         a, b = matrix[:2]
-        return Picture(pixels, shown if abs(a) >= abs(b) else (shown[1], shown[0]))
+        return Picture.of(pixels, shown if abs(a) >= abs(b) else (shown[1], shown[0]))
 
-    def _pixels(self, frame: av.VideoFrame, to: tuple[int, int]) -> np.ndarray:
-        """RGB bytes `h w 3` of a frame, `to` being (height, width)."""
-        height, width = to
+    def _pixels(self, frame: av.VideoFrame, size: int | None) -> np.ndarray:
+        """Bytes `h w 3` of a frame for a canvas of `size`; 4 where it has alpha."""
+        if any(component.is_alpha for component in frame.format.components):
+            # In its own size: the scaler mixes colours of hidden pixels into their neighbours.
+            return self._reformat(frame, "rgba", **_matrix(frame))
+        height, width = to = _reduced(frame.height, frame.width, size)
         options: dict[str, Any] = {"height": height, "width": width, **_matrix(frame)}
         if to != (frame.height, frame.width):
             options["interpolation"] = Interpolation.AREA
-        if any(component.is_alpha for component in frame.format.components):
-            return on_white(self._reformat(frame, "rgba", **options))
         primaries = _WIDE.get(frame.color_primaries)
         if frame.color_trc in (_PQ, _HLG) or primaries:
             wide = self._reformat(frame, "rgb48le", **options)

@@ -6,8 +6,9 @@ from pathlib import Path
 
 import numpy as np
 
+from anamodiff.video.picture import Picture
 from anamodiff.video.pillow import open_picture
-from anamodiff.video.sampling import DEFAULT_FPS, ClipError, FrameSource, Picture
+from anamodiff.video.sampling import DEFAULT_FPS, ClipError, FrameSource
 from anamodiff.video.suffixes import PICTURE_SUFFIXES
 
 _DECIMAL = re.compile(r"(\d+)(?:[.,](\d+))?")

@@ -39,7 +39,7 @@ def fit(height: int, width: int, size: int) -> Letterbox:
 
 
 def resize(picture: np.ndarray, to: tuple[int, int]) -> np.ndarray:
-    """Resize a picture, bytes `h w 3`, to (height, width): area average down, cubic up."""
+    """Resize a picture, bytes `h w 3` or `h w`, to (height, width): area average down, cubic up."""
     if picture.shape[:2] == to:
         return picture
     smaller = to[0] * to[1] < picture.shape[0] * picture.shape[1]
@@ -48,9 +48,9 @@ def resize(picture: np.ndarray, to: tuple[int, int]) -> np.ndarray:
 
 
 def place(pictures: Sequence[np.ndarray], box: Letterbox, colour: np.ndarray) -> np.ndarray:
-    """Put pictures of the box's size on canvases of one colour: bytes `f n n 3`."""
+    """Put pictures of the box's size on canvases of one colour `c`: bytes `f n n c`."""
     size = max(box.height, box.width)
-    canvas = np.empty((len(pictures), size, size, 3), dtype=np.uint8)
+    canvas = np.empty((len(pictures), size, size, len(colour)), dtype=np.uint8)
     canvas[:] = colour
     rows, columns = slice(box.top, box.top + box.height), slice(box.left, box.left + box.width)
     for index, picture in enumerate(pictures):

@@ -5,8 +5,9 @@ from pathlib import Path
 
 from PIL import Image
 
+from anamodiff.video.picture import Picture
 from anamodiff.video.rgb import to_picture
-from anamodiff.video.sampling import DEFAULT_FPS, ClipError, FrameSource, Picture
+from anamodiff.video.sampling import DEFAULT_FPS, ClipError, FrameSource
 
 _HEIF_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1")
 _REFUSED = {

@@ -13,12 +13,12 @@ import numpy as np
 from PIL import Image
 
 from anamodiff.video.bare import without_extras
-from anamodiff.video.rgb import Range, is_deep, load, to_picture, to_rgb, value_range
+from anamodiff.video.picture import Picture
+from anamodiff.video.rgb import Range, is_deep, load, to_picture, to_rgb, upright, value_range
 from anamodiff.video.sampling import (
     DEFAULT_FPS,
     ClipError,
     FrameSource,
-    Picture,
     Unreadable,
     logger,
     warn_damaged,
@@ -131,7 +131,7 @@ def count_frames(image: Image.Image) -> int:
 def _still(path: Path, image: Image.Image, role: str) -> FrameSource:
     """One picture; a png of several square frames side by side or stacked is cut up."""
     try:
-        pictures = cut_strip(to_picture(image).pixels) if _may_be_strip(image) else []
+        pictures = cut_strip(_strip(image)) if _may_be_strip(image) else []
     except _DAMAGE:
         raise ClipError(
             f"expected a {role} that can be decoded, got a damaged or truncated picture: {path}; "
@@ -146,7 +146,7 @@ def _still(path: Path, image: Image.Image, role: str) -> FrameSource:
     )
     return FrameSource(
         durations=(1 / DEFAULT_FPS,) * len(pictures),
-        pictures=lambda indices, _: (Picture.whole(pictures[index]) for index in indices),
+        pictures=lambda indices, _: (Picture.of(pictures[index]) for index in indices),
     )
 
 
@@ -246,5 +246,6 @@ def holds_motion(path: Path) -> bool | None:
 
 
 def _strip(image: Image.Image) -> np.ndarray:
+    """Bytes `h w 3`, or 4 with alpha."""
     load(image)
-    return to_rgb(image)
+    return to_rgb(upright(image))

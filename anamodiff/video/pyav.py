@@ -17,12 +17,12 @@ import numpy as np
 from av.video.reformatter import VideoReformatter
 
 from anamodiff.video.display import Display
+from anamodiff.video.picture import Picture
 from anamodiff.video.pillow import MOST_PIXELS, too_large
 from anamodiff.video.sampling import (
     DEFAULT_FPS,
     ClipError,
     FrameSource,
-    Picture,
     Unreadable,
     warn_damaged,
 )

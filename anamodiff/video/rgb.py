@@ -1,4 +1,4 @@
-"""Any Pillow picture as RGB bytes: upright, in sRGB, 8 bits, transparency on white.
+"""Any Pillow picture as RGB bytes, and alpha: upright, in sRGB, 8 bits.
 
 What a file says about itself beside its pixels (orientation, profile) may be broken: then it is
 left out, and the picture is read without.
@@ -16,7 +16,7 @@ from io import BytesIO
 import numpy as np
 from PIL import Image, ImageCms
 
-from anamodiff.video.sampling import Picture
+from anamodiff.video.picture import Picture
 
 _ORIENTATION = 274  # the tag's number, in EXIF and TIFF
 _UPRIGHT = {
@@ -53,12 +53,22 @@ def to_picture(image: Image.Image, size: int | None = None, deep: Range | None =
     load(image)
     if image.format not in ("JPEG", "MPO"):  # a TIFF turns itself in loading
         width, height = image.size
-    turn = _UPRIGHT.get(_orientation(image) or 1)
+    turn = _turn(image)
     if size is not None and image.mode in _REDUCIBLE:
         factor = max(image.size) // (2 * size)
         image = image.reduce(factor) if factor > 1 else image
     pixels = to_rgb(image if turn is None else image.transpose(turn), deep)
-    return Picture(pixels, (width, height) if turn in _QUARTERS else (height, width))
+    return Picture.of(pixels, (width, height) if turn in _QUARTERS else (height, width))
+
+
+def upright(image: Image.Image) -> Image.Image:
+    """A loaded image turned as its metadata say."""
+    turn = _turn(image)
+    return image if turn is None else image.transpose(turn)
+
+
+def _turn(image: Image.Image) -> Image.Transpose | None:
+    return _UPRIGHT.get(_orientation(image) or 1)
 
 
 def load(image: Image.Image) -> None:
@@ -102,7 +112,7 @@ def _orientation(image: Image.Image) -> int | None:
 
 
 def to_rgb(image: Image.Image, deep: Range | None = None) -> np.ndarray:
-    """A loaded image as RGB bytes `h w 3`, not turned."""
+    """A loaded image as RGB bytes `h w 3`, or 4 where it has alpha, not turned."""
     if image.mode == "F" or image.mode.startswith("I"):
         return scale(values(image), deep or value_range(image))
     alpha = None
@@ -112,13 +122,7 @@ def to_rgb(image: Image.Image, deep: Range | None = None) -> np.ndarray:
     pixels = np.asarray(_in_srgb(image))
     if alpha is None:
         return np.array(pixels)
-    return on_white(np.dstack([pixels, np.asarray(alpha)]))
-
-
-def on_white(picture: np.ndarray) -> np.ndarray:
-    """Composite RGBA bytes `h w 4` on white: RGB bytes `h w 3`."""
-    colour, alpha = picture[..., :3].astype(np.uint32), picture[..., 3:].astype(np.uint32)
-    return ((colour * alpha + 255 * (255 - alpha) + 127) // 255).astype(np.uint8)
+    return np.dstack([pixels, np.asarray(alpha)])
 
 
 # Profiles
@@ -198,7 +202,7 @@ def range_of(numbers: np.ndarray) -> Range:
 
 
 def scale(numbers: np.ndarray, deep: Range) -> np.ndarray:
-    """Numbers `h w` or `h w c` as RGB bytes `h w 3`; what is no number is black."""
+    """Numbers `h w` or `h w c` as RGB bytes `h w 3`, 4 of 4; what is no number is black."""
     low, high = deep
     shares = np.nan_to_num((numbers.astype(np.float64) - low) / max(high - low, 1e-12), nan=0.0)
     bytes_ = np.round(255 * shares.clip(0, 1)).astype(np.uint8)
@@ -206,4 +210,4 @@ def scale(numbers: np.ndarray, deep: Range) -> np.ndarray:
         bytes_ = bytes_[..., None]
     if bytes_.shape[2] in (1, 2):
         return np.repeat(bytes_[..., :1], 3, axis=2)
-    return on_white(bytes_) if bytes_.shape[2] == 4 else np.ascontiguousarray(bytes_[..., :3])
+    return np.ascontiguousarray(bytes_[..., : 4 if bytes_.shape[2] == 4 else 3])

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from anamodiff.errors import AnaMoDiffError
+from anamodiff.video.picture import Picture
 
 logger = logging.getLogger(__name__)
 
@@ -31,23 +32,6 @@ class ClipError(AnaMoDiffError):
 
 class Unreadable(Exception):
     """Inside the readers: what the file's index promised is not in it."""
-
-
-@dataclass(frozen=True)
-class Picture:
-    """A decoded frame and the size at which it is shown.
-
-    `pixels` are RGB bytes `h w 3`, upright. They are fewer than `size` (height, width) where the
-    decoder made the frame smaller, and of another shape where the file's pixels are not square.
-    """
-
-    pixels: np.ndarray
-    size: tuple[int, int]
-
-    @classmethod
-    def whole(cls, pixels: np.ndarray) -> "Picture":
-        """A frame that is shown pixel by pixel."""
-        return cls(pixels, (pixels.shape[0], pixels.shape[1]))
 
 
 #: Frames at ascending, distinct indices. The second argument is the side of the canvas that they

@@ -2,6 +2,8 @@
 
 import numpy as np
 
+from anamodiff.video.picture import on_white
+
 #: A strip has at least this many square frames: a picture of two to one is a picture.
 SHORTEST_STRIP = 3
 
@@ -16,7 +18,7 @@ _SAME = 0.6
 
 
 def cut_strip(picture: np.ndarray) -> list[np.ndarray]:
-    """Cut a strip, bytes `h w 3`, into its square frames; any other picture stays whole.
+    """Cut a strip, bytes `h w 3` or 4, into its square frames; any other picture stays whole.
 
     A strip is an exact multiple, at least `SHORTEST_STRIP`, as wide as high or as high as wide,
     whose squares plainly show one thing again and again. A wide picture of one thing, of a row
@@ -24,7 +26,8 @@ def cut_strip(picture: np.ndarray) -> list[np.ndarray]:
     """
     height, width = picture.shape[:2]
     along = 1 if width > height else 0
-    if not _is_strip(picture if along else np.swapaxes(picture, 0, 1)):
+    shown = on_white(picture) if picture.shape[2] == 4 else picture
+    if not _is_strip(shown if along else np.swapaxes(shown, 0, 1)):
         return [picture]
     return np.split(picture, max(height, width) // min(height, width), axis=along)
 

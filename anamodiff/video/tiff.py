@@ -7,8 +7,9 @@ import cv2
 import numpy as np
 from PIL.TiffImagePlugin import ImageFileDirectory_v2
 
+from anamodiff.video.picture import Picture
 from anamodiff.video.rgb import range_of, scale, without_stderr
-from anamodiff.video.sampling import DEFAULT_FPS, FrameSource, Picture, Unreadable
+from anamodiff.video.sampling import DEFAULT_FPS, FrameSource, Unreadable
 
 _HEADS = (b"II*\0", b"MM\0*")
 _WIDTH, _HEIGHT = 256, 257
@@ -38,7 +39,7 @@ def open_tiff(path: Path, most_pixels: int) -> FrameSource | None:
             page = _page(path, places[index])
             if page is None:
                 raise Unreadable(path)
-            yield Picture.whole(scale(page, deep))
+            yield Picture.of(scale(page, deep))
 
     return FrameSource((1 / DEFAULT_FPS,) * len(places), pictures)
 
