@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from math import ceil
+
 import torch
 import torch.nn.functional as F
 from PIL import ImageColor
@@ -13,28 +15,49 @@ from anamodiff.video.foreground import ground_colour
 from anamodiff.video.letterbox import Letterbox
 from anamodiff.warp import resize_flow, warp
 
+#: Pixels of the canvas on which a small character is pasted back with its full detail, at most.
+LARGEST_CANVAS = 1024
 
-def set_on_ground(frames: Tensor, pair: ClipPair, ground: str) -> Tensor:
+
+def canvas_factor(pair: ClipPair, box: Letterbox) -> int:
+    """How many times the canvas a small character, enlarged for the work, is pasted back on.
+
+    Args:
+        box: the source's letterbox, with the size to write.
+    """
+    if pair.zoom is None:
+        return 1
+    size = max(box.height, box.width)
+    detail, wanted = ceil(size / pair.zoom.side), ceil(max(box.original) / size)
+    return max(1, min(detail, wanted, LARGEST_CANVAS // size))
+
+
+def set_on_ground(frames: Tensor, pair: ClipPair, ground: str, times: int = 1) -> Tensor:
     """Frames on another ground.
 
     Args:
         frames: ``f 3 H W`` in [-1, 1], on white: the canvas, or the part that was zoomed to.
         pair: what they were made from.
         ground: `generation.ground`.
+        times: `canvas_factor`.
 
     Returns:
-        ``f 3 H W``, as they are where the source was on white and stays on its ground; with alpha,
-        ``f 4 H W``, where `ground` is transparent.
+        ``f 3 H W``, `times` as large, as they are where the source was on white and stays on its
+        ground; with alpha, ``f 4 H W``, where `ground` is transparent.
     """
     if ground == "source" and pair.source_ground is None:
         return frames
     cutout = cut_result(frames, pair)
     if pair.zoom is not None:
-        alpha = pair.zoom.leave(cutout.alpha[:, None], 0.0)[:, 0].clamp(0, 1)
-        cutout = Cutout(pair.zoom.leave(cutout.frames), alpha)
+        alpha = pair.zoom.leave(cutout.alpha[:, None], 0.0, times)[:, 0].clamp(0, 1)
+        cutout = Cutout(pair.zoom.leave(cutout.frames, times=times), alpha)
     if ground == "transparent":
         return cutout.transparent()
-    return cutout.on(backdrop(pair, ground).to(frames))
+    behind = backdrop(pair, ground).to(frames)
+    if behind.shape[-1] > 1 and times > 1:
+        size = cutout.frames.shape[-2:]
+        behind = F.interpolate(behind[None].float(), size, mode="bicubic").clamp(-1, 1)[0]
+    return cutout.on(behind.to(frames))
 
 
 def cut_result(frames: Tensor, pair: ClipPair) -> Cutout:

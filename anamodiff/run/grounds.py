@@ -18,6 +18,7 @@ from anamodiff.matting.stabilise import find_camera
 from anamodiff.matting.zoom import Zoom
 from anamodiff.run.masks import Masks
 from anamodiff.video.clip import Clip
+from anamodiff.video.closer import read_closer
 from anamodiff.video.foreground import (
     foreground_mask,
     ground_colour,
@@ -25,11 +26,14 @@ from anamodiff.video.foreground import (
     plain_ground,
 )
 from anamodiff.video.letterbox import Letterbox
+from anamodiff.video.sampling import silent
 
 logger = logging.getLogger(__name__)
 
 #: Lab: a plain ground no further from white than this is the canonical one already.
 WHITE_DISTANCE = 4.0
+# Overlap (IoU) of mattes from near and from afar, below which they are of different things.
+SAME_FROM_NEAR = 0.4
 NetworkLoader = Callable[[], MatteNetwork]
 
 
@@ -42,7 +46,8 @@ class Subject:
         mattes: ``f H W`` in [0, 1], how much of each pixel is the character's.
         ground: ``3 H W`` in [-1, 1]; None where the clip's frames are as they were read.
         foreground: ``f H W``, bool, where the character is; None where its colours say so.
-        zoom: the part of the canvas that `clip`, `mattes` and `foreground` show; None: all of it.
+        zoom: the square of the canvas that `clip`, `mattes` and `foreground` show; None: all of it.
+        moved: whether a moving camera's motion was taken out.
     """
 
     clip: Clip
@@ -50,6 +55,7 @@ class Subject:
     ground: Tensor | None = None
     foreground: Tensor | None = None
     zoom: Zoom | None = None
+    moved: bool = False
 
 
 @dataclass(frozen=True)
@@ -79,7 +85,7 @@ def cut_pair(source: Clip, driving: Clip, matte: str, network: NetworkLoader) ->
         return Subjects(subject, subject)
     return Subjects(
         cut_clip(source, masks.source, network, "source"),
-        cut_clip(driving, masks.driving, network, "driving clip"),
+        _with_room(cut_clip(driving, masks.driving, network, "driving clip")),
     )
 
 
@@ -96,16 +102,55 @@ def cut_clip(clip: Clip, mask: Tensor | None, network: NetworkLoader, role: str)
     zoom = Zoom.to(subject.mattes >= 0.5)
     if zoom is None:
         return subject
-    logger.warning(
-        "the character of the %s is small: it is enlarged for the work, and blurred; crop the clip "
-        "to it for a sharper result", role,
-    )  # fmt: skip
     ground = subject.ground
     if ground is None:
         ground = ground_colour(clip.frames).view(3, 1, 1).expand_as(clip.frames[0])
-    mattes = zoom.enter(subject.mattes[:, None])[:, 0]
-    near = replace(subject.clip, frames=zoom.enter(subject.clip.frames))
-    return Subject(near, mattes, ground, mattes >= 0.5, zoom)
+    enlarged = zoom.enter(subject.mattes[:, None], 0.0)[:, 0]
+    near = None if subject.moved else _from_near(clip, zoom, mask, enlarged, network, role)
+    if near is not None:
+        logger.warning(
+            "the character of the %s is small: it is read from the file again, from near, and "
+            "pasted back", role,
+        )  # fmt: skip
+        return replace(near, ground=ground, zoom=zoom)
+    logger.warning(
+        "the character of the %s is small: it is enlarged for the work, and blurred; give a clip "
+        "in which it is larger for a sharper result", role,
+    )  # fmt: skip
+    large = replace(subject.clip, frames=zoom.enter(subject.clip.frames), alpha=None)
+    return Subject(large, enlarged, ground, enlarged >= 0.5, zoom)
+
+
+def _from_near(
+    clip: Clip, zoom: Zoom, mask: Tensor | None, enlarged: Tensor, network: NetworkLoader, role: str
+) -> Subject | None:
+    """What a square of the canvas shows, with the file's own pixels; None where it has no more.
+
+    Args:
+        mask: the user's own matte of the canvas, if there is one.
+        enlarged: the mattes of the canvas in the square.
+    """
+    closer = read_closer(clip, zoom.top, zoom.left, zoom.side)
+    if closer is None:
+        return None
+    with silent(logger):
+        found = _cut(closer, None if mask is None else enlarged, network, role)
+    mattes = found.mattes
+    # From near something else may be taken for the character.
+    both = (mattes * enlarged).sum() / torch.maximum(mattes, enlarged).sum().clamp_min(1e-6)
+    if both < SAME_FROM_NEAR:
+        return None
+    return replace(found, clip=replace(found.clip, box=clip.box), foreground=mattes >= 0.5)
+
+
+def _with_room(subject: Subject) -> Subject:
+    """A driving clip's character with room around it, which its skeleton is found by."""
+    zoom = Zoom.around(subject.mattes >= 0.5)
+    if zoom is None:
+        return subject
+    mattes = zoom.enter(subject.mattes[:, None], 0.0)[:, 0]
+    clip = replace(subject.clip, frames=zoom.enter(subject.clip.frames), alpha=None)
+    return replace(subject, clip=clip, mattes=mattes, foreground=mattes >= 0.5, zoom=zoom)
 
 
 def _cut(clip: Clip, mask: Tensor | None, network: NetworkLoader, role: str) -> Subject:
@@ -130,9 +175,10 @@ def _cut(clip: Clip, mask: Tensor | None, network: NetworkLoader, role: str) -> 
     if is_empty(cutout.mask):
         return Subject(clip, torch.zeros_like(clip.frames[:, 0]))
     ground = None if colour is None else colour.view(3, 1, 1).expand_as(frames[0])
-    if ground is None:
-        cutout, ground = _with_plate(frames, cutout, role)
-    return _on_canvas(clip, cutout, ground)
+    if ground is not None:
+        return _on_canvas(clip, cutout, ground)
+    still, ground = _with_plate(frames, cutout, role)
+    return replace(_on_canvas(clip, still, ground), moved=still is not cutout)
 
 
 def _has_matte(clip: Clip, own: tuple[slice, slice]) -> bool:
@@ -182,7 +228,7 @@ def _on_canvas(clip: Clip, cutout: Cutout, ground: Tensor) -> Subject:
     mattes[(..., *own)] = cutout.alpha
     whole = torch.full_like(frames[0], WHITE)
     whole[(..., *own)] = ground
-    white = replace(clip, frames=frames, background=(WHITE, WHITE, WHITE))
+    white = replace(clip, frames=frames, background=(WHITE, WHITE, WHITE), alpha=None)
     return Subject(white, mattes, whole, mattes >= 0.5)
 
 

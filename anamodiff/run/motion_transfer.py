@@ -33,7 +33,7 @@ from anamodiff.options import (
 )
 from anamodiff.pipeline import AnaMoDiff, Progress
 from anamodiff.resources import find
-from anamodiff.run.compositing import set_on_ground
+from anamodiff.run.compositing import canvas_factor, set_on_ground
 from anamodiff.run.folder import RunFolder
 from anamodiff.run.grounds import Subjects, cut_pair
 from anamodiff.run.inert import InertSettings
@@ -367,15 +367,18 @@ class MotionTransfer:
                 warped = self.backbone.decode(pair.warped.warped).cpu()
             with timed(timings, "writing"):
                 box = output_box(pair.box, options.max_size)
-                shown = set_on_ground(canvas, pair, options.ground)
-                video = write_result(folder.path, pair, canvas, shown, warped, output, box)
+                times = canvas_factor(pair, box)
+                shown = set_on_ground(canvas, pair, options.ground, times)
+                video = write_result(
+                    folder.path, pair, canvas, shown, warped, output, box.times(times)
+                )
         generation = {**asdict(options), "seed": seed}
         folder.note(timings=timings, peak_memory_cuda_mb=peaks, generation=generation)
         if self.report:
             first = latents[:1] if options.match_colours else None
             report(folder, self.backbone, pair, warped, canvas, first, shown)
         return Result(
-            pair.whole(canvas), shown, box, pair.fps, video, folder.path,
+            pair.whole(canvas), shown, box.times(times), pair.fps, video, folder.path,
             timings=folder.record["timings"],
         )  # fmt: skip
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -36,8 +36,8 @@ class Result:
         canvas: the frames on the backbone's square canvas, f 3 H W in [-1, 1], as they were
             decoded; on white, whatever the ground.
         shown: the same on the ground that was asked for; f 4 H W, with alpha, where that is
-            transparent.
-        box: where the picture lies on the canvas, and the size at which it is written.
+            transparent. A small character, enlarged for the work, is shown on a larger canvas.
+        box: where the picture lies in `shown`, and the size at which it is written.
         fps: frames a second.
         video: the file to watch.
         run: the run folder.
@@ -87,7 +87,7 @@ def write_result(
         canvas: the result, f c H W in [-1, 1] on the square canvas.
         warped: `W_I`, the decoded warped intermediate, likewise.
         shown: the same on its ground, f 3 H W, or f 4 H W with alpha.
-        box: the letterbox, with the size to write.
+        box: the letterbox in `shown`, with the size to write.
 
     Returns:
         The video's path.
@@ -100,7 +100,8 @@ def write_result(
         write_alpha_frames(run / "frames", crop_back(shown, box))
     else:
         write_frames(run / "frames", CroppedFrames(shown, box))
-    write_video(run / "warped.mp4", CroppedFrames(pair.whole(warped), box), fps)
+    whole = replace(pair.box, original=box.original)
+    write_video(run / "warped.mp4", CroppedFrames(pair.whole(warped), whole), fps)
     columns = [
         ("source", pair.warped.source),
         ("driving", drawn_motion(pair.warped)),

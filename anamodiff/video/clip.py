@@ -123,7 +123,7 @@ def read_clip(
         raise ClipError(f"expected a {role}, got {path!r}; name a file or a folder of frames")
     path = expanded(path)
     _check_numbers(frames=frames, size=size)
-    source = _open(path, role)
+    source = open_clip(path, role)
     while True:
         total = len(source.durations)
         _check_count(path, role, total, minimum)
@@ -167,7 +167,7 @@ def _check_numbers(**numbers: int | None) -> None:
             )
 
 
-def _open(path: Path, role: str) -> FrameSource:
+def open_clip(path: Path, role: str) -> FrameSource:
     """Find the reader for a path by what is in it, not by its suffix."""
     try:
         if path.is_dir():

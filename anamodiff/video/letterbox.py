@@ -1,5 +1,7 @@
 """Between pictures of any size, as bytes, and square frames in [-1, 1]."""
 
+from __future__ import annotations
+
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -28,6 +30,11 @@ class Letterbox:
     height: int
     width: int
     original: tuple[int, int]
+
+    def times(self, factor: int) -> Letterbox:
+        """Where the picture lies on a canvas that is so many times as large."""
+        place = (self.top, self.left, self.height, self.width)
+        return Letterbox(*(factor * pixels for pixels in place), original=self.original)
 
 
 def fit(height: int, width: int, size: int) -> Letterbox:

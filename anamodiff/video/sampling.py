@@ -111,13 +111,13 @@ def _is_steady(durations: Sequence[float]) -> bool:
 
 
 @contextmanager
-def silent() -> Iterator[None]:
+def silent(which: logging.Logger = logger) -> Iterator[None]:
     """Log nothing about clips that are only looked at: they are read again, and named then."""
-    was, logger.disabled = logger.disabled, True
+    was, which.disabled = which.disabled, True
     try:
         yield
     finally:
-        logger.disabled = was
+        which.disabled = was
 
 
 def report_rest(path: Path, durations: Sequence[float]) -> None:

@@ -217,7 +217,9 @@ def test_adaptation_is_kept_and_decides_the_warp(mover, result, drawn_clips):
         mover.tune(
             *drawn_clips, output=result.run, resume=True, adaptation={"scale": "none"}, **QUICK
         )
-    clips = [anamodiff.read_clip(path, frames=4, size=64).frames for path in drawn_clips]
+    given = [anamodiff.read_clip(path, frames=4, size=64) for path in drawn_clips]
+    subjects = mover.cut(*given, mover.resolve().adaptation)
+    clips = subjects.source.clip.frames, subjects.driving.clip.frames
     warped = [
         mover.method.warp(*clips, adaptation=mover.resolve(adaptation=given).adaptation)
         for given in (

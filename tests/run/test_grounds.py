@@ -13,15 +13,17 @@ from anamodiff import creatures
 from anamodiff.creatures.ground import draw_ground, on_ground, outdoors
 from anamodiff.errors import AnaMoDiffError
 from anamodiff.evaluation.metrics import foreground_iou
+from anamodiff.matting.checks import box_of
 from anamodiff.matting.network import FOLDER, MatteNetwork
+from anamodiff.matting.zoom import Zoom
 from anamodiff.options import AdaptationOptions
 from anamodiff.resources import find
-from anamodiff.run.compositing import set_on_ground
+from anamodiff.run.compositing import canvas_factor, set_on_ground
 from anamodiff.run.grounds import Subjects, cut_pair
 from anamodiff.run.intermediate import ClipPair
 from anamodiff.run.motion_transfer import MotionTransfer
 from anamodiff.video.clip import Clip, read_clip, write_frames, write_video
-from anamodiff.video.letterbox import from_pixels, to_pixels
+from anamodiff.video.letterbox import crop_back, from_pixels, to_pixels
 
 COLOURS = {
     "black": (0, 0, 0), "green screen": (0, 177, 64), "grey": (128, 128, 128),
@@ -227,6 +229,13 @@ def test_masks_that_do_not_fit_are_refused(white, masks, words: str, tmp_path) -
         cut_pair(*white, str(tmp_path / "none-there"), no_network)
 
 
+def exact(zoom: Zoom, pictures: np.ndarray) -> Tensor:
+    """A square of a canvas of 128 pixels, of pictures four times as large, ``f 3 128 128``."""
+    rows, columns = (slice(4 * x, 4 * (x + zoom.side)) for x in (zoom.top, zoom.left))
+    part = from_pixels(pictures[:, rows, columns].copy())
+    return torch.nn.functional.interpolate(part, (128, 128), mode="bilinear", antialias=True)
+
+
 def test_a_small_character_is_worked_on_at_full_size_and_pasted_back(
     pair, white, mover, caplog, tmp_path
 ) -> None:
@@ -239,10 +248,59 @@ def test_a_small_character_is_worked_on_at_full_size_and_pasted_back(
     assert found.driving.zoom is None and found.source.zoom is not None
     # At work it is at least half as large again as in its picture.
     assert found.source.mattes.mean() > 2 * (source.frames.amin(1) < 0.9).float().mean()
+    blurred = found.source.zoom.enter(source.frames)
+    sharp = exact(found.source.zoom, small)
+    wrong, without = ((x - sharp).abs().mean() for x in (found.source.clip.frames, blurred))
+    assert wrong < 0.5 * without, (wrong, without)
     pair_on(found, mover).save(tmp_path)
     made = ClipPair.load(tmp_path)
     result = set_on_ground(found.source.clip.frames, made, "source")
     assert foreground_iou(result, source.frames) > 0.85
+    times = canvas_factor(made, made.box)
+    assert found.source.zoom.side < 64 and times == 3
+    large = set_on_ground(found.source.clip.frames, made, "source", times)
+    truth = from_pixels(small)
+    back = [crop_back(x, made.box.times(n)) for x, n in ((result, 1), (large, times))]
+    assert (back[1] - truth).abs().mean() < 0.6 * (back[0] - truth).abs().mean()
     assert torch.equal(result[:, :, :60], torch.ones_like(result[:, :, :60]))
     clear = set_on_ground(found.source.clip.frames, made, "transparent")
     assert clear[:, 3, :60].max() == -1 and clear[:, 3].max() == 1
+
+
+def filled(drawn: creatures.Drawn) -> np.ndarray:
+    """The character cropped to, so that it fills the frame from side to side."""
+    columns = np.flatnonzero((drawn.coverage > 127).any((0, 1)))
+    rows = np.flatnonzero((drawn.coverage > 127).any((0, 2)))
+    frames = drawn.frames[:, rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
+    return np.ascontiguousarray(frames)
+
+
+def test_a_driving_character_that_fills_the_frame_gets_room(pair, white, tmp_path) -> None:
+    driving = clip_of(filled(pair.driving), tmp_path / "driving")
+    found = cut_pair(white[0], driving, "auto", no_network)
+    mattes = found.driving.mattes >= 0.5
+    assert max(box_of(mattes)[2:]) <= 0.8 * 128
+    assert found.driving.zoom is not None and found.source.zoom is None
+    back = found.driving.zoom.leave(found.driving.clip.frames)
+    assert (back - driving.frames).abs().mean() < 0.05
+    assert cut_pair(driving, white[1], "auto", no_network).source.zoom is None
+
+
+def test_small_on_a_texture_is_cut_again_from_near(pair, white, tmp_path, caplog) -> None:
+    grass = draw_ground("grass", 512, 512, 0)
+    pictures = np.repeat(grass[None], FRAMES, axis=0)
+    part = (slice(None), slice(300, 428), slice(40, 168))
+    pictures[part] = on_ground(pair.source, pictures[part])
+    source = clip_of(pictures, tmp_path / "source")
+    found = cut_pair(source, white[1], "auto", loaded).source
+    assert found.zoom is not None and found.ground is not None
+    truth = np.zeros((FRAMES, 512, 512, 1), np.uint8)
+    truth[:, 300:428, 40:168, 0] = pair.source.coverage
+    wanted = exact(found.zoom, truth)[:, 0] > 0
+    assert any("from near" in r.getMessage() for r in caplog.records)
+    afar = cut_pair(replace(source, path=None), white[1], "auto", loaded).source
+
+    def overlap(mattes: Tensor) -> float:
+        return float(((mattes >= 0.5) & wanted).sum() / ((mattes >= 0.5) | wanted).sum())
+
+    assert overlap(found.mattes) > max(0.78, overlap(afar.mattes) + 0.02)
