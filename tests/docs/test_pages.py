@@ -36,6 +36,16 @@ def test_links_and_pictures_lead_somewhere(page: Path) -> None:
             assert anchor in anchors(file), target
 
 
+def test_links_into_the_repository_lead_somewhere() -> None:
+    project = tomllib.loads(text_of(ROOT / "pyproject.toml"))["project"]
+    repository = project["urls"]["Repository"]
+    place = repository.removeprefix("https://github.com/")
+    assert tomllib.loads(text_of(ROOT / "zensical.toml"))["project"]["repo_url"] == repository
+    for page in PAGES:
+        for path in re.findall(rf"/{place}/(?:blob|tree)/main/([^)\s]+)", without_code(page)):
+            assert (ROOT / path).exists(), f"{page.name}: {path}"
+
+
 def test_navigation_has_every_page() -> None:
     site = tomllib.loads(text_of(ROOT / "zensical.toml"))["project"]
     named = re.findall(r"[\w/]+\.md", str(site["nav"]))
