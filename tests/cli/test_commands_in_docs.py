@@ -3,6 +3,7 @@
 import re
 import shlex
 import tomllib
+from ast import PyCF_ONLY_AST
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,11 @@ from pages import DOCS, PAGES, README, ROOT, blocks, commands, text_of
 
 from anamodiff.cli import main as cli
 
-OURS = sorted({c for page in PAGES for c in commands(page) if c.startswith("anamodiff")})
+#: In shell blocks, ours may be started by another program: `OMP_NUM_THREADS=4 anamodiff ...`.
+STARTED = re.compile(r"(?:^|\s)(anamodiff (?!=).*)")
+OURS = {c for page in PAGES for c in commands(page) if c.startswith("anamodiff")}
+OURS |= {found[1] for p in PAGES for c in commands(p, "sh") if (found := STARTED.search(c))}
+OURS = sorted(OURS)
 
 
 def test_readme_begins_with_the_two_commands() -> None:
@@ -76,3 +81,9 @@ def test_python_works(stages: Stages, page: Path) -> None:
         exec(compile(block, page.name, "exec"), {})
     assert {name for name, _ in stages.calls} <= {"load", "transfer"}
     assert any(name == "transfer" for name, _ in stages.calls)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+def test_python_is_python(page: Path) -> None:
+    for block in blocks(page, "python"):
+        compile(block, page.name, "exec", flags=PyCF_ONLY_AST)
