@@ -31,6 +31,8 @@ Preset = Literal["paper", "fast"]
 StartFrame = str | int
 
 FRAMES = 10  # of a result; the paper's
+#: Of one clip: so many of 512x512 pixels take 2 GB while they are read, and as much when written.
+MOST_FRAMES = 600
 
 #: Settings by preset and stage. What is not named takes the fields' own defaults, which are the
 #: paper's but for what `paper` names here. A backbone's folder may have its own (`presets` in its
@@ -334,7 +336,7 @@ class RunOptions(Options):
     )  # fmt: skip
     frames: int = setting(
         FRAMES, "frames of the result, sampled evenly from the driving clip", low=2,
-        flag="--frames",
+        high=MOST_FRAMES, flag="--frames",
     )  # fmt: skip
     seed: int | None = setting(
         0,

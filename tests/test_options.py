@@ -102,7 +102,7 @@ def mover(tiny_backbone_folder: Path) -> MotionTransfer:
     ("given", "line"),
     [
         *WRONG,
-        ({"frames": 1}, "frames: expected a whole number of at least 2, got 1"),
+        ({"frames": 1}, "frames: expected a whole number from 2 to 600, got 1"),
         ({"seed": -1}, "seed: expected a whole number of at least 0"),
         ({"start_frame": "last"}, 'start_frame: expected "first", "auto" or a frame number'),
         ({"prompt": ""}, "expected a prompt of a few words"),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 from typing import Any, Self
 
@@ -12,6 +11,7 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 
 from anamodiff.errors import AnaMoDiffError
+from anamodiff.resources import move_into_place
 from anamodiff.tensors import not_finite
 
 
@@ -32,7 +32,7 @@ class SavedModule(nn.Module):
             weights = {n: v.half() if v.ndim > 1 else v for n, v in weights.items()}
         temporary = path.with_suffix(".tmp")
         save_file(weights, temporary)
-        os.replace(temporary, path.with_suffix(".safetensors"))
+        move_into_place(temporary, path.with_suffix(".safetensors"))
         text = json.dumps(self.config, indent=1) + "\n"
         path.with_suffix(".json").write_text(text, encoding="utf-8")
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass
@@ -32,7 +31,7 @@ from anamodiff.options import (
     resolve,
 )
 from anamodiff.pipeline import AnaMoDiff, Progress
-from anamodiff.resources import find
+from anamodiff.resources import find, move_into_place
 from anamodiff.run.compositing import canvas_factor, set_on_ground
 from anamodiff.run.folder import RunFolder
 from anamodiff.run.grounds import Subjects, cut_pair
@@ -338,7 +337,7 @@ class MotionTransfer:
             losses=losses, loss_terms=terms.columns,
         )  # fmt: skip
         # The folder's name says that tuning is done, so it comes when all else is written.
-        os.replace(draft, run.path / WEIGHTS)
+        move_into_place(draft, run.path / WEIGHTS)
         checkpoint.unlink(missing_ok=True)
         # Rounded to tuning's format, it would not sample the frames of a run that is resumed here.
         stages = self.backbone.precision

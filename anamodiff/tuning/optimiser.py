@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from anamodiff.errors import AnaMoDiffError, one_line
+from anamodiff.resources import move_into_place
 from anamodiff.tensors import read_tensors
 from anamodiff.unet3d.lora import is_temporal, trainable_parameters
 from anamodiff.unet3d.model import UNet3D
@@ -80,7 +80,7 @@ class MasterWeights:
         temporary = path.with_suffix(".tmp")
         try:
             torch.save(state, temporary)
-            os.replace(temporary, path)
+            move_into_place(temporary, path)
         except (OSError, RuntimeError) as error:  # torch's own is a RuntimeError
             reason = one_line(str(error))
             raise AnaMoDiffError(

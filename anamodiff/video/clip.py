@@ -17,10 +17,11 @@ import torch
 from torch import Tensor
 
 from anamodiff.options import FRAMES
-from anamodiff.resources import expanded, replacing
+from anamodiff.resources import expanded, remove_stale, replacing
 from anamodiff.video.embed import clip_html
 from anamodiff.video.folder import open_folder
 from anamodiff.video.gif import write_gif
+from anamodiff.video.hdr import open_hdr
 from anamodiff.video.letterbox import (
     Letterbox,
     background_colour,
@@ -192,7 +193,7 @@ def open_clip(path: Path, role: str) -> FrameSource:
         raise ClipError(
             f"expected a {role}, got an empty file (0 bytes): {path}; copy or download it again"
         )
-    if pictures := open_pictures(path, role):
+    if pictures := open_hdr(path, role) or open_pictures(path, role):
         return pictures
     if text := as_text(head):
         raise ClipError(
@@ -286,11 +287,11 @@ def write_video(
 
 
 @contextmanager
-def replacing_clip(path: Path) -> Iterator[Path]:
+def replacing_clip(path: Path, durable: bool = True) -> Iterator[Path]:
     """`replacing` in a folder that is made, with a `ClipError` where that cannot be done."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with replacing(path) as unfinished:
+        with replacing(path, durable) as unfinished:
             yield unfinished
     except OSError as error:
         raise ClipError(
@@ -305,8 +306,9 @@ def write_frames(folder: str | Path, frames: Tensor | Sequence[np.ndarray]) -> N
     Numbered pictures of an earlier, longer clip are removed; other files stay.
     """
     folder = expanded(folder)
+    remove_stale(folder, "[0-9][0-9][0-9][0-9]", ".png")
     for index, picture in enumerate(to_pixels(frames) if isinstance(frames, Tensor) else frames):
-        with replacing_clip(folder / f"{index:04d}.png") as unfinished:
+        with replacing_clip(folder / f"{index:04d}.png", durable=False) as unfinished:
             # Larger files in a quarter of the time.
             iio.imwrite(unfinished, picture, compress_level=1)
     for old in folder.glob("[0-9][0-9][0-9][0-9].png"):

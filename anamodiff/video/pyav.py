@@ -120,7 +120,7 @@ def _list_packets(path: Path) -> Index | None:
     latest, last = None, None
     with _open(path) as container:
         stream = _stream(container)
-        if stream.metadata.get("alpha_mode") == "1":
+        if _has_alpha_plane(stream):
             return None  # needs another decoder than the one that seeks
         for packet in _packets(container, stream):
             if packet.pts is None:
@@ -234,12 +234,18 @@ def _count_by_decoding(path: Path, role: str, promised: int) -> FrameSource:
     return FrameSource(durations, pictures)
 
 
+def _has_alpha_plane(stream: av.VideoStream) -> bool:
+    """Whether a webm or mkv says so; some muxers write the word in capitals."""
+    facts = {key.lower(): value for key, value in stream.metadata.items()}
+    return facts.get("alpha_mode") == "1"
+
+
 def _frames(
     container: av.container.InputContainer, stream: av.VideoStream
 ) -> Iterator[av.VideoFrame]:
     """Decoded frames in order of display; damaged packets are stepped over."""
     decoder = stream.codec_context
-    if stream.metadata.get("alpha_mode") == "1" and decoder.name in _WITH_ALPHA:
+    if _has_alpha_plane(stream) and decoder.name in _WITH_ALPHA:
         decoder = av.CodecContext.create(_WITH_ALPHA[decoder.name], "r")
     for packet in chain(_packets(container, stream), [None]):  # None: what the decoder still holds
         try:

@@ -9,12 +9,13 @@ from pathlib import Path
 import numpy as np
 
 from anamodiff.errors import AnaMoDiffError
+from anamodiff.options import MOST_FRAMES
 from anamodiff.video.picture import Picture
 
 logger = logging.getLogger(__name__)
 
 #: Frames that `frames=None` reads at most; longer files are sampled evenly down to it.
-MAX_FRAMES = 600
+MAX_FRAMES = MOST_FRAMES
 
 #: Rate, in frames a second, of what has none: a strip, a folder of frames, one picture.
 DEFAULT_FPS = 10.0

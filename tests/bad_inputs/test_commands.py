@@ -93,7 +93,7 @@ ROWS = [
     Row("fetch sd14 --form x", r"did you mean --from\?"),
     Row("doctor --devise cpu", r"did you mean --device\?"),
     # Settings out of range, or of another kind.
-    Row("demo --frames 1", "--frames: expected a whole number of at least 2, got 1"),
+    Row("demo --frames 1", "--frames: expected a whole number from 2 to 600, got 1"),
     Row("demo --frames nan", "--frames: expected a whole number"),
     Row("demo --seed -1", "--seed: expected a whole number"),
     Row("demo --vram 10", "--vram: expected one of 8, 12, 16, 24, auto"),

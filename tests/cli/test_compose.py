@@ -93,7 +93,7 @@ def test_lofnet_is_a_section_of_its_training(word: str, line: str) -> None:
 @pytest.mark.parametrize(
     ("override", "line"),
     [
-        ("frames=1", "--frames: expected a whole number of at least 2, got 1"),
+        ("frames=1", "--frames: expected a whole number from 2 to 600, got 1"),
         ("frames=2.5", "--frames: expected a whole number of at least 2, got 2.5"),
         ("seed=true", "--seed: expected a whole number of at least 0 or null, got True"),
         ("frames=null", "--frames: expected a whole number of at least 2, got None"),

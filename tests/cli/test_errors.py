@@ -26,7 +26,7 @@ from anamodiff.errors import AnaMoDiffError
         ([*PAIR, "--frames"], r"--frames: expected one argument"),
         (
             [*PAIR, "--frames", "1"],
-            r"--frames: expected a whole number of at least 2, got 1; the default is 10$",
+            r"--frames: expected a whole number from 2 to 600, got 1; the default is 10$",
         ),
         (
             [*PAIR, "--frames", "x"],

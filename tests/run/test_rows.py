@@ -80,7 +80,7 @@ def test_rows_without_an_output_get_names_of_their_own(tmp_path: Path) -> None:
         (f"{HEAD}\n{ROW}, green", "row 1: expected 3 cells, got 4: .*double quotes"),
         (f"{HEAD}\n{ROW}\na.gif,,", "row 2: expected driving and prompt, got none"),
         (f"{HEAD},seed\n{ROW},x", "row 1: seed: expected a whole number .*, got 'x'"),
-        (f"{HEAD},frames\n{ROW},1", "row 1: frames: expected a whole number of at least 2, got 1"),
+        (f"{HEAD},frames\n{ROW},1", "row 1: frames: expected a whole number from 2 to 600, got 1"),
         (f"{HEAD},output\n{ROW},x\n{ROW},X.mp4", "row 2: .* own, got 'X.mp4' as in row 1"),
         (f'{HEAD}\n"{ROW}', "expected a table in .*, got an error: unexpected end"),
     ],

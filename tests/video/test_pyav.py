@@ -1,5 +1,8 @@
 """Video files: the right frames, upright, in their colours, and no more than asked."""
 
+from types import SimpleNamespace
+
+import av
 import numpy as np
 import pytest
 import torch
@@ -100,6 +103,22 @@ def test_transparent_webm_lies_on_white(tmp_path, codec):
     clip = to_pixels(read_clip(path).frames)
     assert np.abs(clip[0, 40, 50].astype(int) - 255).max() <= 3
     assert np.abs(clip[0, 20, 20].astype(int) - (200, 40, 30)).max() <= 6
+
+
+def test_alpha_is_found_however_the_muxer_writes_the_word(tmp_path):
+    picture = np.zeros((48, 64, 4), dtype=np.uint8)
+    picture[10:30, 10:30] = (200, 40, 30, 255)
+    path = encode_video(
+        tmp_path / "a.webm", [picture] * 4, "libvpx-vp9", pixels="yuva420p",
+        options={"auto-alt-ref": "0"},
+    )  # fmt: skip
+    with av.open(str(path)) as container:
+        words = [word for word in container.streams.video[0].metadata if "alpha" in word.lower()]
+    assert words
+    stream = SimpleNamespace(metadata={words[0].swapcase(): "1"})
+    assert pyav._has_alpha_plane(stream)  # pyright: ignore[reportArgumentType]
+    clip = read_clip(path)
+    assert clip.alpha is not None and clip.alpha[0, 40, 50] == 0
 
 
 def test_films_in_hd_colours_keep_them(tmp_path):

@@ -1,5 +1,9 @@
 """Writing clips, letterboxes, and the way back."""
 
+import subprocess
+import sys
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -208,3 +212,37 @@ def test_repeated_frames_are_equal(tmp_path):
     for index in range(3):
         Image.fromarray(numbered(index)).save(tmp_path / f"{index}.png")
     assert numbers(read_clip(tmp_path, frames=7).frames) == [0, 0, 0, 1, 1, 2, 2]
+
+
+_WRITER = """
+import sys, torch
+from anamodiff.video.clip import write_video
+path, shade = sys.argv[1], float(sys.argv[2])
+print("ready", flush=True)
+sys.stdin.readline()
+for _ in range(8):
+    write_video(path, torch.full((6, 3, 48, 64), shade), 10)
+"""
+
+
+def test_two_processes_write_one_file_and_nobody_sees_half_of_it(tmp_path: Path) -> None:
+    path = tmp_path / "a.mp4"
+    words = [sys.executable, "-c", _WRITER, str(path)]
+    writers = [
+        subprocess.Popen([*words, shade], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        for shade in ("-0.5", "0.5")
+    ]
+    for writer in writers:
+        assert writer.stdout is not None and writer.stdout.readline() == b"ready\n"
+    for writer in writers:
+        assert writer.stdin is not None
+        writer.stdin.write(b"\n")
+        writer.stdin.flush()
+    seen = 0
+    while any(writer.poll() is None for writer in writers):
+        if path.exists():
+            frames = read_clip(path, frames=None).frames
+            assert len(frames) == 6 and min((frames - s).abs().max() for s in (-0.5, 0.5)) < 0.05
+            seen += 1
+    assert [writer.wait() for writer in writers] == [0, 0] and seen > 0
+    assert [file.name for file in tmp_path.iterdir()] == ["a.mp4"]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import time
 from pathlib import Path
 from types import TracebackType
@@ -17,6 +16,7 @@ from anamodiff.lofnet.keypoints import KeyPoints
 from anamodiff.lofnet.model import LOFNet
 from anamodiff.lofnet.training.dataset import LatentClips, Pairs
 from anamodiff.lofnet.training.losses import latent_error
+from anamodiff.resources import move_into_place
 from anamodiff.warp import warp
 
 METRICS_FILE = "metrics.jsonl"
@@ -104,7 +104,7 @@ class MetricsLog:
         if kept != lines:
             draft = self._path.with_suffix(".tmp")
             draft.write_text("".join(f"{line}\n" for line in kept), encoding="utf-8")
-            os.replace(draft, self._path)
+            move_into_place(draft, self._path)
 
     def write(self, step: int, figures: dict[str, float]) -> None:
         """Append one line."""

@@ -18,6 +18,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from anamodiff.errors import AnaMoDiffError
+from anamodiff.resources import move_into_place
 
 logger = logging.getLogger(__name__)
 
@@ -131,7 +132,7 @@ class Shards:
         metadata = {"clips": json.dumps(contents), "settings": self._settings}
         with _write_errors(self.folder, size, len(self._clips), draft):
             save_file(tensors, draft, metadata=metadata)
-            os.replace(draft, file)
+            move_into_place(draft, file)
         start = 0
         for key, length in contents:
             self._clips[key] = CachedClip(key, file, start, length)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import logging
 import math
-import os
 import shutil
 import time
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -28,6 +27,7 @@ from anamodiff.lofnet.training.early_stop import EarlyStop
 from anamodiff.lofnet.training.losses import LOFNetLoss, PlaneTransform
 from anamodiff.lofnet.training.muon import MuonAdamW
 from anamodiff.lofnet.training.options import TrainOptions
+from anamodiff.resources import move_into_place
 from anamodiff.tensors import read_tensors
 
 logger = logging.getLogger(__name__)
@@ -234,7 +234,7 @@ class Trainer:
             network.save(draft)
             torch.save(state, draft / CHECKPOINT_FILE)
             for file in draft.iterdir():
-                os.replace(file, folder / file.name)  # atomic
+                move_into_place(file, folder / file.name)
         except (OSError, RuntimeError, SafetensorError) as error:  # torch's own is a RuntimeError
             raise AnaMoDiffError(
                 f"expected to write a checkpoint to {folder}, got: {error}: free some space and "
