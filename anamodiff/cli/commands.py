@@ -93,11 +93,13 @@ COMMANDS = {
     ),
     "evaluate": Command(
         "measure a result: motion, colours, consistency, likeness, and the paper's CLIP measures",
-        ("result", "source", "truth", "prompt", "clip_model", "output", "frames", "size", "device"),
+        ("result", "source", "truth", "driving", "prompt", "clip_model", "tracker", "output",
+         "frames", "size", "device"),
         "",
         actions.evaluate,
         {
             "source": "clip or picture of the character (default: the run's)",
+            "driving": "clip of the motion that the result is to have (default: the run's)",
             "prompt": 'what the source shows, such as "a turtle" (default: the run\'s)',
             "output": "FILE.json for the figures (default: none is written)",
             "frames": "frames that are measured, evenly spread",
@@ -106,8 +108,8 @@ COMMANDS = {
     ),
     "benchmark": Command(
         "measure methods against ground truth, with tables, plots and a page of all videos",
-        ("pairs", "methods", "method", "output", "limit", "workers", "clip_model", *_MODELS,
-         "frames", *_MACHINE),
+        ("pairs", "methods", "method", "output", "limit", "workers", "clip_model", "tracker",
+         *_MODELS, "frames", *_MACHINE),
         "threads=1",
         actions.benchmark,
         {"output": "folder of results, old or new (default: a new one in outputs/)"},

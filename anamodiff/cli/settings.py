@@ -47,6 +47,12 @@ class CommandOptions(Options):
         "be fetched",
         flag="--clip-model", metavar="NAME",
     )  # fmt: skip
+    tracker: Literal["flow", "joints"] = setting(
+        "flow",
+        "what follows the points of Motion Fidelity where joints are not known, as they are of drawn "
+        "pairs: optical flow, or the joint detector where it is sure of the characters",
+        flag="--tracker",
+    )
     pairs: str = setting(
         help="folder of NAME/source, driving and truth; or for drawn pairs creatures, "
         "creatures-apart, where source and driving clip begin in different poses, or "

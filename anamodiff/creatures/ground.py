@@ -104,6 +104,14 @@ def at_a_distance(drawn: Drawn) -> Pictures:
     return pictures
 
 
+def joints_at_a_distance(joints: NDArray[np.float32], drawn: Drawn) -> NDArray[np.float32]:
+    """Joints `f j 2` of a drawn clip, (x, y) in [-1, 1], as `at_a_distance` shows them."""
+    size = drawn.frames.shape[1]
+    side = round(size * DISTANCE)
+    pixel = (side - size) // 2 + (joints + 1) / 2 * (size - 1)
+    return (pixel * (2 / (side - 1)) - 1).astype(np.float32)
+
+
 def camera(
     frames: int, size: int, seed: int, *, drift: float, centre: float
 ) -> NDArray[np.float64]:

@@ -1,3 +1,4 @@
+from .measure import Case, Measured, measure
 from .metrics import (
     colour_distance,
     flicker,
@@ -6,13 +7,15 @@ from .metrics import (
     masked_ssim,
     truth_distance,
 )
-from .scores import Case, Evaluation, evaluate, measure
+from .motion import motion_fidelity, pck
+from .scores import Evaluation, evaluate
 from .survey.page import write_survey
 from .survey.ranking import survey_results
 
 __all__ = [
     "Case",
     "Evaluation",
+    "Measured",
     "colour_distance",
     "evaluate",
     "flicker",
@@ -20,6 +23,8 @@ __all__ = [
     "masked_psnr",
     "masked_ssim",
     "measure",
+    "motion_fidelity",
+    "pck",
     "survey_results",
     "truth_distance",
     "write_survey",

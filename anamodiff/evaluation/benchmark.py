@@ -20,7 +20,8 @@ from tqdm.auto import tqdm
 from anamodiff import __version__
 from anamodiff.backbone.precision import StagePrecision
 from anamodiff.errors import AnaMoDiffError
-from anamodiff.evaluation.clip_model import Embedder
+from anamodiff.evaluation.instruments import Instruments
+from anamodiff.evaluation.measure import Case, measure
 from anamodiff.evaluation.methods import (
     Method,
     Task,
@@ -30,7 +31,7 @@ from anamodiff.evaluation.methods import (
 )
 from anamodiff.evaluation.pairs import BenchmarkPair, find_pairs
 from anamodiff.evaluation.report import write_report
-from anamodiff.evaluation.scores import Case, choose_embedder, measure
+from anamodiff.evaluation.tracklets import TrackerKind
 from anamodiff.fields import construct, settings_of
 from anamodiff.lock import held
 from anamodiff.options import FRAMES, RunOptions
@@ -48,14 +49,14 @@ class Models:
     """What a process loads once."""
 
     mover: MotionTransfer
-    embedder: Embedder | None
+    instruments: Instruments
 
 
 @dataclass(frozen=True, kw_only=True)
 class BenchmarkOptions:
     """What all runs of a benchmark share; most are settings of a transfer (`RunOptions`).
 
-    `clip_model` is for `choose_embedder`; `threads` are the CPU's in each process, 0 leaves the
+    `clip_model` and `tracker` are for `Instruments.load`; `threads` are the CPU's in each process, 0 leaves the
     choice to torch.
     """
 
@@ -67,6 +68,7 @@ class BenchmarkOptions:
     device: str = RunOptions.device
     precision: str = RunOptions.precision
     clip_model: str = "auto"
+    tracker: TrackerKind = "flow"
     threads: int = 0
 
     def __post_init__(self) -> None:
@@ -82,7 +84,8 @@ class BenchmarkOptions:
             precision=precision or self.precision,
         )  # fmt: skip
         mover.report = False  # run folders are deleted
-        return Models(mover, choose_embedder(self.clip_model, mover.backbone.device)[0])
+        device = mover.backbone.device
+        return Models(mover, Instruments.load(self.clip_model, device, self.tracker))
 
 
 @dataclass(frozen=True)
@@ -257,12 +260,17 @@ def run_job(
     plain, size = source.frames, mover.backbone.image_size
     if job.pair.plain_source is not None:
         plain = read_clip(job.pair.plain_source, frames=options.frames, size=size).frames
-    case = Case(frames, plain, truth.frames, job.pair.prompt)
-    measures = measure(case, models.embedder)
+    joints = job.pair.joints and job.pair.joints.at(driving.indices, truth.indices)
+    case = Case(frames, plain, truth.frames, job.pair.prompt, driving.frames, joints)
+    found = measure(case, models.instruments)
+    values = found.values | dict.fromkeys(found.skipped, math.nan)
     row = {
         "pair": job.pair.name,
         "method": job.name,
-        "measures": {k: round(v, 5) if math.isfinite(v) else None for k, v in measures.items()},
+        "measures": {k: round(v, 5) if math.isfinite(v) else None for k, v in values.items()},
+        "measured_with": found.tools,
+        "not_measured": found.skipped,
+        "remarks": found.remarks,
         "seconds": round(seconds, 2),
         "traits": job.pair.traits,
         "made_with": {**made_with, "method": described(job.method)},
@@ -272,7 +280,7 @@ def run_job(
 
 
 def _made_with(models: Models, options: BenchmarkOptions) -> dict[str, Any]:
-    mover, embedder = models.mover, models.embedder
+    mover = models.mover
     backbone = mover.backbone
     uniform = backbone.precision == StagePrecision.uniform(backbone.dtype)
     return {
@@ -283,7 +291,7 @@ def _made_with(models: Models, options: BenchmarkOptions) -> dict[str, Any]:
         # As in results from before stages had formats of their own, where they are alike.
         "precision": str(backbone.dtype if uniform else backbone.precision),
         "device": mover.backbone.device.type,
-        "clip_model": embedder and embedder.name,
+        **models.instruments.described,
         "size": backbone.image_size,
         "frames": options.frames,
         "seed": options.seed,

@@ -1,4 +1,4 @@
-"""CLIP's measures: the paper's two, Tune-A-Video's, and the similarity to the source.
+"""CLIP's measures: the paper's two, Tune-A-Video's, consistency, and likeness to the source.
 
 All are plain cosines of embeddings of unit length (f d). The paper prints 9.397 for CLIP-Image and
 3.147 for CLIP-Text, which no cosine can be: `times_ten` and `sum_over_ten` are the two scales that
@@ -153,6 +153,29 @@ def clip_pairs(frames: Tensor) -> float:
 def clip_identity(frames: Tensor, source: Tensor) -> float:
     """Similarity: mean cosine of each frame (f d) with each of the source's (s d)."""
     return float((frames @ source.T).mean())
+
+
+def temporal_consistency(frames: Tensor) -> float:
+    """Mean cosine of each frame (f d) with the next.
+
+    CLIP's frame consistency of Esser et al. 2023 ("Structure and Content-Guided Video Synthesis
+    with Diffusion Models") and of benchmarks of video editing since. A clip that stands still has
+    1: read it beside a measure of motion.
+
+    Raises:
+        AnaMoDiffError: fewer than two frames.
+    """
+    _check_frames(frames)
+    return float((frames[1:] * frames[:-1]).sum(dim=-1).mean())
+
+
+def appearance_consistency(frames: Tensor, reference: Tensor) -> float:
+    """Mean cosine of each frame (f d) with one picture (1 d), the source's first frame.
+
+    CLIP-I of Ruiz et al. 2023 ("DreamBooth"), which newer benchmarks of image animation compare
+    frames with the given picture by. Pose counts a little, too: the truth itself stays below 1.
+    """
+    return float((frames @ reference[0]).mean())
 
 
 def times_ten(mean: float) -> float:

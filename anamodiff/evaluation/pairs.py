@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import product
 from pathlib import Path
 from typing import TypeVar
+
+import numpy as np
 
 from anamodiff import creatures
 from anamodiff.creatures import ground
 from anamodiff.creatures.pair import Pair, StartPose
 from anamodiff.errors import AnaMoDiffError
+from anamodiff.evaluation.tracklets import KnownJoints
 from anamodiff.video.clip import Clip, read_clip, write_frames
 from anamodiff.video.letterbox import from_pixels
 
@@ -46,6 +49,7 @@ class BenchmarkPair:
         prompt, driving_prompt: a few words for what the source and the driving clip show.
         traits: what pairs may be grouped by, such as ``motion`` and ``start_pose``.
         plain_source: the source on white, to compare colours with, where `source` is not.
+        joints: where the joints of drawn characters are; None where nobody knows.
     """
 
     name: str
@@ -56,6 +60,7 @@ class BenchmarkPair:
     driving_prompt: str
     traits: dict[str, str]
     plain_source: Path | None = None
+    joints: KnownJoints | None = field(default=None, repr=False, compare=False)
 
     def read(self, frames: int, size: int) -> tuple[Clip, Clip, Clip]:
         """Source, driving clip and truth, `frames` frames on a canvas of `size` pixels.
@@ -147,7 +152,22 @@ def drawn_pairs(
         yield BenchmarkPair(
             name, **files, prompt=pair.source_caption, driving_prompt=pair.driving_caption,
             traits={"motion": motion, "start_pose": start, "proportions": "different"},
+            joints=_joints(pair, at_a_distance=outdoors),
         )  # fmt: skip
+
+
+def _joints(pair: Pair, *, at_a_distance: bool) -> KnownJoints:
+    """Joints of a drawn pair's truth and driving clip; those of the latter without its camera."""
+    found = [pair.driving.skeleton, pair.truth.skeleton]
+    # Letters, flags and the like have joints of their own kinds only.
+    own = [pair.driving.joints, pair.truth.joints]
+    driving, truth = (
+        other if np.isnan(named).all() else named for named, other in zip(found, own, strict=True)
+    )
+    places = [driving, truth, pair.truth.skeleton]
+    if at_a_distance:
+        places = [ground.joints_at_a_distance(place, pair.truth) for place in places]
+    return KnownJoints(*places, pair.truth.visibility)
 
 
 def _filmed(pair: Pair, number: int) -> dict[str, ground.Pictures]:

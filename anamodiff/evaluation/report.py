@@ -8,22 +8,25 @@ import io
 import json
 import logging
 import re
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+from anamodiff.evaluation.catalogue import TITLES, heading, title
 from anamodiff.evaluation.pairs import CLIPS, BenchmarkPair
-from anamodiff.evaluation.scores import TITLES
 from anamodiff.evaluation.statistics import MeanInterval, bootstrap, difference
 from anamodiff.run.folder import versions, write_text
 
 logger = logging.getLogger(__name__)
 
 BASE = "anamodiff"
-LESS_IS_BETTER = ("truth_distance", "flicker", "colour_distance")
 _BOLD = re.compile(r"\*\*(.+?)\*\*")
+_KEPT = (
+    "pair", "method", "measures", "measured_with", "not_measured", "remarks", "seconds", "made_with",
+)  # fmt: skip
 Rows = Sequence[Mapping[str, Any]]
 
 
@@ -42,7 +45,7 @@ def write_report(
         ],
         "rows": [
             {"video": f"pairs/{row['pair']}/{row['method']}.mp4"}
-            | {key: row[key] for key in ("pair", "method", "measures", "seconds", "made_with")}
+            | {key: row[key] for key in _KEPT if key in row}
             for row in rows
         ],
         "versions": versions(),
@@ -50,16 +53,19 @@ def write_report(
     write_text(folder / "results.json", json.dumps(data, indent=1) + "\n")
     write_text(folder / "results.csv", _as_csv(rows))
     made = tables(methods, rows)
-    write_text(folder / "table.md", "\n".join(table.markdown for table in made))
+    remarks = notes(rows)
+    text = "\n".join(table.markdown for table in made)
+    write_text(folder / "table.md", text + "".join(f"\n- {line}" for line in remarks) + "\n")
     plotted = _plot(folder / "plots", methods, rows)
-    write_text(folder / "index.html", _page(data, made, plotted))
+    write_text(folder / "index.html", _page(data, made, plotted, remarks))
     return folder
 
 
 def measures_of(rows: Rows) -> list[str]:
     """Names of all measures, without CLIP's measures in other scales."""
-    names = dict.fromkeys(name for row in rows for name in row["measures"])
-    return [name for name in names if not name.endswith(("_times_ten", "_sum_over_ten"))]
+    names = {name for row in rows for name in row["measures"]}
+    kept = [name for name in TITLES if not name.endswith(("_times_ten", "_sum_over_ten"))]
+    return [name for name in kept if name in names]
 
 
 def by_method(rows: Rows, measure: str) -> dict[str, dict[str, float]]:
@@ -69,6 +75,21 @@ def by_method(rows: Rows, measure: str) -> dict[str, dict[str, float]]:
         if (value := row["measures"].get(measure)) is not None:
             found.setdefault(row["method"], {})[row["pair"]] = value
     return found
+
+
+def notes(rows: Rows) -> list[str]:
+    """A line for each way in which a measure was made, is missing or wants a remark, with how many
+    results are meant where not all are."""
+    kinds = {"measured_with": "", "not_measured": "not measured: ", "remarks": ""}
+    found: Counter[tuple[str, str]] = Counter()
+    for row in rows:
+        for kind, words in kinds.items():
+            found.update((name, words + text) for name, text in row.get(kind, {}).items())
+    lines = []
+    for (name, text), count in found.items():
+        share = "" if count == len(rows) else f" ({count} of {len(rows)} results)"
+        lines.append(f"{title(name)}: {text}{share}")
+    return lines
 
 
 @dataclass(frozen=True)
@@ -103,7 +124,7 @@ def tables(methods: Sequence[str], rows: Rows) -> list[Table]:
     """Means with 95 % bootstrap intervals over pairs, and ours less each other, pair by pair."""
     measures = measures_of(rows)
     values = {measure: by_method(rows, measure) for measure in measures}
-    headings = [_heading(measure) for measure in measures]
+    headings = [heading(measure) for measure in measures]
     means = []
     for name in methods:
         seconds = [row["seconds"] for row in rows if row["method"] == name]
@@ -125,10 +146,6 @@ def tables(methods: Sequence[str], rows: Rows) -> list[Table]:
 
 def _marked(mean: MeanInterval) -> str:
     return f"**{mean}**" if mean.excludes_zero else str(mean)
-
-
-def _heading(measure: str) -> str:
-    return f"{TITLES[measure][0]} {'↓' if measure in LESS_IS_BETTER else '↑'}"
 
 
 def _as_csv(rows: Rows) -> str:
@@ -154,6 +171,8 @@ def _plot(folder: Path, methods: Sequence[str], rows: Rows) -> list[str]:
     for measure in measures_of(rows):
         values = by_method(rows, measure)
         shown = [name for name in methods if name in values]
+        if not shown:
+            continue
         found = [bootstrap(list(values[name].values())) for name in shown]
         means = [one.mean for one in found]
         whiskers = [[one.mean - one.low for one in found], [one.high - one.mean for one in found]]
@@ -161,7 +180,7 @@ def _plot(folder: Path, methods: Sequence[str], rows: Rows) -> list[str]:
         axes = figure.subplots()
         colours = ["#2a6f97" if name == BASE else "#a9b4bd" for name in shown]
         axes.bar(shown, means, yerr=whiskers, capsize=4, color=colours)
-        axes.set_title(_heading(measure), fontsize=10)
+        axes.set_title(heading(measure), fontsize=10)
         axes.tick_params(axis="x", rotation=30)
         axes.spines[["top", "right"]].set_visible(False)
         figure.savefig(folder / f"{measure}.png", dpi=120)
@@ -169,7 +188,9 @@ def _plot(folder: Path, methods: Sequence[str], rows: Rows) -> list[str]:
     return plotted
 
 
-def _page(data: Mapping[str, Any], made: Sequence[Table], plotted: Sequence[str]) -> str:
+def _page(
+    data: Mapping[str, Any], made: Sequence[Table], plotted: Sequence[str], remarks: Sequence[str]
+) -> str:
     """One page that needs neither scripts nor the network."""
     methods = [name for name in data["methods"] if any(r["method"] == name for r in data["rows"])]
     videos = {(row["pair"], row["method"]): row for row in data["rows"]}
@@ -184,11 +205,13 @@ def _page(data: Mapping[str, Any], made: Sequence[Table], plotted: Sequence[str]
         lines.append(f"<tr>{title}{''.join(cells)}</tr>")
     plots = "".join(f'<img src="{html.escape(path)}" alt="">' for path in plotted)
     shown = "".join(table.html for table in made)
+    shown += f"<ul>{''.join(f'<li>{html.escape(line)}</li>' for line in remarks)}</ul>\n"
     return _PAGE.format(plots=plots, tables=shown, heads=heads, lines="\n".join(lines))
 
 
 def _caption(measures: Mapping[str, float | None]) -> str:
-    shown = {"IoU": measures.get("foreground_iou"), "SSIM": measures.get("masked_ssim")}
+    names = {"IoU": "foreground_iou", "SSIM": "masked_ssim", "fidelity": "motion_fidelity_driving"}
+    shown = {short: measures.get(name) for short, name in names.items()}
     return ", ".join(f"{name} {value:.2f}" for name, value in shown.items() if value is not None)
 
 

@@ -4,27 +4,19 @@ from __future__ import annotations
 
 import json
 import math
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
-import torch
 from torch import Tensor
 
 from anamodiff.backbone.model import choose_device
 from anamodiff.errors import AnaMoDiffError
-from anamodiff.evaluation import metrics
-from anamodiff.evaluation.clip_model import (
-    DEFAULT_CLIP_MODEL,
-    Embedder,
-    clip_identity,
-    clip_image,
-    clip_pairs,
-    clip_text,
-    describe,
-    find_clip_model,
-    sum_over_ten,
-    times_ten,
-)
+from anamodiff.evaluation.catalogue import TITLES, title
+from anamodiff.evaluation.clip_model import describe
+from anamodiff.evaluation.instruments import Instruments
+from anamodiff.evaluation.measure import CONSISTENCY, Case, Measured, measure
+from anamodiff.evaluation.tracklets import TrackerKind
 from anamodiff.options import FRAMES
 from anamodiff.resources import expanded
 from anamodiff.run.folder import CONFIG, RunFolder, check_writable, write_text
@@ -33,46 +25,6 @@ from anamodiff.run.outputs import check_no_input
 from anamodiff.video.clip import read_clip
 
 LARGEST = 512  # pixels: the paper's frames
-# Each measure by name: its title, and what it compares.
-TITLES = {
-    "foreground_iou": ("foreground IoU", "motion: with the truth's foreground; 1 is best"),
-    "masked_ssim": ("SSIM inside", "in the union of the foregrounds; 1 is best"),
-    "masked_psnr": ("PSNR inside", "likewise, in dB; higher is better"),
-    "truth_distance": ("truth distance", "Lab, where both foregrounds are; 0 is best"),
-    "flicker": ("flicker", "changes unlike the truth's, in levels of 255; 0 is best"),
-    "colour_distance": ("colour distance", "Lab, to the source's colours; 0 is best"),
-    "clip_image": ("CLIP-Image", "first frame with each later one, mean cosine"),
-    "clip_image_times_ten": ("CLIP-Image, mean x 10", "the same, times ten"),
-    "clip_image_sum_over_ten": (
-        "CLIP-Image, sum over ten frames",
-        "first frame with each of ten, itself included",
-    ),
-    "clip_text": ("CLIP-Text", "each frame with the text, mean cosine"),
-    "clip_text_times_ten": ("CLIP-Text, mean x 10", "the same, times ten"),
-    "clip_text_sum_over_ten": ("CLIP-Text, sum over ten frames", "ten frames with the text"),
-    "clip_pairs": ("CLIP all pairs", "each two distinct frames, mean cosine"),
-    "clip_identity": ("CLIP identity", "each frame with each of the source's, mean cosine"),
-}
-AGAINST_TRUTH = {
-    "foreground_iou": metrics.foreground_iou,
-    "masked_ssim": metrics.masked_ssim,
-    "masked_psnr": metrics.masked_psnr,
-    "truth_distance": metrics.truth_distance,
-    "flicker": metrics.flicker,
-}
-
-
-@dataclass(frozen=True)
-class Case:
-    """A result and what it is measured against; frames f c h w, RGB in [-1, 1].
-
-    Result and truth have one shape; the source's frames may be of any number and size.
-    """
-
-    frames: Tensor
-    source: Tensor | None = None
-    truth: Tensor | None = None
-    prompt: str | None = None
 
 
 @dataclass(frozen=True)
@@ -86,6 +38,8 @@ class Evaluation:
         clip_model: name or folder of the CLIP model; None without one.
         text: what CLIP-Text compared the frames with; None without a prompt.
         skipped: what was not measured, and why, a line each.
+        tools: what a measure was made with, such as the tracker of Motion Fidelity, by its name.
+        remarks: on values that need one, likewise.
         output: the JSON file, if one was written.
     """
 
@@ -95,6 +49,8 @@ class Evaluation:
     clip_model: str | None
     text: str | None
     skipped: tuple[str, ...]
+    tools: Mapping[str, str] = field(default_factory=dict)
+    remarks: Mapping[str, str] = field(default_factory=dict)
     output: Path | None = None
 
     @property
@@ -107,9 +63,14 @@ class Evaluation:
             lines.append(f'CLIP-Text\'s text: "{self.text}"')
         width = max((len(TITLES[name][0]) for name in self.measures), default=0)
         for name, value in self.measures.items():
-            title, words = TITLES[name]
-            lines.append(f"  {title:<{width}}  {value:>8.4f}  {words}")
-        return lines + [f"not measured: {line}" for line in self.skipped]
+            words = TITLES[name][1]
+            lines.append(f"  {title(name):<{width}}  {value:>8.4f}  {words}")
+        notes = [
+            f"{title(name)}: {words}"
+            for name, words in (*self.tools.items(), *self.remarks.items())
+            if name not in CONSISTENCY  # their model is named above
+        ]
+        return lines + notes + [f"not measured: {line}" for line in self.skipped]
 
     def save(self, path: str | Path) -> Path:
         """Write the measures and what they were made of as JSON; null for what is not finite."""
@@ -118,6 +79,7 @@ class Evaluation:
         facts = {
             "measures": finite, "frames": self.frames, "size": self.size,
             "clip_model": self.clip_model, "text": self.text, "not_measured": self.skipped,
+            "measured_with": dict(self.tools), "remarks": dict(self.remarks),
         }  # fmt: skip
         path.parent.mkdir(parents=True, exist_ok=True)
         write_text(path, json.dumps(facts, indent=2, ensure_ascii=False) + "\n")
@@ -129,45 +91,56 @@ def evaluate(
     *,
     source: str | Path | None = None,
     truth: str | Path | None = None,
+    driving: str | Path | None = None,
     prompt: str | None = None,
     clip_model: str = "auto",
+    tracker: TrackerKind = "flow",
     output: str | Path | None = None,
     frames: int = FRAMES,
     size: int | None = None,
     device: str = "auto",
 ) -> Evaluation:
-    """Measure a result with whatever is given: the truth, the source, a prompt, a CLIP model.
+    """Measure a result with whatever is given: truth, source, driving clip, prompt, a CLIP model.
 
     Args:
         result: a video file, a folder of frames, or a run folder that `transfer` wrote, whose
-            source and prompt are used where no others are given.
+            source, driving clip and prompt are used where no others are given.
         source: clip or picture of the character, for colours and identity.
         truth: ground truth, a clip of the same character in that motion; frames are paired by
             playing time.
+        driving: the clip whose motion the result is to have, for Motion Fidelity; likewise.
         prompt: a few words for the source, such as "a turtle", for CLIP-Text.
         clip_model: folder or hub id; `none` leaves CLIP's measures out, `auto` takes
             `DEFAULT_CLIP_MODEL` if it is cached or can be fetched and else leaves them out.
+        tracker: what Motion Fidelity's points are followed by: optical flow, or the joint detector
+            where it is sure of the characters.
         output: a .json file for the figures.
         frames: how many are sampled from result and source, evenly; all of a shorter one.
         size: pixels of the square canvas on which all are compared; None: the result's longer
             side (a run's: the backbone's size), at most 512.
-        device: `auto`, or a torch device, for CLIP.
+        device: `auto`, or a torch device, for CLIP, LPIPS and the joint detector.
 
     Raises:
         AnaMoDiffError: an input cannot be used; the message says what to do.
     """
     path = None if output is None else _check_output(output)
-    check_no_input(path, (result, source, truth))
+    check_no_input(path, (result, source, truth, driving))
     place = choose_device(device)
-    case = read_case(result, source=source, truth=truth, prompt=prompt, frames=frames, size=size)
-    embedder, reason = choose_embedder(clip_model, place)
+    case = read_case(
+        result, source=source, truth=truth, driving=driving, prompt=prompt, frames=frames, size=size
+    )
+    instruments = Instruments.load(clip_model, place, tracker)
+    embedder = instruments.embedder
+    measured = measure(case, instruments)
     found = Evaluation(
-        measures=measure(case, embedder),
+        measures=measured.values,
         frames=len(case.frames),
         size=case.frames.shape[-1],
         clip_model=embedder and embedder.name,
         text=describe(case.prompt) if embedder and case.prompt else None,
-        skipped=_skipped(case, reason),
+        skipped=_skipped(case, measured, instruments.missing.get("clip")),
+        tools=measured.tools,
+        remarks=measured.remarks,
         output=path,
     )
     if path is not None:
@@ -175,49 +148,20 @@ def evaluate(
     return found
 
 
-def measure(case: Case, embedder: Embedder | None = None) -> dict[str, float]:
-    """All measures, by name, that can be computed of the case with the CLIP model."""
-    measures: dict[str, float] = {}
-    if case.truth is not None:
-        measures |= {name: how(case.frames, case.truth) for name, how in AGAINST_TRUTH.items()}
-    if case.source is not None:
-        measures["colour_distance"] = metrics.colour_distance(case.frames, case.source)
-    return measures | (_clip_measures(case, embedder) if embedder else {})
-
-
-def _clip_measures(case: Case, embedder: Embedder) -> dict[str, float]:
-    own = embedder.embed_frames(case.frames)
-    image = clip_image(own)
-    measures = {
-        "clip_image": image,
-        "clip_image_times_ten": times_ten(image),
-        "clip_image_sum_over_ten": sum_over_ten(image, itself=True),
-    }
-    if case.prompt is not None:
-        text = clip_text(own, embedder.embed_text(describe(case.prompt)))
-        measures["clip_text"] = text
-        measures["clip_text_times_ten"] = times_ten(text)
-        measures["clip_text_sum_over_ten"] = sum_over_ten(text, itself=False)
-    measures["clip_pairs"] = clip_pairs(own)
-    if case.source is not None:
-        source = embedder.embed_frames(case.source)
-        measures["clip_identity"] = clip_identity(own, source)
-    return measures
-
-
 def read_case(
     result: str | Path,
     *,
     source: str | Path | None = None,
     truth: str | Path | None = None,
+    driving: str | Path | None = None,
     prompt: str | None = None,
     frames: int = FRAMES,
     size: int | None = None,
 ) -> Case:
     """Read a result and the clips it is measured against on one square canvas; see `evaluate`."""
-    own = known = None
+    own = known = motion = None
     if (expanded(result) / CONFIG).is_file():
-        result, own, known = _read_run(expanded(result))
+        result, own, motion, known = _read_run(expanded(result))
         size = size or own.shape[-1]
     first = read_clip(result, frames=2, minimum=2, role="result")
     size = size or min(LARGEST, max(first.frames.shape[-2:]))
@@ -225,53 +169,49 @@ def read_case(
     if source is not None:
         total = read_clip(source, frames=1, role="source").total
         own = read_clip(source, frames=min(frames, total), size=size, role="source").frames
+    shown = read_clip(result, role="result", **paired)
+    if driving is not None:
+        motion = read_clip(driving, role="driving clip", **paired).frames
+    elif motion is not None:  # one frame of it for each of the run's
+        motion = motion[list(shown.indices)] if len(motion) == shown.total else None
     return Case(
-        frames=read_clip(result, role="result", **paired).frames,
+        frames=shown.frames,
         source=own,
         truth=None if truth is None else read_clip(truth, role="truth", **paired).frames,
         prompt=prompt or known,
+        driving=motion,
     )
 
 
-def _read_run(folder: Path) -> tuple[Path, Tensor, str]:
-    """A run's folder of frames, its source's frames, and its prompt."""
+def _read_run(folder: Path) -> tuple[Path, Tensor, Tensor, str]:
+    """A run's folder of frames, its source's and driving clip's frames, and its prompt."""
     pictures = folder / "frames"  # not the video, which is lossy
     if not pictures.is_dir():
         raise AnaMoDiffError(
             f"expected a finished run, got {folder} without frames/: run anamodiff generate "
             f"--run {folder} first"
         )
-    # Not the source's path, which may have been relative, or the file is gone.
-    source = ClipPair.load(folder).warped.source
-    return pictures, source, RunFolder.load(folder).settings["prompt"]
+    # Not the clips' paths, which may have been relative, or the files are gone.
+    warped = ClipPair.load(folder).warped
+    return pictures, warped.source, warped.driving, RunFolder.load(folder).settings["prompt"]
 
 
-def choose_embedder(name: str, device: torch.device) -> tuple[Embedder | None, str | None]:
-    """The CLIP model of a name or, for `none` and where `auto` finds none, None and the reason."""
-    if name == "none":
-        return None, "CLIP's measures: --clip-model none"
-    if name != "auto":
-        return Embedder.load(name, device=device), None
-    try:
-        find_clip_model(DEFAULT_CLIP_MODEL)
-    except AnaMoDiffError:
-        return None, (
-            f"CLIP's measures: {DEFAULT_CLIP_MODEL} is neither cached nor to be fetched here; "
-            "name a folder with --clip-model"
-        )
-    return Embedder.load(DEFAULT_CLIP_MODEL, device=device), None
-
-
-def _skipped(case: Case, reason: str | None) -> tuple[str, ...]:
+def _skipped(case: Case, measured: Measured, no_clip: str | None) -> tuple[str, ...]:
     """What was not measured, and why, a line each."""
-    lines = [reason] if reason else []
+    lines = []
+    if no_clip:
+        lines.append(f"CLIP's measures, appearance and temporal consistency: {no_clip}")
     if case.truth is None:
         lines.append("what compares with the truth: no --truth")
     if case.source is None:
-        lines.append(f"colour distance{'' if reason else ' and CLIP identity'}: no --source")
-    if case.prompt is None and not reason:
+        others = "" if no_clip else ", appearance consistency and CLIP identity"
+        lines.append(f"colour distance{others}: no --source")
+    if case.driving is None:
+        lines.append("Motion Fidelity to the driving clip: no --driving")
+    if case.prompt is None and not no_clip:
         lines.append("CLIP-Text: no --prompt")
-    return tuple(lines)
+    reasons = measured.skipped.items()
+    return (*lines, *(f"{title(name)}: {why}" for name, why in reasons if name not in CONSISTENCY))
 
 
 def _check_output(output: str | Path) -> Path:
