@@ -69,7 +69,7 @@ def test_the_wheel_carries_configs_weights_and_code(wheel: Path) -> None:
     assert {path.removeprefix("anamodiff/") for path in code} <= names
     page = {
         f"anamodiff/evaluation/survey/static/{name}"
-        for name in ("index.html", "survey.css", "survey.js")
+        for name in ("index.html", "survey.css", "pages.js", "rating.js", "survey.js")
     }
     assert page <= names
     tops = {name.split("/")[0] for name in names}

@@ -159,7 +159,7 @@ def survey(values: dict[str, Any], started: float) -> None:
         f"page: {written.page / 'index.html'}",
         f"key: {written.key} (says which method made each clip: keep it, do not hand it out)",
         f"hand out the whole folder {written.page}: each person opens index.html in a browser,",
-        "ranks the results for motion and for shape, and sends back the file that it saves",
+        "judges the results, and sends back the file that it saves",
     ]
     following = f"survey-results ANSWERS --key {shlex.quote(str(written.key))}"
     _report(lines, started, following, written.page / "index.html")

@@ -122,7 +122,7 @@ COMMANDS = {
         {"output": "folder of results, old or new (default: a new one in outputs/)"},
     ),
     "survey": Command(
-        "write a page on which people rank a benchmark's results without knowing the methods",
+        "write a page on which people judge a benchmark's results without knowing the methods",
         ("results", "output", "show.pairs", "show.methods", "seed"),
         'show.title="Our survey"',
         actions.survey,
@@ -132,7 +132,7 @@ COMMANDS = {
         },
     ),
     "survey-results": Command(
-        "mean rank of each method from people's answers, with significance tests",
+        "mean rank and rating of each method from people's answers, with tests and intervals",
         ("answers", "key", "output"),
         "unit=ranking",
         actions.survey_results,

@@ -138,13 +138,18 @@ class ShowOptions(Options):
     section: ClassVar[str] = "show"
 
     pairs: int | None = setting(
-        None, "pairs that each person ranks, chosen at random (default: all)", low=1, flag="--pairs"
+        None, "pairs that each person sees, chosen at random (default: all)", low=1, flag="--pairs"
     )
     methods: str | None = setting(
         None, "methods, with commas between them (default: all)", flag="--methods",
         metavar="NAMES",
     )  # fmt: skip
     title: str = setting("Which clip moves best?", "heading of the first page")
+    ask: Literal["both", "ranking", "rating"] = setting(
+        "both",
+        "what each person is asked for: the paper's rankings for motion and shape, ratings of motion "
+        "and appearance from 1 to 5, or both",
+    )
 
 
 # `from` is a word of Python's and cannot be a field's name.

@@ -2,6 +2,7 @@
 
 import json
 import math
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -11,12 +12,18 @@ from anamodiff.cli import main as cli
 from anamodiff.errors import AnaMoDiffError
 from anamodiff.evaluation import clip_model as clip
 from anamodiff.evaluation import metrics, scores
+from anamodiff.evaluation.catalogue import TITLES
+from anamodiff.evaluation.motion import motion_fidelity
 from anamodiff.evaluation.scores import evaluate
+from anamodiff.evaluation.tracklets import follow_flow
 from anamodiff.run.api import transfer
 from anamodiff.video.clip import read_clip, write_frames, write_video
 
-TRUTH = {"foreground_iou", "masked_ssim", "masked_psnr", "truth_distance", "flicker"}
+PIXELS = {"foreground_iou", "masked_ssim", "masked_psnr", "truth_distance", "flicker"}
+FIDELITY = {"motion_fidelity_truth", "motion_fidelity_driving"}
 IMAGE = {"clip_image", "clip_image_times_ten", "clip_image_sum_over_ten", "clip_pairs"}
+IMAGE |= {"temporal_consistency"}
+SOURCE = {"colour_distance", "clip_identity", "appearance_consistency"}
 TEXT = {"clip_text", "clip_text_times_ten", "clip_text_sum_over_ten"}
 
 
@@ -39,6 +46,7 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
         "result": square(),
         "source": square(4, (-0.6, 0.6, -0.6), step=0),
         "truth": square(step=3),
+        "driving": square(colour=(-0.6, -0.6, 0.6), step=3),
     }
     for name, frames in clips.items():
         write_frames(folder / name, frames)
@@ -64,16 +72,20 @@ def test_each_input_adds_its_measures(files: dict[str, Path], clip_folder: Path)
         return set(evaluate(files["result"], device="cpu", **given).measures)
 
     assert names(clip_model="none") == set()
-    assert names(clip_model="none", truth=files["truth"]) == TRUTH
+    assert names(clip_model="none", truth=files["truth"]) == PIXELS | {"motion_fidelity_truth"}
+    assert names(clip_model="none", driving=files["driving"]) == {"motion_fidelity_driving"}
     assert names(clip_model="none", source=files["source"]) == {"colour_distance"}
     assert names(clip_model="none", prompt="a turtle") == set()
     clip_model = str(clip_folder)
     assert names(clip_model=clip_model) == IMAGE
     assert names(clip_model=clip_model, prompt="a turtle") == IMAGE | TEXT
-    everything = IMAGE | TEXT | TRUTH | {"colour_distance", "clip_identity"}
+    everything = IMAGE | TEXT | PIXELS | FIDELITY | SOURCE
     found = evaluate(**files, prompt="a turtle", clip_model=clip_model, device="cpu")
-    assert set(found.measures) == everything == set(scores.TITLES)
-    assert found.skipped == ()
+    assert set(found.measures) == everything
+    assert everything == set(TITLES) - {"lpips", "pck"}, "which squares and few machines have"
+    assert len(found.skipped) == 2
+    assert found.skipped[0].startswith("LPIPS: expected the package lpips, got ")
+    assert found.skipped[1] == "PCK 0.1: the truth shows no named joints"
 
 
 def test_values_are_those_of_the_measures(files: dict[str, Path], clip_folder: Path) -> None:
@@ -83,8 +95,12 @@ def test_values_are_those_of_the_measures(files: dict[str, Path], clip_folder: P
     own, other = embedder.embed_frames(result), embedder.embed_frames(source)
     text = embedder.embed_text("2D Illustration of a turtle")
     image = clip.clip_image(own)
+    driving = follow_flow(square(colour=(-0.6, -0.6, 0.6), step=3))
+    tracks = follow_flow(result)
     wanted = {
-        **{name: getattr(metrics, name)(result, truth) for name in TRUTH},
+        **{name: getattr(metrics, name)(result, truth) for name in PIXELS},
+        "motion_fidelity_truth": motion_fidelity(tracks, follow_flow(truth)),
+        "motion_fidelity_driving": motion_fidelity(tracks, driving),
         "colour_distance": metrics.colour_distance(result, source),
         "clip_image": image,
         "clip_image_times_ten": 10 * image,
@@ -94,6 +110,8 @@ def test_values_are_those_of_the_measures(files: dict[str, Path], clip_folder: P
         "clip_text_sum_over_ten": 10 * clip.clip_text(own, text),
         "clip_pairs": clip.clip_pairs(own),
         "clip_identity": clip.clip_identity(own, other),
+        "appearance_consistency": float((own @ other[0]).mean()),
+        "temporal_consistency": sum(float(a @ b) for a, b in pairwise(own)) / 5,
     }
     assert found.measures == pytest.approx(wanted, abs=1e-4)
     assert (found.frames, found.size, found.text) == (6, 64, "2D Illustration of a turtle")
@@ -109,10 +127,31 @@ def test_a_result_that_is_the_truth_scores_best(files: dict[str, Path]) -> None:
 
 def test_a_run_knows_its_source_and_prompt(run: Path, clip_folder: Path) -> None:
     found = evaluate(run, clip_model=str(clip_folder), device="cpu")
-    assert set(found.measures) == IMAGE | TEXT | {"colour_distance", "clip_identity"}
+    assert set(found.measures) == IMAGE | TEXT | SOURCE | {"motion_fidelity_driving"}
     assert (found.frames, found.size) == (3, 64)
     assert found.text == "2D Illustration of a green turtle"
     assert found.skipped == ("what compares with the truth: no --truth",)
+
+
+def test_a_still_result_is_said_to_be_still(files: dict[str, Path], tmp_path: Path) -> None:
+    output = tmp_path / "figures.json"
+    given = {"driving": files["driving"], "clip_model": "none", "output": output}
+    evaluate(files["source"], **given)
+    written = json.loads(output.read_text())
+    assert written["measures"] == {"motion_fidelity_driving": 0}
+    assert written["measured_with"]["motion_fidelity_driving"] == (
+        "result: DIS optical flow; driving clip: DIS optical flow"
+    )
+    assert written["remarks"] == {
+        "motion_fidelity_driving": "nothing moves in the result: the value is 0"
+    }
+    given["driving"] = files["source"]
+    found = evaluate(files["result"], **given)
+    assert math.isnan(found.measures["motion_fidelity_driving"])
+    assert "Motion Fidelity (driving): nothing moves in the driving clip: there is no value" in (
+        found.lines
+    )
+    assert json.loads(output.read_text())["measures"] == {"motion_fidelity_driving": None}
 
 
 def test_what_is_given_goes_before_what_the_run_knows(
@@ -152,7 +191,7 @@ def test_auto_leaves_clip_out_where_it_is_not_found(
     files: dict[str, Path], clip_folder: Path, fake_hub
 ) -> None:
     found = evaluate(files["result"], source=files["source"], device="cpu")
-    assert set(found.measures) == {"colour_distance"} and found.clip_model is None
+    assert set(found.measures) == SOURCE - {"clip_identity", "appearance_consistency"} and found.clip_model is None
     assert clip.DEFAULT_CLIP_MODEL in found.skipped[0] and "--clip-model" in found.skipped[0]
     with pytest.raises(AnaMoDiffError, match="anamodiff fetch clip"):
         evaluate(files["result"], clip_model=clip.DEFAULT_CLIP_MODEL, device="cpu")
@@ -196,9 +235,15 @@ def test_the_command_prints_a_table(
     ]
     measures = json.loads(output.read_text())["measures"]
     for name, value in measures.items():
-        title, words = scores.TITLES[name]
+        title, words = TITLES[name]
         assert any(line.split() == f"{title} {value:.4f} {words}".split() for line in lines)
-    assert "not measured: colour distance and CLIP identity: no --source" in lines
+    assert (
+        "not measured: colour distance, appearance consistency and CLIP identity: no --source"
+        in lines
+    )
+    assert "not measured: Motion Fidelity to the driving clip: no --driving" in lines
+    by = "Motion Fidelity (truth): result: DIS optical flow; truth: DIS optical flow"
+    assert by in lines
     assert f"figures: {output}" in lines
 
 
@@ -210,7 +255,8 @@ def test_without_clip_one_line_says_so(
     assert cli.main(["evaluate", str(files["result"]), *words, "--clip-model", "none"]) == 0
     out = capsys.readouterr().out
     assert out.count("CLIP") == 1
-    assert "not measured: CLIP's measures: --clip-model none\n" in out
+    line = "CLIP's measures, appearance and temporal consistency: --clip-model none"
+    assert f"not measured: {line}\n" in out
 
 
 @pytest.mark.parametrize(
@@ -220,6 +266,7 @@ def test_without_clip_one_line_says_so(
         (["{result}/0000.png"], "expected a result of at least 2 frames, got one picture"),
         (["{result}", "--truth", "{result}/0000.png"], "expected a truth of at least 2 frames"),
         (["{result}", "--source", "none.gif"], "expected a source (file or folder)"),
+        (["{result}", "--driving", "none.gif"], "expected a driving clip (file or folder)"),
         (["{result}", "--output", "figures.txt"], "expected a JSON file for --output"),
         (["{result}", "--clip-model", "./nowhere"], "expected a folder with a CLIP model"),
         (["{result}", "--device", "toaster"], "expected a device"),

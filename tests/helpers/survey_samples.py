@@ -53,18 +53,31 @@ def page_data(survey: Survey) -> dict[str, Any]:
 
 
 def write_answers(
-    path: Path, survey: Survey, orders: Mapping[str, Sequence[str] | Sequence[Sequence[str]]]
+    path: Path,
+    survey: Survey,
+    orders: Mapping[str, Sequence[str] | Sequence[Sequence[str]]],
+    points: Mapping[str, Mapping[str, int]] | None = None,
 ) -> Path:
-    """One person's file; `orders` by question: methods, best first, for all pairs or for each."""
-    key, answers = json.loads(survey.key.read_text()), []
-    for question in QUESTIONS:
+    """One person's file.
+
+    Args:
+        orders: by question, methods, best first, for all pairs or for each.
+        points: by what is rated, each method's, for all pairs.
+    """
+    key, answers, ratings = json.loads(survey.key.read_text()), [], []
+    for question in QUESTIONS if orders else ():
         order = orders[question]
         for index, pair in enumerate(key["pairs"]):
             name = {method: name for name, method in pair["results"].items()}
             methods = order if isinstance(order[0], str) else order[index]
             ranking = [name[method] for method in methods]
             answers.append({"question": question, "pair": pair["pair"], "ranking": ranking})
+    for pair in key["pairs"] if points else ():
+        results = pair["results"].items()
+        given = {what: {name: of[method] for name, method in results} for what, of in points.items()}
+        ratings.append({"pair": pair["pair"], "points": given})
     whole = {"version": 1, "survey": survey.id, "person": path.stem, "answers": answers}
+    whole |= {"ratings": ratings} if points else {}
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(whole))
     return path

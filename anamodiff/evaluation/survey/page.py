@@ -1,4 +1,4 @@
-"""The survey: a page on which people rank results without knowing which method made which.
+"""The survey: a page on which people judge results without knowing which method made which.
 
 It is a folder of static files that works from the disk, loads nothing from elsewhere and sends
 nothing. Only `key.json`, which lies beside the page's folder, names the methods.
@@ -9,29 +9,36 @@ from __future__ import annotations
 import hashlib
 import html
 import json
-import logging
 import random
 import re
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, get_args
 
 from anamodiff.errors import AnaMoDiffError
+from anamodiff.evaluation.survey.contents import (
+    ShownPair,
+    choose_methods,
+    choose_pairs,
+    complete_pairs,
+    read_results,
+)
 from anamodiff.resources import expanded
 from anamodiff.run.folder import OUTPUTS, unused
 
-logger = logging.getLogger(__name__)
-
 VERSION = 1
+#: What a survey asks for: rankings, ratings from 1 to 5, or both.
+Ask = Literal["both", "ranking", "rating"]
 #: The paper's two surveys, in the order in which they are answered.
 QUESTIONS = ("motion", "shape")
-RESULTS, KEY = "results.json", "key.json"
+#: What is rated from 1 to `POINTS`, after them, as newer benchmarks ask.
+RATED = ("motion", "appearance")
+POINTS = 5
+KEY = "key.json"
 STATIC = Path(__file__).resolve().parent / "static"
 TITLE = "Which clip moves best?"
-#: What a browser's video element plays.
-BROWSER_SUFFIXES = (".mp4", ".webm")
 
 
 @dataclass(frozen=True)
@@ -41,7 +48,7 @@ class Survey:
     Attributes:
         folder: holds `page`, the folder to hand out, and the key, which is not handed out.
         id: identifies the survey in people's answers.
-        pairs: how many each person ranks, once for each question.
+        pairs: how many each person sees, once for each question and once to rate them.
     """
 
     folder: Path
@@ -56,16 +63,6 @@ class Survey:
     @property
     def key(self) -> Path:
         return self.folder / KEY
-
-
-@dataclass(frozen=True)
-class _Pair:
-    """Files of one pair for which every method has a result; `results` by method."""
-
-    name: str
-    source: Path
-    driving: Path
-    results: dict[str, Path]
 
 
 @dataclass(frozen=True)
@@ -96,6 +93,7 @@ def write_survey(
     methods: str | Sequence[str] | None = None,
     seed: int | None = 0,
     title: str = TITLE,
+    ask: Ask = "both",
 ) -> Survey:
     """Write a page that shows a benchmark's results shuffled and unlabelled, and its key.
 
@@ -106,122 +104,30 @@ def write_survey(
         methods: names, or one text with commas between them; None for all.
         seed: of the random names, order and choice; None takes another each time.
         title: heading of the first page.
+        ask: for the paper's rankings, for ratings of motion and appearance from 1 to 5, or both.
 
     Raises:
         AnaMoDiffError: the results cannot be used, or the folder is taken.
     """
+    if ask not in get_args(Ask):
+        raise AnaMoDiffError(f"expected ask {', '.join(get_args(Ask))}, got {ask!r}: choose one")
+    asked = {
+        "questions": () if ask == "rating" else QUESTIONS,
+        "rated": () if ask == "ranking" else RATED,
+    }
     root = expanded(results)
-    table = _read_results(root)
-    chosen = _chosen(methods, table["methods"])
+    table = read_results(root)
+    chosen = choose_methods(methods, table["methods"])
     rng = random.Random(seed)
-    picked = _choose(list(_complete_pairs(root, table, chosen)), pairs, rng)
+    picked = choose_pairs(list(complete_pairs(root, table, chosen)), pairs, rng)
     shown = list(_unlabelled(picked, rng))
     folder = _free_folder(output)
     (folder / "page" / "videos").mkdir(parents=True)
     digest = _copy(shown, folder / "page" / "videos")
-    key = _key(shown, chosen, seed, digest)
-    _write_page(folder / "page", _page_data(shown, key["survey"], title, rng))
+    key = _key(shown, chosen, seed, digest, asked)
+    _write_page(folder / "page", _page_data(shown, key["survey"], title, rng, asked))
     (folder / KEY).write_text(json.dumps(key, indent=1) + "\n", encoding="utf-8")
     return Survey(folder, key["survey"], len(shown), chosen)
-
-
-def _read_results(root: Path) -> dict[str, Any]:
-    """The benchmark's table, whose names and paths are checked to be text."""
-    path = root / RESULTS
-    if not path.is_file():
-        raise AnaMoDiffError(
-            f"expected a folder with {RESULTS}, got {root}: name one that anamodiff benchmark wrote"
-        )
-    try:
-        table = json.loads(path.read_text(encoding="utf-8"))
-        if table["version"] != VERSION:
-            raise ValueError(f"version {table['version']}")
-        texts = [*table["methods"]]
-        texts += [pair[part] for pair in table["pairs"] for part in ("name", "source", "driving")]
-        texts += [row[part] for row in table["rows"] for part in ("pair", "method")]
-        texts += [row["video"] for row in table["rows"] if row.get("video") is not None]
-        if not all(isinstance(text, str) and text for text in texts):
-            raise ValueError("a name or path that is no text")
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        got = f"no {error}" if isinstance(error, KeyError) else error
-        raise AnaMoDiffError(
-            f"expected a benchmark's table of version {VERSION} in {path}, got {got}: "
-            "run anamodiff benchmark again"
-        ) from error
-    return table
-
-
-def _chosen(wanted: str | Sequence[str] | None, known: Sequence[str]) -> tuple[str, ...]:
-    """The methods to show, in the benchmark's order."""
-    if isinstance(wanted, str):
-        wanted = [name.strip() for name in wanted.split(",") if name.strip()]
-    for name in wanted or ():
-        if name not in known:
-            raise AnaMoDiffError(f"expected methods out of {', '.join(known)}, got {name!r}")
-    chosen = tuple(dict.fromkeys(name for name in known if wanted is None or name in wanted))
-    if len(chosen) < 2:
-        raise AnaMoDiffError(
-            f"expected at least two methods to rank, got {', '.join(chosen) or 'none'}: name more "
-            "with --methods, or benchmark more"
-        )
-    return chosen
-
-
-def _complete_pairs(
-    root: Path, table: Mapping[str, Any], methods: Sequence[str]
-) -> Iterator[_Pair]:
-    """Pairs for which every method has a video; the others are logged."""
-    videos: dict[tuple[str, str], str] = {}
-    for row in table["rows"]:
-        place = row["pair"], row["method"]
-        if place in videos:
-            raise AnaMoDiffError(
-                f"expected one row for each pair and method in {root / RESULTS}, got two for "
-                f"{' and '.join(place)}: run anamodiff benchmark again"
-            )
-        if row.get("video"):
-            videos[place] = row["video"]
-    for pair in table["pairs"]:
-        name = pair["name"]
-        if missing := [method for method in methods if (name, method) not in videos]:
-            logger.warning("pair %s is left out: no result of %s", name, ", ".join(missing))
-            continue
-        found = {method: _inside(root, videos[name, method]) for method in methods}
-        yield _Pair(name, _inside(root, pair["source"]), _inside(root, pair["driving"]), found)
-
-
-def _inside(root: Path, relative: str) -> Path:
-    """A video inside the benchmark's folder; paths and links out of it are refused."""
-    path = (root / relative).resolve()
-    if not path.is_relative_to(root.resolve()):
-        raise AnaMoDiffError(
-            f"expected paths inside {root} in its {RESULTS}, got {relative!r}: copy the file there"
-        )
-    if not path.is_file():
-        raise AnaMoDiffError(
-            f"expected a video at {root / relative}, got none: run anamodiff benchmark again"
-        )
-    if path.suffix.lower() not in BROWSER_SUFFIXES:
-        raise AnaMoDiffError(
-            f"expected videos that browsers play ({', '.join(BROWSER_SUFFIXES)}), got "
-            f"{relative!r}: convert it"
-        )
-    return path
-
-
-def _choose(complete: Sequence[_Pair], count: int | None, rng: random.Random) -> list[_Pair]:
-    """`count` of the pairs, or all, in random order."""
-    if not complete:
-        raise AnaMoDiffError(
-            "expected a pair with a result of every method, got none: choose fewer --methods, or "
-            "run anamodiff benchmark to its end"
-        )
-    if count is not None and count > len(complete):
-        raise AnaMoDiffError(
-            f"--pairs: expected at most {len(complete)}, got {count}: so many have a result of "
-            "every method"
-        )
-    return rng.sample(complete, len(complete) if count is None else count)
 
 
 def _free_folder(output: str | Path | None) -> Path:
@@ -232,7 +138,7 @@ def _free_folder(output: str | Path | None) -> Path:
     return folder
 
 
-def _unlabelled(pairs: Sequence[_Pair], rng: random.Random) -> Iterator[_Shown]:
+def _unlabelled(pairs: Sequence[ShownPair], rng: random.Random) -> Iterator[_Shown]:
     """The pairs with random names for their files."""
     count = sum(2 + len(pair.results) for pair in pairs)
     numbers = iter(rng.sample(range(16**6), count))
@@ -257,8 +163,9 @@ def _copy(shown: Sequence[_Shown], folder: Path) -> str:
 
 
 def _key(
-    shown: Sequence[_Shown], methods: Sequence[str], seed: int | None, digest: str
-) -> dict[str, Any]:
+    shown: Sequence[_Shown], methods: Sequence[str], seed: int | None, digest: str,
+    asked: Mapping[str, Sequence[str]],
+) -> dict[str, Any]:  # fmt: skip
     """The content of `key.json`. The survey's id is a digest of all that people see."""
     pairs = [
         # In the order of the random names, as the page's folder lists them.
@@ -266,20 +173,23 @@ def _key(
         for pair in shown
     ]
     whole = {"seed": seed, "methods": list(methods), "pairs": pairs}
+    whole |= {name: list(what) for name, what in asked.items()}
     text = json.dumps([whole, digest])
     name = hashlib.sha256(text.encode()).hexdigest()[:12]
     return {"version": VERSION, "survey": name, **whole}
 
 
 def _page_data(
-    shown: Sequence[_Shown], survey: str, title: str, rng: random.Random
-) -> dict[str, Any]:
+    shown: Sequence[_Shown], survey: str, title: str, rng: random.Random,
+    asked: Mapping[str, Sequence[str]],
+) -> dict[str, Any]:  # fmt: skip
     """The data of the page, which names neither methods nor pairs."""
     pairs = []
     for pair in shown:
-        orders = {name: rng.sample(sorted(pair.methods), len(pair.methods)) for name in QUESTIONS}
+        results = sorted(pair.methods)
+        orders = {name: rng.sample(results, len(results)) for name in (*QUESTIONS, "rating")}
         pairs.append({"pair": pair.pair, "source": pair.source, "driving": pair.driving, **orders})
-    return {"survey": survey, "title": title, "questions": QUESTIONS, "pairs": pairs}
+    return {"survey": survey, "title": title, "points": POINTS, **asked, "pairs": pairs}
 
 
 def _write_page(folder: Path, data: Mapping[str, Any]) -> None:
@@ -290,5 +200,5 @@ def _write_page(folder: Path, data: Mapping[str, Any]) -> None:
     page = (STATIC / "index.html").read_text(encoding="utf-8")
     page = re.sub(r"\{\{(\w+)\}\}", lambda found: parts[found[1]], page)
     (folder / "index.html").write_text(page, encoding="utf-8")
-    for name in ("survey.css", "survey.js"):
+    for name in ("survey.css", "pages.js", "rating.js", "survey.js"):
         shutil.copyfile(STATIC / name, folder / name)

@@ -1,18 +1,19 @@
-"""Statistics of a survey's answers: mean ranks, with Friedman's and Wilcoxon's tests."""
+"""Statistics of a survey's answers: mean ranks, with Friedman's and Wilcoxon's tests; ratings."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import numpy as np
 from scipy import stats
 
 from anamodiff.errors import AnaMoDiffError
-from anamodiff.evaluation.survey.answers import Rankings, read_survey
-from anamodiff.evaluation.survey.page import QUESTIONS, VERSION
+from anamodiff.evaluation.survey.answers import Answers, read_survey
+from anamodiff.evaluation.survey.page import VERSION
+from anamodiff.evaluation.survey.rating import RatingResult, rating_lines, rating_results
 from anamodiff.resources import expanded
 from anamodiff.run.folder import write_text
 from anamodiff.run.outputs import check_no_input
@@ -53,8 +54,9 @@ class SurveyResults:
     """Statistics of all questions.
 
     Attributes:
-        rankings: how many each question has.
+        rankings: how many each question has; 0 where people only rated.
         unit: what the tests count as one observation, "person" or "ranking".
+        ratings: by what was rated, and by method, the best first.
     """
 
     survey: str
@@ -63,19 +65,27 @@ class SurveyResults:
     rankings: int
     unit: str
     questions: dict[str, QuestionResult]
+    ratings: dict[str, dict[str, RatingResult]] = field(default_factory=dict)
 
     @property
     def lines(self) -> list[str]:
-        """A table for each question, and notes on tests that say nothing."""
-        methods = next(iter(self.questions.values())).mean_ranks
+        """A table for each question, notes on tests that say nothing, a table for each rating."""
+        judged = next(iter(self.ratings.values()), None)
+        methods = next((one.mean_ranks for one in self.questions.values()), judged or {})
+        did = "ranked" if self.questions else "rated"
         lines = [
-            f"survey {self.survey}: {_count(self.people, 'person', 'people')} ranked "
-            f"{_count(len(methods), 'method')} on {_count(self.pairs, 'pair')}, "
-            f"{_count(self.rankings, 'ranking')} for each question"
+            f"survey {self.survey}: {_count(self.people, 'person', 'people')} {did} "
+            f"{_count(len(methods), 'method')} on {_count(self.pairs, 'pair')}"
         ]
+        if self.questions:
+            lines[0] += f", {_count(self.rankings, 'ranking')} for each question"
         for question, result in self.questions.items():
             lines += ["", *_table(question, result, self._observations)]
-        return lines + self._notes(len(methods))
+        if self.questions:
+            lines += self._notes(len(methods))
+        for name, results in self.ratings.items():
+            lines += ["", *rating_lines(name, results)]
+        return lines
 
     @property
     def _observations(self) -> str:
@@ -108,14 +118,16 @@ def survey_results(
     output: str | Path | None = None,
     unit: str = "person",
 ) -> SurveyResults:
-    """Mean rank of each method for motion and for shape, with Friedman's and Wilcoxon's tests.
+    """Mean rank of each method for motion and for shape, with Friedman's and Wilcoxon's tests, and
+    mean rating of its motion and appearance.
 
     Args:
         answers: files that the survey's page saved, one of each person.
         key: the survey's `key.json`; by default the one beside the answers or one folder above.
         output: JSON file for the result.
-        unit: one observation of the tests. "person" averages each person's rankings first, which
-            are not independent; "ranking" counts every ranking, which overstates significance.
+        unit: one observation of the tests and intervals. "person" averages each person's rankings
+            and ratings first, which are not independent; "ranking" counts every one, which
+            overstates significance.
 
     Raises:
         AnaMoDiffError: a file is missing, broken, incomplete, of another survey or given twice.
@@ -131,9 +143,15 @@ def survey_results(
         survey=opened.survey,
         people=len(people),
         pairs=len(opened.pairs),
-        rankings=len(people) * len(opened.pairs),
+        rankings=len(people) * len(opened.pairs) if opened.questions else 0,
         unit=unit,
-        questions={name: question_result(name, people, opened.methods, unit) for name in QUESTIONS},
+        questions={
+            name: question_result(name, people, opened.methods, unit) for name in opened.questions
+        },
+        ratings={
+            name: rating_results(name, [person.ratings for person in people], opened.methods, unit)
+            for name in opened.rated
+        },
     )
     if file is not None:
         file.parent.mkdir(parents=True, exist_ok=True)
@@ -142,7 +160,7 @@ def survey_results(
 
 
 def question_result(
-    question: str, people: Sequence[Rankings], methods: Sequence[str], unit: str
+    question: str, people: Sequence[Answers], methods: Sequence[str], unit: str
 ) -> QuestionResult:
     """Mean ranks of one question, and the tests of their differences."""
     table = np.array([_ranks(person, question, methods) for person in people])
@@ -159,9 +177,9 @@ def question_result(
     )
 
 
-def _ranks(person: Rankings, question: str, methods: Sequence[str]) -> list[list[int]]:
+def _ranks(person: Answers, question: str, methods: Sequence[str]) -> list[list[int]]:
     """Ranks from 1, by pair and method."""
-    orders = [order for (of, _), order in person.items() if of == question]
+    orders = [order for (of, _), order in person.rankings.items() if of == question]
     return [[order.index(name) + 1 for name in methods] for order in orders]
 
 

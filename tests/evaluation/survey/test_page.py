@@ -33,7 +33,7 @@ def survey(drawn: Path, tmp_path: Path) -> Survey:
 
 def test_nothing_that_the_page_loads_names_methods_or_pairs(survey: Survey) -> None:
     files = [path for path in survey.page.rglob("*") if path.is_file()]
-    assert len(files) == 3 + len(PAIRS) * (2 + len(METHODS))
+    assert len(files) == 5 + len(PAIRS) * (2 + len(METHODS))
     for path in files:
         held = path.name.encode() + path.read_bytes()
         assert not [name for name in (*METHODS, *PAIRS) if name.encode() in held], path
@@ -194,7 +194,7 @@ def test_a_title_cannot_break_the_page(drawn: Path, tmp_path: Path) -> None:
     survey = write_survey(drawn, output=tmp_path / "s", title=title)
     page = (survey.page / "index.html").read_text()
     assert page_data(survey)["title"] == title
-    assert page.count("</script>") == 2 and "<!-- <script>" not in page
+    assert page.count("</script>") == 4 and "<!-- <script>" not in page
     assert "<title>Ours &lt;/script&gt;" in page
 
 

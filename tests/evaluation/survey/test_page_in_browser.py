@@ -52,7 +52,12 @@ def place(browser: Browser) -> str:
     return browser("document.getElementById('place').textContent")
 
 
-def test_a_person_ranks_everything_by_clicking(browser: Browser, survey: Survey) -> None:
+def row(result: str, what: str, points: int) -> str:
+    """The selector of one number of points."""
+    return f"[data-result='{result}'] [data-what='{what}'] label:nth-of-type({points})"
+
+
+def test_a_person_judges_everything_by_clicking(browser: Browser, survey: Survey) -> None:
     methods = methods_of(survey)
     wanted = {"Motion": METHODS, "Shape": METHODS[::-1]}
     browser.requests.clear()
@@ -69,6 +74,18 @@ def test_a_person_ranks_everything_by_clicking(browser: Browser, survey: Survey)
                 browser.open(survey.page / "index.html")
             assert sorted(badges(browser)) == ["1", "2", "3"]
             browser.click("#next")
+    points = {"motion": dict(zip(METHODS, (5, 3, 1), strict=True))}
+    points["appearance"] = dict(zip(METHODS, (2, 4, 4), strict=True))
+    for number in range(1, len(PAIRS) + 1):
+        assert place(browser) == f"Points · pair {number} of {len(PAIRS)}"
+        for result in cards(browser):
+            for what, given in points.items():
+                assert browser("document.getElementById('next').disabled")
+                browser.click(row(result, what, given[methods[result]]))
+        if number == 2:
+            browser.open(survey.page / "index.html")
+        assert browser("document.querySelectorAll('input:checked').length") == 6
+        browser.click("#next")
     browser.click("#save")
     path = wait_for_file(browser.downloads)
     found = survey_results([path], key=survey.key)
@@ -76,6 +93,8 @@ def test_a_person_ranks_everything_by_clicking(browser: Browser, survey: Survey)
     for question, order in zip(QUESTIONS, wanted.values(), strict=True):
         ranks = {method: rank for rank, method in enumerate(order, start=1)}
         assert found.questions[question].mean_ranks == ranks
+    for what, given in points.items():
+        assert {name: one.mean for name, one in found.ratings[what].items()} == given
     inside = survey.page.resolve().as_uri()
     loaded = [url for url in browser.requests if not url.startswith("blob:")]
     assert loaded and all(url.startswith(inside) for url in loaded)
@@ -126,6 +145,33 @@ def test_the_keyboard_is_enough(browser: Browser, survey: Survey) -> None:
     assert badges(browser) == ["3", "1", ""]
     label = "document.querySelector('li:nth-child(2) .pick').getAttribute('aria-label')"
     assert browser(label) == "Result B: rank 1"
+
+
+@pytest.fixture
+def rating(drawn: Path, tmp_path: Path) -> Survey:
+    """A survey of one pair that asks for ratings alone."""
+    return write_survey(drawn, output=tmp_path / "rating", pairs=1, ask="rating")
+
+
+def test_points_by_the_keyboard(browser: Browser, rating: Survey) -> None:
+    begin(browser, rating)
+    assert "rank" not in browser("document.body.innerText").lower()
+    browser.click("#begin")
+    assert place(browser) == "Points · pair 1 of 1"
+    chosen = "[...document.querySelectorAll('input:checked')].map(one => one.value)"
+    for digit in "412345":
+        browser.press("Tab")
+        browser.press(digit, digit)
+    assert browser(chosen) == list("412345"), "Tab goes from row to row"
+    assert not browser("document.getElementById('next').disabled")
+    assert browser("document.activeElement.getAttribute('aria-label')") == "5, excellent"
+    browser.click("#clear")
+    assert browser(chosen) == []
+    assert browser("document.getElementById('next').disabled")
+    browser.click("#back")
+    browser.click("#begin")
+    assert place(browser).startswith("Points"), "nobody gets past open rows"
+    assert not browser.errors
 
 
 def test_each_person_begins_the_row_elsewhere(browser: Browser, survey: Survey) -> None:

@@ -26,7 +26,7 @@ def drawn(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def survey(drawn: Path, tmp_path_factory: pytest.TempPathFactory) -> Survey:
-    return write_survey(drawn, output=tmp_path_factory.mktemp("survey") / "s")
+    return write_survey(drawn, output=tmp_path_factory.mktemp("survey") / "s", ask="ranking")
 
 
 def answer_files(
@@ -88,7 +88,7 @@ def test_a_persons_rankings_count_once_or_each(survey: Survey, tmp_path: Path) -
 def test_equal_differences_are_ties(tmp_path: Path) -> None:
     pairs = ("cat-horse-run", "pig-dog-walk", "cow-fox-jump")
     drawn = write_results(tmp_path / "results", pairs)
-    survey = write_survey(drawn, output=tmp_path / "s")
+    survey = write_survey(drawn, output=tmp_path / "s", ask="ranking")
     # Sums of A and B: 5 and 6 five times, 5 and 4. As thirds, the last would differ by more.
     orders = [[(A, B, C), (C, A, B), (B, A, C)]] * 5 + [[(B, A, C), (B, A, C), (A, B, C)]]
     found = survey_results(answer_files(survey, tmp_path, orders), key=survey.key).questions[
@@ -127,7 +127,7 @@ def test_the_table(survey: Survey, tmp_path: Path) -> None:
 
 
 def test_too_few_methods_or_people_are_said(drawn: Path, survey: Survey, tmp_path: Path) -> None:
-    two = write_survey(drawn, output=tmp_path / "two", methods=(A, B))
+    two = write_survey(drawn, output=tmp_path / "two", methods=(A, B), ask="ranking")
     found = survey_results(answer_files(two, tmp_path / "b", [(A, B)] * 6), key=two.key)
     assert found.questions["motion"].p is None
     assert found.questions["motion"].against_best[B].p == pytest.approx(2 / 64)
@@ -147,7 +147,7 @@ def test_too_few_methods_or_people_are_said(drawn: Path, survey: Survey, tmp_pat
 
 
 def test_the_key_is_found_beside_or_above(drawn: Path, tmp_path: Path) -> None:
-    survey = write_survey(drawn, output=tmp_path / "s")
+    survey = write_survey(drawn, output=tmp_path / "s", ask="ranking")
     above = answer_files(survey, survey.folder / "answers", ORDERS[:2])
     beside = answer_files(survey, survey.folder, ORDERS[:2])
     assert survey_results(above) == survey_results(beside)

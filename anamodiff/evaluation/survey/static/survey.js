@@ -1,4 +1,4 @@
-// The survey: shows pair after pair, keeps the rankings in this browser, saves them as a file.
+// The survey: shows pair after pair, keeps the answers in this browser, saves them as a file.
 "use strict";
 
 const survey = JSON.parse(document.getElementById("survey").textContent);
@@ -16,7 +16,8 @@ const QUESTIONS = {
     compare: "source",
   },
 };
-const STEPS = survey.questions.flatMap((question) =>
+// Rankings by question first, then, without a question, the ratings.
+const STEPS = [...survey.questions, ...(survey.rated.length ? [null] : [])].flatMap((question) =>
   survey.pairs.map((pair, index) => ({ question, pair, index })),
 );
 const STORE = `survey-${survey.survey}`;
@@ -25,11 +26,11 @@ const main = document.getElementById("main");
 // --- state ---
 
 // `step` is -1 before the first ranking and STEPS.length after the last. A ranking has one place
-// per result, best first; null where nothing stands yet.
+// per result, best first; null where nothing stands yet. `ratings` are those of rating.js.
 function begin() {
   const bytes = crypto.getRandomValues(new Uint8Array(9));
   const person = Array.from(bytes, (byte) => byte.toString(16).padStart(2, "0")).join("");
-  return { person, turn: bytes[8], step: -1, rankings: {} };
+  return { person, turn: bytes[8], step: -1, rankings: {}, ratings: {} };
 }
 
 function load() {
@@ -60,6 +61,7 @@ function rankingOf({ question, pair }) {
 }
 
 function isDone(step) {
+  if (step.question === null) return openRatings(step) === 0;
   return rankingOf(step).every((result) => result !== null);
 }
 
@@ -127,7 +129,7 @@ async function startTogether() {
 }
 
 function reference(role, file, step) {
-  const watched = QUESTIONS[step.question].compare === role;
+  const watched = step.question === null || QUESTIONS[step.question].compare === role;
   const title = role === "source" ? "Source" : "Driving motion";
   return make("figure", { class: watched ? "watched" : "" },
     videoOf(file, `${title} clip`), make("figcaption", {}, title));
@@ -151,8 +153,13 @@ function card(step, result, index) {
       make("span", { "aria-hidden": "true" }, letter), ...ranks));
 }
 
-// Brings badges, buttons and the status line up to date with the ranking; clips play on.
+// Brings badges, buttons and the status line up to date with the answers; clips play on.
 function refresh(step) {
+  if (step.question === null) refreshRating(step);
+  else refreshRanking(step);
+}
+
+function refreshRanking(step) {
   const ranking = rankingOf(step);
   for (const element of main.querySelectorAll(".card")) {
     const rank = ranking.indexOf(element.dataset.result);
@@ -165,31 +172,38 @@ function refresh(step) {
     });
   }
   const open = ranking.filter((result) => result === null).length;
-  const broken = main.querySelector(".broken") !== null; // nobody ranks what they have not seen
-  let status = open === 0 ? "All ranked." : `${open} more to rank.`;
-  if (open === ranking.length) status = `Click the results from best (1) to worst (${open}).`;
-  if (broken) status = "This browser cannot play a clip. Please try another one.";
-  main.querySelector("#status").textContent = status;
+  finishRefresh(open, open === ranking.length, open === 0 ? "All ranked."
+    : open === ranking.length ? `Click the results from best (1) to worst (${open}).`
+      : `${open} more to rank.`);
+}
+
+function finishRefresh(open, untouched, status) {
+  const broken = main.querySelector(".broken") !== null; // nobody judges what they have not seen
+  main.querySelector("#status").textContent = broken
+    ? "This browser cannot play a clip. Please try another one." : status;
   main.querySelector("#next").disabled = broken || open > 0;
-  main.querySelector("#clear").disabled = open === ranking.length;
+  main.querySelector("#clear").disabled = untouched;
   main.querySelector("#unsaved").hidden = keep();
 }
 
-function showRanking(step) {
+function showStep(step) {
   const { pair, question } = step;
-  const { text, hint } = QUESTIONS[question];
-  const results = inTurn(pair[question]);
+  const rates = question === null;
+  const results = inTurn(rates ? pair.rating : pair[question]);
   const clear = () => { rankingOf(step).fill(null); refresh(step); };
+  const head = rates ? ratingHead() : make("div", { class: "ask" },
+    make("h1", { tabindex: "-1" }, QUESTIONS[question].text), make("p", {}, QUESTIONS[question].hint));
   main.append(
-    make("div", { class: "ask" }, make("h1", { tabindex: "-1" }, text), make("p", {}, hint)),
+    head,
     make("div", { class: "stage" },
       make("section", { class: "references", "aria-label": "Given clips" },
         reference("source", pair.source, step), reference("driving", pair.driving, step)),
       make("ol", { class: "results", "aria-label": "Results" },
-        ...results.map((result, index) => card(step, result, index)))),
+        ...results.map((result, index) => (rates ? ratedCard : card)(step, result, index)))),
     make("nav", {},
       button("Back", () => go(state.step - 1), { id: "back" }),
-      button("Clear ranks", clear, { id: "clear" }),
+      button(rates ? "Clear points" : "Clear ranks", rates ? () => clearRating(step) : clear,
+        { id: "clear" }),
       button("Start clips together", startTogether, { id: "together" }),
       make("p", { id: "status", role: "status" }),
       button("Next", () => go(state.step + 1), { id: "next", class: "primary" })),
@@ -200,70 +214,9 @@ function showRanking(step) {
   startTogether();
 }
 
-function showIntroduction() {
-  const count = survey.pairs.length;
-  const pairs = count === 1 ? "one pair of clips" : `${count} pairs of clips`;
-  const begun = Object.values(state.rankings).flat().some((result) => result !== null);
-  main.append(make("article", {},
-    make("h1", { tabindex: "-1" }, survey.title),
-    make("p", {}, "The character of a ", make("b", {}, "source"), " clip was made to move as in a ",
-      make("b", {}, "driving"), " clip, in several ways. You will see the results side by side and ",
-      "rank them from best to worst."),
-    make("ol", {},
-      ...survey.questions.map((name) => make("li", {},
-        make("b", {}, `${QUESTIONS[name].part}: `), `${pairs}. ${QUESTIONS[name].text}`))),
-    make("ul", {},
-      make("li", {}, "Click the results from best to worst; click again to take a rank back. The ",
-        "numbers below a clip give it that rank at once."),
-      make("li", {}, "With the keyboard: Tab moves from clip to clip, Enter ranks, and a digit ",
-        "gives that rank."),
-      make("li", {}, "There are no ties: where two seem equal, go by your first impression."),
-      make("li", {}, "Your progress is kept in this browser. Nothing is sent anywhere: at the end ",
-        "you save a file and hand it back.")),
-    make("nav", {}, button(begun ? "Go on" : "Begin", () => go(firstOpen()), {
-      id: "begin", class: "primary",
-    }))));
-}
-
 function firstOpen() {
   const open = STEPS.findIndex((step) => !isDone(step));
   return open < 0 ? STEPS.length : open;
-}
-
-function showEnd() {
-  const saved = make("p", { id: "saved", role: "status" });
-  const save = () => {
-    saved.textContent = `Saved as ${saveAnswers()}. Please send this file to whoever asked you.`;
-  };
-  main.append(make("article", {},
-    make("h1", { tabindex: "-1" }, "That was all. Thank you!"),
-    make("p", {}, "Save your answers as a file and send it to whoever asked you. It holds your ",
-      "rankings and a random number, and nothing about you."),
-    make("nav", {},
-      button("Back", () => go(state.step - 1), { id: "back" }),
-      button("Save my answers", save, { id: "save", class: "primary" })),
-    saved,
-    make("p", { class: "small" }, "Does somebody else want to answer in this browser? ",
-      button("Start anew", startAnew, { id: "anew", class: "link" }))));
-}
-
-function startAnew() {
-  if (!confirm("Forget these rankings and start anew? Save them first.")) return;
-  state = begin();
-  go(-1);
-}
-
-function saveAnswers() {
-  const answers = STEPS.map((step) => ({
-    question: step.question, pair: step.pair.pair, ranking: rankingOf(step),
-  }));
-  const text = JSON.stringify(
-    { version: 1, survey: survey.survey, person: state.person, answers }, null, 1);
-  const name = `answers-${state.person.slice(0, 8)}.json`;
-  const href = URL.createObjectURL(new Blob([text], { type: "application/json" }));
-  make("a", { href, download: name }).click();
-  setTimeout(() => URL.revokeObjectURL(href), 60000);
-  return name;
 }
 
 // --- moving ---
@@ -282,14 +235,14 @@ function show() {
   const where = document.getElementById("place");
   const current = STEPS[step];
   where.textContent = current
-    ? `${QUESTIONS[current.question].part} · pair ${current.index + 1} of ${survey.pairs.length}`
+    ? `${QUESTIONS[current.question]?.part ?? "Points"} · pair ${current.index + 1} of ${survey.pairs.length}`
     : "Finished";
   document.querySelector("header").hidden = step < 0;
   const bar = document.getElementById("progress");
   bar.value = done / STEPS.length;
   bar.textContent = `${done} of ${STEPS.length}`;
   main.replaceChildren();
-  if (current) showRanking(current);
+  if (current) showStep(current);
   else if (step < 0) showIntroduction();
   else showEnd();
 }
