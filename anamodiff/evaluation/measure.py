@@ -110,7 +110,7 @@ def _add_lpips(found: Measured, frames: Tensor, truth: Tensor, instruments: Inst
 
 def _add_fidelity(found: Measured, case: Case, tracker: PointTracker) -> None:
     """Motion Fidelity to the truth and to the driving clip."""
-    # By what is followed in the result is decided without looking at it, alike for all methods.
+    # What follows the result's points is chosen without looking at them, alike for all methods.
     character = next((x for x in (case.truth, case.source) if x is not None), case.frames)
     kind = _kind(tracker, character)
     references: dict[str, Tracklets] = {}
@@ -123,13 +123,18 @@ def _add_fidelity(found: Measured, case: Case, tracker: PointTracker) -> None:
     if not references:
         return
     own = tracker.follow(case.frames, kind)
+    ours = Directions.of(own)
     for role, reference in references.items():
         name = f"motion_fidelity_{role}"
         value = found.values[name] = motion_fidelity(own, reference)
         found.tools[name] = f"result: {own.tracker}; {_WORDS[role]}: {reference.tracker}"
         if math.isnan(value):
-            found.remarks[name] = f"nothing moves in the {_WORDS[role]}: there is no value"
-        elif not len(Directions.of(own)):
+            lost = "result" if ours.lost else Directions.of(reference).lost and _WORDS[role]
+            why = f"no point of the {lost} could be followed" if lost else (
+                f"nothing moves in the {_WORDS[role]}"
+            )  # fmt: skip
+            found.remarks[name] = f"{why}: there is no value"
+        elif not len(ours):
             found.remarks[name] = "nothing moves in the result: the value is 0"
 
 

@@ -28,11 +28,13 @@ class Directions:
     Attributes:
         unit: ``n s 2``, unit vectors of all steps; 0 where a point is lost or stands still.
         moves, seen: ``n s``, 1.0 where a step has a direction, and where the point is seen.
+        lost: whether there were points, but none could be followed long enough.
     """
 
     unit: Array
     moves: Array
     seen: Array
+    lost: bool
 
     @classmethod
     def of(cls, tracklets: Tracklets) -> Directions:
@@ -46,9 +48,10 @@ class Directions:
         there = np.isfinite(places)
         mean = np.where(there, places, 0).sum(axis=1) / np.maximum(there.sum(axis=1), 1)
         apart = np.linalg.norm(np.where(there, places - mean[:, None], 0), axis=-1)
-        kept = (apart.max(axis=1, initial=0) > STILL) & moves.any(axis=1)
-        kept &= seen.mean(axis=1) >= LEAST_SEEN
-        return cls(*(part[kept].astype(np.float32) for part in (unit, moves, seen)))
+        followed = seen.mean(axis=1) >= LEAST_SEEN
+        kept = followed & (apart.max(axis=1, initial=0) > STILL) & moves.any(axis=1)
+        parts = (part[kept].astype(np.float32) for part in (unit, moves, seen))
+        return cls(*parts, lost=len(places) > 0 and not followed.any())
 
     def __len__(self) -> int:
         return len(self.unit)
@@ -64,8 +67,9 @@ def motion_fidelity(own: Tracklets, reference: Tracklets) -> float:
     different characters.
 
     Points that stand still are left out, and so are steps in which both of two points do; a step in
-    which one of them does counts as 0. Where nothing of `own` moves, the measure is 0; where
-    nothing of `reference` moves, there is no motion to follow, and it is NaN.
+    which one of them does counts as 0. Where nothing of `own` moves, the measure is 0. It is NaN
+    where nothing of `reference` moves, for there is no motion to follow, and where no point of
+    `own` could be followed, which says nothing of its motion.
 
     Args:
         own, reference: of clips with equally many frames.
@@ -79,7 +83,7 @@ def motion_fidelity(own: Tracklets, reference: Tracklets) -> float:
     if frames[0] < 2:
         raise AnaMoDiffError("expected at least 2 frames to follow points over, got 1: read more")
     ours, theirs = Directions.of(own), Directions.of(reference)
-    if not len(theirs):
+    if not len(theirs) or ours.lost:
         return float("nan")
     if not len(ours):
         return 0.0

@@ -152,19 +152,20 @@ def drawn_pairs(
         yield BenchmarkPair(
             name, **files, prompt=pair.source_caption, driving_prompt=pair.driving_caption,
             traits={"motion": motion, "start_pose": start, "proportions": "different"},
-            joints=_joints(pair, at_a_distance=outdoors),
+            joints=known_joints(pair, at_a_distance=outdoors),
         )  # fmt: skip
 
 
-def _joints(pair: Pair, *, at_a_distance: bool) -> KnownJoints:
-    """Joints of a drawn pair's truth and driving clip; those of the latter without its camera."""
-    found = [pair.driving.skeleton, pair.truth.skeleton]
+def known_joints(pair: Pair, *, at_a_distance: bool) -> KnownJoints:
+    """Joints of a drawn pair's truth and driving clip.
+
+    Args:
+        at_a_distance: as outdoor pairs show them; those of the driving clip without its camera.
+    """
+    clips = (pair.driving, pair.truth)
     # Letters, flags and the like have joints of their own kinds only.
-    own = [pair.driving.joints, pair.truth.joints]
-    driving, truth = (
-        other if np.isnan(named).all() else named for named, other in zip(found, own, strict=True)
-    )
-    places = [driving, truth, pair.truth.skeleton]
+    places = [one.joints if np.isnan(one.skeleton).all() else one.skeleton for one in clips]
+    places.append(pair.truth.skeleton)
     if at_a_distance:
         places = [ground.joints_at_a_distance(place, pair.truth) for place in places]
     return KnownJoints(*places, pair.truth.visibility)

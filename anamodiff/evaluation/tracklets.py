@@ -6,6 +6,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from hashlib import sha1
+from itertools import pairwise
 from typing import Any, Literal
 
 import cv2
@@ -148,17 +149,22 @@ def follow_flow(frames: Tensor) -> Tracklets:
     pictures = _resized(np.stack(grey), cv2.INTER_CUBIC)
     around = np.ones((2 * FOREGROUND_MARGIN + 1,) * 2, np.uint8)
     flow = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
+    middle = _middles(masks)
     now = _seeds(masks[0])
     alive, places = np.ones(len(now), bool), [now]
-    for mask, one, other in zip(masks[1:], pictures, pictures[1:], strict=False):
+    for number, (one, other) in enumerate(pairwise(pictures), start=1):
         if not alive.any():
             break
+        # Flow searches for a few pixels: the way of the body as a whole, in a jump for instance, is
+        # taken out beforehand.
+        way = middle[number] - middle[number - 1]
+        other = _shifted(other, -way)
         forth = _sampled(flow.calc(one, other, None), now)  # pyright: ignore
-        now = np.clip(now + forth, 0, FLOW_SIZE - 1)
-        back = _sampled(flow.calc(other, one, None), now)  # pyright: ignore
+        back = _sampled(flow.calc(other, one, None), now + forth)  # pyright: ignore
+        now = np.clip(now + forth + way, 0, FLOW_SIZE - 1).astype(np.float32)
         column, row = now.round().astype(int).T
         alive = alive & (np.linalg.norm(forth + back, axis=-1) < RETURN_ERROR)
-        alive &= cv2.dilate(mask, around)[row, column] > 0
+        alive &= cv2.dilate(masks[number], around)[row, column] > 0
         places.append(np.where(alive[:, None], now, np.nan))
     places += [np.full_like(now, np.nan)] * (len(frames) - len(places))
     return Tracklets(
@@ -185,6 +191,25 @@ def _seeds(mask: Picture) -> Places:
     row, column = np.nonzero(mask)
     on_grid = (row % step == step // 2) & (column % step == step // 2)
     return np.stack([column[on_grid], row[on_grid]], axis=-1).astype(np.float32)
+
+
+def _middles(masks: Picture) -> NDArray[np.int64]:
+    """The pixel (x, y) in the middle of each mask ``f h w``: ``f 2``; of an empty one, the middle
+    of the one before."""
+    middles = [np.full(2, FLOW_SIZE // 2)]
+    for mask in masks:
+        place = np.argwhere(mask)
+        middles.append(place.mean(axis=0).round().astype(int)[::-1] if len(place) else middles[-1])
+    return np.stack(middles[1:])
+
+
+def _shifted(picture: Picture, by: NDArray[np.int64]) -> Picture:
+    """A picture ``h w`` moved by whole pixels (x, y); its edge is repeated."""
+    matrix = np.array([[1, 0, by[0]], [0, 1, by[1]]], np.float64)
+    size = (picture.shape[1], picture.shape[0])
+    return cv2.warpAffine(  # pyright: ignore
+        picture, matrix, size, flags=cv2.INTER_NEAREST, borderMode=cv2.BORDER_REPLICATE
+    )
 
 
 def _sampled(flow: NDArray[np.float32], places: Places) -> Places:

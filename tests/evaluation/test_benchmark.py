@@ -3,6 +3,7 @@
 import csv
 import json
 import logging
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,6 @@ from anamodiff.evaluation.methods import METHODS, Task, choose_methods, train_as
 from anamodiff.evaluation.metrics import flicker, masked_psnr, masked_ssim
 from anamodiff.evaluation.pairs import drawn_pairs, find_pairs
 from anamodiff.evaluation.report import Table, tables
-from anamodiff.evaluation.statistics import bootstrap, difference
 from anamodiff.options import TuningOptions
 from anamodiff.run.motion_transfer import MotionTransfer
 from anamodiff.video.clip import read_clip, write_video
@@ -34,6 +34,12 @@ def square(left: int, grey: float = -0.8, frames: int = FRAMES) -> torch.Tensor:
     clip = torch.ones(frames, 3, 64, 64)
     clip[:, :, 20:36, left : left + 16] = grey
     return clip
+
+
+@pytest.fixture(autouse=True)
+def no_lpips(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As where the extra is not installed: else its weights would be fetched."""
+    monkeypatch.setitem(sys.modules, "lpips", None)
 
 
 @pytest.fixture
@@ -73,20 +79,6 @@ def test_measures_have_known_values() -> None:
     assert flicker(blinking, square(20)) == pytest.approx(25.5, rel=0.3)
 
 
-def test_bootstrap_intervals() -> None:
-    assert bootstrap([2.0] * 9).low == bootstrap([2.0] * 9).high == 2
-    wide = bootstrap([0.0, 1.0] * 20)
-    assert wide.mean == 0.5 and 0.3 < wide.low < 0.42 and 0.58 < wide.high < 0.7
-    assert (
-        not bootstrap([-1.0, 1.0] * 10).excludes_zero and bootstrap([1.0, 2.0, 3.0]).excludes_zero
-    )
-    alone = bootstrap([3.0])
-    assert alone.mean == 3 and not alone.excludes_zero and str(alone) == "3.000"
-    ours = {"a": 2.0, "b": 3.0, "c": 9.0}
-    paired = difference(ours, {"a": 1.0, "b": 2.0, "d": 0.0})
-    assert (paired.mean, paired.low, paired.count) == (1, 1, 2)
-
-
 def test_results_are_written_and_kept(run, pairs: Path) -> None:
     folder = run(pairs, "still,warp-only")
     data = json.loads((folder / "results.json").read_text())
@@ -111,6 +103,8 @@ def test_results_are_written_and_kept(run, pairs: Path) -> None:
     assert [float(x["foreground_iou"]) for x in lines if x["method"] == "still"] == list(
         still.values()
     )
+    assert still["pair0"] != 0 and {r["measures"]["motion_fidelity_truth"] for r in data["rows"]
+                                     if r["method"] == "still"} == {0}  # fmt: skip
     table = (folder / "table.md").read_text()
     assert "| still | 2 |" in table and "less the other" not in table
     page = (folder / "index.html").read_text()
@@ -120,6 +114,40 @@ def test_results_are_written_and_kept(run, pairs: Path) -> None:
     assert means.lines[0][:2] == ["anamodiff", "2"] and less.lines[0][0] == "still"
     assert "<b>a</b> &lt;b" in Table("", ["x"], [["**a** <b"]]).html
     assert (folder / "plots" / "foreground_iou.png").is_file()
+
+
+def test_what_is_missing_is_an_empty_column_and_a_line(run, pairs: Path) -> None:
+    folder = run(pairs, clip_model="none")
+    rows = json.loads((folder / "results.json").read_text())["rows"]
+    for row in rows:
+        assert row["measures"]["temporal_consistency"] is None
+        assert row["not_measured"]["appearance_consistency"] == "--clip-model none"
+        assert row["measured_with"]["motion_fidelity_driving"] == (
+            "result: DIS optical flow; driving clip: DIS optical flow"
+        )
+        assert row["made_with"]["tracker"] == "flow" and row["made_with"]["joint_detector"]
+    table = (folder / "table.md").read_text()
+    head, _, line = (row for row in table.splitlines() if row.startswith("|"))
+    cells = dict(zip(*(map(str.strip, row.split("|")) for row in (head, line)), strict=True))
+    assert cells["temporal consistency ↑"] == cells["PCK 0.1 ↑"] == cells["LPIPS ↓"] == ""
+    assert cells["Motion Fidelity (truth) ↑"].startswith("0.000 [")
+    page = (folder / "index.html").read_text()
+    for note in (
+        "PCK 0.1: not measured: the truth shows no named joints",
+        "appearance consistency: not measured: --clip-model none",
+        "Motion Fidelity (truth): nothing moves in the result: the value is 0",
+    ):
+        assert f"\n- {note}\n" in table and f"<li>{note}</li>" in page
+    assert not (folder / "plots" / "temporal_consistency.png").exists()
+
+
+def test_drawn_pairs_are_measured_with_their_exact_joints(run) -> None:
+    folder = run("creatures", limit=1, frames=3)
+    (row,) = json.loads((folder / "results.json").read_text())["rows"]
+    assert row["measured_with"]["motion_fidelity_truth"].endswith("; truth: exact joints")
+    assert row["measured_with"]["motion_fidelity_driving"].endswith("driving clip: exact joints")
+    assert row["measured_with"]["pck"].endswith("; truth: exact joints")
+    assert 0 < row["measures"]["pck"] < 1 and row["measures"]["motion_fidelity_driving"] == 0
 
 
 def test_results_are_kept_unless_settings_differ(run, pairs: Path) -> None:

@@ -2,6 +2,7 @@
 
 import json
 import math
+import sys
 from itertools import pairwise
 from pathlib import Path
 
@@ -36,6 +37,12 @@ def square(count: int = 6, colour: tuple[float, ...] = (0.6, -0.6, -0.6), step: 
             :, None, None
         ]
     return frames
+
+
+@pytest.fixture(autouse=True)
+def no_lpips(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As where the extra is not installed: else its weights would be fetched."""
+    monkeypatch.setitem(sys.modules, "lpips", None)
 
 
 @pytest.fixture(scope="module")
