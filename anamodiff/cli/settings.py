@@ -49,8 +49,8 @@ class CommandOptions(Options):
     )  # fmt: skip
     tracker: Literal["flow", "joints"] = setting(
         "flow",
-        "what follows the points of Motion Fidelity where joints are not known, as they are of drawn "
-        "pairs: optical flow, or the joint detector where it is sure of the characters",
+        "what follows the points of Motion Fidelity where joints are not known, as they are of "
+        "drawn pairs: optical flow, or the joint detector where it is sure of the characters",
         flag="--tracker",
     )
     pairs: str = setting(
@@ -147,8 +147,8 @@ class ShowOptions(Options):
     title: str = setting("Which clip moves best?", "heading of the first page")
     ask: Literal["both", "ranking", "rating"] = setting(
         "both",
-        "what each person is asked for: the paper's rankings for motion and shape, ratings of motion "
-        "and appearance from 1 to 5, or both",
+        "what each person is asked for: the paper's rankings for motion and shape, ratings of "
+        "motion and appearance from 1 to 5, or both",
     )
 
 

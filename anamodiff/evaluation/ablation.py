@@ -93,7 +93,8 @@ def _title(name: str, rows: Sequence[dict[str, Any]]) -> str:
     parts = [LABELS.get(name, name)]
     for measure, words in (
         ("foreground_iou", "IoU"), ("masked_ssim", "SSIM"),
-        ("motion_fidelity_driving", "Motion Fidelity"), ("clip_image", "CLIP-Image"), ("clip_text", "CLIP-Text"),
+        ("motion_fidelity_driving", "Motion Fidelity"),
+        ("clip_image", "CLIP-Image"), ("clip_text", "CLIP-Text"),
     ):  # fmt: skip
         if values := by_method(rows, measure).get(name):
             parts.append(f"{words} {mean(values.values()):.3f}")

@@ -9,18 +9,17 @@ import os
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
-import torch
 from tqdm.auto import tqdm
 
 from anamodiff import __version__
 from anamodiff.backbone.precision import StagePrecision
 from anamodiff.errors import AnaMoDiffError
-from anamodiff.evaluation.instruments import Instruments
+from anamodiff.evaluation.benchmark_options import BenchmarkOptions, Models
 from anamodiff.evaluation.measure import Case, measure
 from anamodiff.evaluation.methods import (
     Method,
@@ -31,61 +30,14 @@ from anamodiff.evaluation.methods import (
 )
 from anamodiff.evaluation.pairs import BenchmarkPair, find_pairs
 from anamodiff.evaluation.report import write_report
-from anamodiff.evaluation.tracklets import TrackerKind
-from anamodiff.fields import construct, settings_of
+from anamodiff.fields import construct
 from anamodiff.lock import held
-from anamodiff.options import FRAMES, RunOptions
 from anamodiff.resources import expanded
 from anamodiff.run.folder import OUTPUTS, new_folder, write_text
-from anamodiff.run.motion_transfer import MotionTransfer
 from anamodiff.run.outputs import check_no_input
 from anamodiff.video.clip import read_clip, write_video
 
 logger = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class Models:
-    """What a process loads once."""
-
-    mover: MotionTransfer
-    instruments: Instruments
-
-
-@dataclass(frozen=True, kw_only=True)
-class BenchmarkOptions:
-    """What all runs of a benchmark share; most are settings of a transfer (`RunOptions`).
-
-    `clip_model` and `tracker` are for `Instruments.load`; `threads` are the CPU's in each process, 0 leaves the
-    choice to torch.
-    """
-
-    backbone: str = RunOptions.backbone
-    lofnet: str | None = None
-    size: int | None = None
-    frames: int = FRAMES
-    seed: int = 0
-    device: str = RunOptions.device
-    precision: str = RunOptions.precision
-    clip_model: str = "auto"
-    tracker: TrackerKind = "flow"
-    threads: int = 0
-
-    def __post_init__(self) -> None:
-        given = asdict(self)
-        RunOptions.check(**{name: given[name] for name in given if name in settings_of(RunOptions)})
-
-    def load(self, precision: str | None = None) -> Models:
-        """The models, in this process; `precision` is what another one measured."""
-        if self.threads:
-            torch.set_num_threads(self.threads)
-        mover = MotionTransfer.load(
-            self.backbone, self.lofnet, device=self.device, size=self.size,
-            precision=precision or self.precision,
-        )  # fmt: skip
-        mover.report = False  # run folders are deleted
-        device = mover.backbone.device
-        return Models(mover, Instruments.load(self.clip_model, device, self.tracker))
 
 
 @dataclass(frozen=True)

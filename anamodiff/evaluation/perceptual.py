@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib import import_module, metadata
@@ -35,7 +36,7 @@ class Lpips:
         """With AlexNet's weights, which torchvision fetches once.
 
         Raises:
-            AnaMoDiffError: the package is not installed or broken, or the weights cannot be fetched.
+            AnaMoDiffError: the package is missing or broken, or the weights cannot be fetched.
         """
         try:
             package = import_module("lpips")
@@ -50,12 +51,15 @@ class Lpips:
                 "torchvision that fits torch"
             ) from None
         try:
-            with _impatient():
+            with _impatient(), warnings.catch_warnings():
+                # The package calls torchvision by an older name of an argument.
+                warnings.simplefilter("ignore", UserWarning)
                 network = package.LPIPS(net="alex", verbose=False)
         except (OSError, RuntimeError) as error:
             raise AnaMoDiffError(
-                f'expected AlexNet\'s weights, got "{one_line(str(error))}": run once with a network, '
-                "or put torchvision's file into torch's hub cache (checkpoints/ in $TORCH_HOME/hub)"
+                f'expected AlexNet\'s weights, got "{one_line(str(error))}": run once with a '
+                "network, or put torchvision's file into torch's hub cache (checkpoints/ in "
+                "$TORCH_HOME/hub)"
             ) from None
         return cls(network.to(device), f"AlexNet, lpips {_version()}")
 

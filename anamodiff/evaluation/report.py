@@ -25,7 +25,8 @@ logger = logging.getLogger(__name__)
 BASE = "anamodiff"
 _BOLD = re.compile(r"\*\*(.+?)\*\*")
 _KEPT = (
-    "pair", "method", "measures", "measured_with", "not_measured", "remarks", "seconds", "made_with",
+    "pair", "method", "measures", "measured_with", "not_measured", "remarks", "seconds",
+    "made_with",
 )  # fmt: skip
 Rows = Sequence[Mapping[str, Any]]
 

@@ -182,7 +182,9 @@ def _on_white(frames: Tensor) -> Tensor:
 
 def _resized(pictures: Picture, how: int = cv2.INTER_NEAREST) -> Picture:
     """Pictures ``f h w`` on a square of `FLOW_SIZE`."""
-    return np.stack([cv2.resize(one, (FLOW_SIZE, FLOW_SIZE), interpolation=how) for one in pictures])
+    return np.stack(
+        [cv2.resize(one, (FLOW_SIZE, FLOW_SIZE), interpolation=how) for one in pictures]
+    )
 
 
 def _seeds(mask: Picture) -> Places:

@@ -87,7 +87,9 @@ def test_weights_that_cannot_be_fetched_are_one_line(
         raise error
 
     monkeypatch.setattr(stub, "LPIPS", fails)
-    with pytest.raises(AnaMoDiffError, match=r"expected AlexNet's weights, got .*network") as caught:
+    with pytest.raises(
+        AnaMoDiffError, match=r"expected AlexNet's weights, got .*network"
+    ) as caught:
         Lpips.load()
     assert "\n" not in str(caught.value)
     assert patience == [PATIENCE] and socket.getdefaulttimeout() is None

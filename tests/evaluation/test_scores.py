@@ -198,7 +198,10 @@ def test_auto_leaves_clip_out_where_it_is_not_found(
     files: dict[str, Path], clip_folder: Path, fake_hub
 ) -> None:
     found = evaluate(files["result"], source=files["source"], device="cpu")
-    assert set(found.measures) == SOURCE - {"clip_identity", "appearance_consistency"} and found.clip_model is None
+    assert (
+        set(found.measures) == SOURCE - {"clip_identity", "appearance_consistency"}
+        and found.clip_model is None
+    )
     assert clip.DEFAULT_CLIP_MODEL in found.skipped[0] and "--clip-model" in found.skipped[0]
     with pytest.raises(AnaMoDiffError, match="anamodiff fetch clip"):
         evaluate(files["result"], clip_model=clip.DEFAULT_CLIP_MODEL, device="cpu")

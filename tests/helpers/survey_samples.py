@@ -74,7 +74,9 @@ def write_answers(
             answers.append({"question": question, "pair": pair["pair"], "ranking": ranking})
     for pair in key["pairs"] if points else ():
         results = pair["results"].items()
-        given = {what: {name: of[method] for name, method in results} for what, of in points.items()}
+        given = {
+            what: {name: of[method] for name, method in results} for what, of in points.items()
+        }
         ratings.append({"pair": pair["pair"], "points": given})
     whole = {"version": 1, "survey": survey.id, "person": path.stem, "answers": answers}
     whole |= {"ratings": ratings} if points else {}

@@ -113,7 +113,9 @@ def _inside(root: Path, relative: str) -> Path:
     return path
 
 
-def choose_pairs(complete: Sequence[ShownPair], count: int | None, rng: random.Random) -> list[ShownPair]:
+def choose_pairs(
+    complete: Sequence[ShownPair], count: int | None, rng: random.Random
+) -> list[ShownPair]:
     """`count` of the pairs, or all, in random order."""
     if not complete:
         raise AnaMoDiffError(

@@ -40,7 +40,11 @@ def rating_results(
     """
     table = np.array(  # people, pairs, methods
         [
-            [[points[method] for method in methods] for (of, _), points in one.items() if of == name]
+            [
+                [points[method] for method in methods]
+                for (of, _), points in one.items()
+                if of == name
+            ]
             for one in people
         ]
     )

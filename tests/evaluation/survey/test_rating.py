@@ -70,9 +70,7 @@ def test_the_table_and_the_file(survey: Survey, tmp_path: Path) -> None:
 def test_a_survey_of_ratings_alone(drawn: Path, tmp_path: Path) -> None:
     survey = write_survey(drawn, output=tmp_path / "s", ask="rating")
     assert page_data(survey)["questions"] == [] and page_data(survey)["rated"] == list(RATED)
-    files = [
-        write_answers(tmp_path / f"{n}.json", survey, {}, points(5, n, 1)) for n in (2, 3, 4)
-    ]
+    files = [write_answers(tmp_path / f"{n}.json", survey, {}, points(5, n, 1)) for n in (2, 3, 4)]
     found = survey_results(files, key=survey.key)
     assert found.questions == {} and found.rankings == 0
     assert found.lines[0] == f"survey {survey.id}: 3 people rated 3 methods on 2 pairs"
@@ -92,7 +90,9 @@ def test_what_is_asked_for_is_in_the_page_and_the_key(drawn: Path, tmp_path: Pat
 def test_surveys_from_before_there_were_ratings_are_read(drawn: Path, tmp_path: Path) -> None:
     survey = write_survey(drawn, output=tmp_path / "s")
     key = json.loads(survey.key.read_text())
-    survey.key.write_text(json.dumps({k: v for k, v in key.items() if k not in ("questions", "rated")}))
+    survey.key.write_text(
+        json.dumps({k: v for k, v in key.items() if k not in ("questions", "rated")})
+    )
     found = survey_results([write_answers(tmp_path / "1.json", survey, ORDERS)], key=survey.key)
     assert found.ratings == {} and found.questions["shape"].mean_ranks == {A: 1, B: 2, C: 3}
     assert not [line for line in found.lines if "rated" in line]
@@ -102,7 +102,10 @@ def test_surveys_from_before_there_were_ratings_are_read(drawn: Path, tmp_path: 
     ("value", "line"),
     [
         (None, r"expected all 3 results in the motion ratings of pair 1 in .*, got 2: ask"),
-        (6, r"expected whole numbers from 1 to 5 for its own results in the motion ratings .*got 6"),
+        (
+            6,
+            r"expected whole numbers from 1 to 5 for its own results in the motion ratings .*got 6",
+        ),
         (0, r"from 1 to 5 .* got 0 for"),
         (True, r"from 1 to 5 .* got True for"),
         (4.5, r"from 1 to 5 .* got 4.5 for"),
