@@ -86,10 +86,13 @@ def notes(rows: Rows) -> list[str]:
     for row in rows:
         for kind, words in kinds.items():
             found.update((name, words + text) for name, text in row.get(kind, {}).items())
-    lines = []
+    alike: dict[tuple[str, int], list[str]] = {}
     for (name, text), count in found.items():
+        alike.setdefault((text, count), []).append(title(name))
+    lines = []
+    for (text, count), titles in alike.items():
         share = "" if count == len(rows) else f" ({count} of {len(rows)} results)"
-        lines.append(f"{title(name)}: {text}{share}")
+        lines.append(f"{', '.join(titles)}: {text}{share}")
     return lines
 
 

@@ -134,8 +134,9 @@ def test_what_is_missing_is_an_empty_column_and_a_line(run, pairs: Path) -> None
     page = (folder / "index.html").read_text()
     for note in (
         "PCK 0.1: not measured: the truth shows no named joints",
-        "appearance consistency: not measured: --clip-model none",
-        "Motion Fidelity (truth): nothing moves in the result: the value is 0",
+        "appearance consistency, temporal consistency: not measured: --clip-model none",
+        "Motion Fidelity (truth), Motion Fidelity (driving): nothing moves in the result: the "
+        "value is 0",
     ):
         assert f"\n- {note}\n" in table and f"<li>{note}</li>" in page
     assert not (folder / "plots" / "temporal_consistency.png").exists()
