@@ -21,6 +21,7 @@ def test_survey_takes_results(stages: Stages, capsys: pytest.CaptureFixture[str]
                 "pairs": 3,
                 "methods": "a,b",
                 "title": "Ours, and theirs",
+                "ask": "both",
             },
         )
     assert "key: outputs/survey/key.json (" in capsys.readouterr().out
