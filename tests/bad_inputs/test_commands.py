@@ -119,9 +119,10 @@ ROWS = [
     Row("survey-results B/tables/page.json unit=pair", "unit: expected one of person, ranking"),
     Row("train-lofnet --data B/clips --steps 0", "--steps: expected a whole number of at least 1"),
     Row("train-lofnet --data B/clips training.batch_size=0", "training.batch_size: expected"),
-    Row("transfer-many B/lists/range.csv", "row 1: frames: expected a whole number of at least 2"),
+    Row("transfer-many B/lists/range.csv", "row 1: frames: expected a whole number from 2 to 600"),
     Row("transfer-many B/lists/range.csv --jobs 0", "--jobs: expected a whole number"),
-    Row("doctor --frames 0", "--frames: expected a whole number of at least 2"),
+    Row("demo --frames 100000", "--frames: expected a whole number from 2 to 600, got 100000"),
+    Row("doctor --frames 0", "--frames: expected a whole number from 2 to 600"),
     Row("doctor --device quantum", "expected a device such as auto"),
     # Nothing given.
     Row("transfer", "expected --source and --driving and --prompt, got none"),

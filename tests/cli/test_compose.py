@@ -94,10 +94,10 @@ def test_lofnet_is_a_section_of_its_training(word: str, line: str) -> None:
     ("override", "line"),
     [
         ("frames=1", "--frames: expected a whole number from 2 to 600, got 1"),
-        ("frames=2.5", "--frames: expected a whole number of at least 2, got 2.5"),
+        ("frames=2.5", "--frames: expected a whole number from 2 to 600, got 2.5"),
         ("seed=true", "--seed: expected a whole number of at least 0 or null, got True"),
-        ("frames=null", "--frames: expected a whole number of at least 2, got None"),
-        ("frames=many", "--frames: expected a whole number of at least 2, got 'many'"),
+        ("frames=null", "--frames: expected a whole number from 2 to 600, got None"),
+        ("frames=many", "--frames: expected a whole number from 2 to 600, got 'many'"),
         (
             "tuning.noise_min=1000",
             "--noise-min: expected a whole number from 0 to 999 or null, got",
