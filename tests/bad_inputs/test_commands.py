@@ -111,7 +111,7 @@ ROWS = [
         "no CUDA device is here|invalid device|expected"),
     Row("generate --run B/whole_run --steps 0", "--steps: expected a whole number from 1 to 1000"),
     Row("inspect B/clips/whole.gif --frames 0", "--frames: expected a whole number"),
-    Row("evaluate B/clips/whole.gif size=3", "size: expected a whole number of at least 16"),
+    Row("evaluate B/clips/whole.gif size=3", "size: expected a whole number from 16"),
     Row("benchmark creatures --limit 0", "--limit: expected a whole number of at least 1"),
     Row("benchmark creatures --methods nonsense", "expected.*nonsense"),
     Row("ablation figure7 --limit -1", "--limit: expected a whole number of at least 1"),
