@@ -102,6 +102,13 @@ class AdaptationOptions(Options):
         "Gaussian, in frames; 0 is none",
         low=0, high=10,
     )  # fmt: skip
+    motion_scale: float = setting(
+        1.0,
+        "how far the motion goes, as a multiple of the driving clip's own: about the start pose "
+        "with key points; with skeletons about where the body starts, and for each bone about its "
+        "mean direction; 0 is none",
+        low=0, high=3,
+    )  # fmt: skip
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -161,6 +161,7 @@ PAPER = {
     "adaptation.sources": (None, "nearest"),  # without effect on key points
     "adaptation.scale": ("3.3", "hull"),  # s: root of the ratio of the hulls' areas
     "adaptation.smooth": ("3.3", 0.0),  # the driving points as they are
+    "adaptation.motion_scale": ("3.3", 1.0),
     "tuning.iterations": ("4.1", 250),
     "tuning.plateau": ("4.1", 0.0),  # all of them
     "tuning.iterations_min": (None, 40),  # without effect, as plateau is 0

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from anamodiff.lofnet.flow import invert_2x2
 from anamodiff.lofnet.keypoints import KeyPoints
+from anamodiff.lofnet.motion_scale import scale_affine
 from anamodiff.options import AdaptationOptions, ScaleRule
 
 #: Scales are clamped to at most this and at least its inverse.
@@ -21,8 +22,9 @@ _TINY = 1e-6
 
 
 def adapt_points(
-    driving: KeyPoints, driving_first: KeyPoints, source: KeyPoints, *, scale: ScaleRule = "hull"
-) -> KeyPoints:
+    driving: KeyPoints, driving_first: KeyPoints, source: KeyPoints, *, scale: ScaleRule = "hull",
+    motion_scale: float = 1.0,
+) -> KeyPoints:  # fmt: skip
     """Apply the driving motion to the source's points (paper, section 3.3).
 
     ``k = s (k_d - k_d0) + k_s`` and ``J = J_d J_d0^-1 J_s``. Rules for the scale `s`:
@@ -39,6 +41,7 @@ def adapt_points(
         driving: points of `f` driving frames.
         driving_first: points of the first driving frame, a batch of one.
         source: points of the source frame, a batch of one.
+        motion_scale: the motion about the source's points is so many times as far.
 
     Returns:
         Points of `f` frames on the source's shape; a frame equal to `driving_first` gives `source`.
@@ -47,17 +50,17 @@ def adapt_points(
     Raises:
         AnaMoDiffError: an unknown scale rule.
     """
-    AdaptationOptions.check(scale=scale)
+    AdaptationOptions.check(scale=scale, motion_scale=motion_scale)
     shared, own = _scales(source.value[0], driving_first.value[0], scale)
     moved = driving.value - driving_first.value
     common = moved.mean(dim=1, keepdim=True)
-    value = shared * common + own * (moved - common) + source.value
+    value = motion_scale * (shared * common + own * (moved - common)) + source.value
     if driving.jacobian is None or driving_first.jacobian is None or source.jacobian is None:
         return KeyPoints(value)
     change = driving.jacobian @ invert_2x2(driving_first.jacobian)
     if scale == "axes":
         change = shared[:, None] * change / shared
-    return KeyPoints(value, change @ source.jacobian)
+    return KeyPoints(value, scale_affine(change, motion_scale) @ source.jacobian)
 
 
 def smooth_points(points: KeyPoints, frames: float) -> KeyPoints:

@@ -162,8 +162,9 @@ def animate(
     adapted = driving_points
     if adaptation is not None:
         adapted = adapt_points(
-            driving_points, driving_points[0], source_points, scale=adaptation.scale
-        )
+            driving_points, driving_points[0], source_points, scale=adaptation.scale,
+            motion_scale=adaptation.motion_scale,
+        )  # fmt: skip
     latent = latents[start : start + 1]
     seen = latent if flow_latents is None else flow_latents[start : start + 1]
     motion = _flow(lofnet, seen, adapted, source_points).resized(*latent.shape[-2:])

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from anamodiff.lofnet.joints import JointDetector, Joints
 from anamodiff.lofnet.limb_flow import GRID, LimbFlow
+from anamodiff.lofnet.motion_scale import scale_poses
 from anamodiff.lofnet.retarget import Retargeter
 from anamodiff.options import AdaptationOptions, PoseStart
 from anamodiff.video.foreground import foreground_mask
@@ -137,6 +138,7 @@ def skeletal_motion(
     target = networks.retargeter.retarget(
         own.place, own.trust(), other.place, other.trust(), rule=rule_share(certainty(own, other))
     ).place
+    target = scale_poses(target, options.motion_scale)
     present = ~target.isnan().any(-1).all(0)
     poses = torch.where(present[:, None], own.place, torch.nan)
     target = target + start_offset(poses[frames[:1]] - target[:1], options.start)

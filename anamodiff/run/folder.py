@@ -33,7 +33,9 @@ FREE = ("output", "resume", "progress", "generation", "preset")
 FREE_OF_TUNING = {"checkpoint_levels", "clips_at_once"}  # as there is memory
 # Runs from before they were settings have none; there, tuning's checkpoint decides. What they were
 # then, on a CPU and unnamed.
-NEWER = {"precision": "fp32", "adaptation.matte": "none", "size": None}
+NEWER = {
+    "precision": "fp32", "adaptation.matte": "none", "adaptation.motion_scale": 1.0, "size": None,
+}  # fmt: skip
 
 
 class RunFolder:
