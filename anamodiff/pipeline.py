@@ -15,6 +15,7 @@ from anamodiff.inversion.colours import match_histograms
 from anamodiff.inversion.noise import starting_latents, warped_noise
 from anamodiff.inversion.sampling import sample
 from anamodiff.lofnet.animate import WarpedIntermediate, animate
+from anamodiff.lofnet.joints import Joints
 from anamodiff.lofnet.model import LOFNet
 from anamodiff.lofnet.skeletal import SkeletalNetworks
 from anamodiff.options import AdaptationOptions, GenerationOptions, StartFrame, TuningOptions
@@ -25,6 +26,8 @@ from anamodiff.unet3d.model import UNet3D, inflate
 
 #: Called with a stage's name, steps done, steps in all and, in tuning, the loss.
 Progress = Callable[[str, int, int, float | None], None]
+#: Called in sampling with steps done, steps in all, and the latents f c h w expected by now.
+Watch = Callable[[int, int, Tensor], None]
 
 
 class AnaMoDiff:
@@ -53,20 +56,23 @@ class AnaMoDiff:
         start_frame: StartFrame = "first",
         adaptation: AdaptationOptions | None = None,
         foreground: Tensor | None = None,
+        latents: Tensor | None = None,
+        found: Callable[[], tuple[Joints, Joints]] | None = None,
     ) -> WarpedIntermediate:
         """Sections 3.2 and 3.3: the source warped along the driving motion.
 
         Args:
             source: frames s c H W in [-1, 1] on white; one for a picture.
             driving: frames f c H W in [-1, 1] on white.
-            start_frame, adaptation, foreground: as for `animate`.
+            latents: the source's, where they are there already.
+            start_frame, adaptation, foreground, found: as for `animate`.
         """
-        latents = self.backbone.encode(source)
+        latents = self.backbone.encode(source) if latents is None else latents
         with self.backbone.on_device(self.lofnet) as lofnet:
             return animate(
                 lofnet, source, latents, driving, start=start_frame, adaptation=adaptation,
                 flow_latents=self.proxy and self.proxy.encode(source), networks=self.skeletal,
-                encode=self.backbone.encode, foreground=foreground,
+                encode=self.backbone.encode, foreground=foreground, found=found,
             )  # fmt: skip
 
     def fit(
@@ -107,6 +113,7 @@ class AnaMoDiff:
         *,
         seed: int = 0,
         progress: Progress | None = None,
+        watch: Watch | None = None,
     ) -> Tensor:
         """Section 3.5: latents f c h w of the result. LoRA of the tuned `unet` is merged."""
         merge_lora(unet.to(self.backbone.precision.sampling))
@@ -122,11 +129,13 @@ class AnaMoDiff:
         noisy, start, known = starting_latents(
             schedule, warped.warped.to(device), noise, options, unseen
         )
+        total = options.steps - start
         sampled = sample(
             unet, noisy, start=start, known=known, solver=options.solver, embedding=embedding,
             negative=negative, guidance=options.guidance, schedule=schedule, steps=options.steps,
             window=options.window, overlap=options.overlap,
-            progress=_steps(progress, "sampling", options.steps - start),
+            progress=_steps(progress, "sampling", total),
+            watch=watch and (lambda i, clean: watch(i, total, clean[0].transpose(0, 1))),
         )  # fmt: skip
         return sampled[0].transpose(0, 1)
 

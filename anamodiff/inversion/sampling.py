@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import get_args
 
@@ -62,6 +63,7 @@ def sample(
     overlap: int = OVERLAP,
     known: KnownCells | None = None,
     progress: StepProgress | None = None,
+    watch: Callable[[int, Tensor], None] | None = None,
 ) -> Tensor:
     """Denoise clips with classifier-free guidance.
 
@@ -81,6 +83,8 @@ def sample(
         overlap: number of these last frames; at least 1 and below `window`.
         known: cells that are not to be denoised in the first steps.
         progress: called with the number of steps done and None after each.
+        watch: called with that number and the clean clip that the step expects, b c f h w, which
+            is blurred in the first steps and becomes clear.
 
     Returns:
         Latents, b c f h w, float32.
@@ -112,11 +116,13 @@ def sample(
         output = torch.cat(parts, dim=2)
         epsilon = to_epsilon(schedule, output, current, t)
         previous = t - schedule.stride(steps)
+        clean = to_clean(schedule, epsilon, current, t)
         if solver == "dpm":
-            clean = to_clean(schedule, epsilon, current, t)
             aim = extrapolated_clean(schedule, clean, t, previous, earlier)
             earlier, epsilon = (clean, t), noise_in(schedule, current, aim, t)
         current = ddim_step(schedule, current, epsilon, t, previous)
+        if watch is not None:
+            watch(done, clean)
         if progress is not None:
             progress(done, None)
     return current

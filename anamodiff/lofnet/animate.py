@@ -13,6 +13,7 @@ from torch import Tensor
 from anamodiff.errors import AnaMoDiffError
 from anamodiff.lofnet.adapt import adapt_points, normalise_points, smooth_points
 from anamodiff.lofnet.flow import Motion
+from anamodiff.lofnet.joints import Joints
 from anamodiff.lofnet.keypoints import KeyPoints
 from anamodiff.lofnet.model import LOFNet
 from anamodiff.lofnet.panels import inside_panels
@@ -116,6 +117,7 @@ def animate(
     networks: SkeletalNetworks | None = None,
     encode: Callable[[Tensor], Tensor] | None = None,
     foreground: Tensor | None = None,
+    found: Callable[[], tuple[Joints, Joints]] | None = None,
 ) -> WarpedIntermediate:
     """Warp the source's latents along a driving clip.
 
@@ -132,6 +134,7 @@ def animate(
         encode: from frames to latents. With it skeletons warp the source's pictures, whose edges
             latents are too coarse for, and their latents are what is returned; None warps latents.
         foreground: where the source's character is, ``s H W``, bool; None finds it by colour.
+        found: gives the joints of both clips, where they may be known already.
 
     Raises:
         AnaMoDiffError: there is no such start frame, or skeletons are asked for without `networks`.
@@ -140,7 +143,9 @@ def animate(
     if adaptation is not None:
         grid = latents.shape[-2], latents.shape[-1]
         size = grid if encode is None else (source.shape[-2], source.shape[-1])
-        motion = _by_skeletons(networks, source, driving, start, adaptation, size, grid, foreground)
+        motion = _by_skeletons(
+            networks, source, driving, start, adaptation, size, grid, foreground, found
+        )
         if motion is not None:
             moved = (latents if encode is None else source)[motion.frames]
             warped = warp(moved, motion.flow.to(moved.device))
@@ -177,7 +182,7 @@ def animate(
 def _by_skeletons(
     networks: SkeletalNetworks | None, source: Tensor, driving: Tensor, start: StartFrame,
     adaptation: AdaptationOptions, size: tuple[int, int], grid: tuple[int, int],
-    foreground: Tensor | None,
+    foreground: Tensor | None, given: Callable[[], tuple[Joints, Joints]] | None,
 ) -> SkeletalMotion | None:  # fmt: skip
     """The motion of skeletons; None where key points are to carry it."""
     if adaptation.pose == "points" or (networks is None and adaptation.pose == "auto"):
@@ -187,7 +192,7 @@ def _by_skeletons(
             "expected adaptation.pose auto or points with a LOFNet of one's own, got skeleton: "
             "leave out --lofnet"
         )
-    found = networks.detect(source), networks.detect(driving)
+    found = given() if given else (networks.detect(source), networks.detect(driving))
     sure = certainty(*found)
     if adaptation.pose == "auto" and sure < CERTAIN:
         logger.info("motion: key points (skeletons are found with a certainty of %.2f)", sure)

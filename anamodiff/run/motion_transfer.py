@@ -45,6 +45,7 @@ from anamodiff.run.outputs import check_is_video, check_no_input, is_video
 from anamodiff.run.progress import ProgressBars, timed
 from anamodiff.run.report import report
 from anamodiff.run.result import Result, check_ground, output_box, write_result
+from anamodiff.run.unfinished import Watch, watching
 from anamodiff.tuning.loss_terms import LossTerms
 from anamodiff.unet3d.model import UNet3D
 from anamodiff.unet3d.weights import load_weights, save_weights
@@ -181,8 +182,12 @@ class MotionTransfer:
         tuning: TuningOptions | Mapping[str, Any] | None = None,
         generation: GenerationOptions | Mapping[str, Any] | None = None,
         progress: bool | Progress = True,
+        watch: Watch | None = None,
     ) -> Result:
-        """Tune, then generate; the arguments are those of the function `anamodiff.transfer`."""
+        """Tune, then generate; the arguments are those of the function `anamodiff.transfer`.
+
+        `watch` is called in each step of sampling with the clip as it is expected by then.
+        """
         options = self.resolve(
             adaptation=adaptation, tuning=tuning, generation=generation, preset=preset
         )
@@ -195,7 +200,7 @@ class MotionTransfer:
                 progress=progress,
             )  # fmt: skip
             output = output if is_video(output) else None
-            return self._generate(tuned, options.generation, output, None, progress)
+            return self._generate(tuned, options.generation, output, None, progress, watch)
 
     def tune(
         self,
@@ -235,6 +240,7 @@ class MotionTransfer:
         preset: str | None = None,
         generation: GenerationOptions | Mapping[str, Any] | None = None,
         progress: bool | Progress = True,
+        watch: Watch | None = None,
     ) -> Result:
         """Section 3.5 on a tuned run folder: invert, warp the noise, denoise, match colours."""
         RunOptions.check(seed=seed)
@@ -245,20 +251,21 @@ class MotionTransfer:
         saved = TuningOptions.build(tuned.folder.settings["tuning"])
         self.inert.warn(saved, options, given_sampling=generation)
         with held(tuned.folder.path, "run folder"):
-            return self._generate(tuned, options, output, seed, progress)
+            return self._generate(tuned, options, output, seed, progress, watch)
 
     def cut(self, source: Clip, driving: Clip, options: AdaptationOptions) -> Subjects:
         """Both characters on the canonical ground, cut out of clips on the backbone's canvas."""
         return cut_pair(source, driving, options.matte, self._matte_network)
 
     def warp(
-        self, subjects: Subjects, options: AdaptationOptions | None, start_frame: StartFrame
-    ) -> WarpedIntermediate:
-        """Sections 3.2 and 3.3 on both characters."""
+        self, subjects: Subjects, options: AdaptationOptions | None, start_frame: StartFrame,
+        **known: Any,
+    ) -> WarpedIntermediate:  # fmt: skip
+        """Sections 3.2 and 3.3 on both characters; `known` may be `latents` and `found`."""
         source = subjects.source
         return self.method.warp(
             source.clip.frames, subjects.driving.clip.frames, start_frame=start_frame,
-            adaptation=options, foreground=source.foreground,
+            adaptation=options, foreground=source.foreground, **known,
         )  # fmt: skip
 
     def _matte_network(self) -> MatteNetwork:
@@ -345,7 +352,7 @@ class MotionTransfer:
 
     def _generate(
         self, tuned: TunedRun, options: GenerationOptions, output: str | Path | None,
-        seed: int | None, progress: bool | Progress,
+        seed: int | None, progress: bool | Progress, watch: Watch | None,
     ) -> Result:  # fmt: skip
         check_ground(options.ground, output)
         folder, settings = tuned.folder, tuned.folder.settings
@@ -359,8 +366,9 @@ class MotionTransfer:
             unet = tuned.unet or self._load_tuned(folder)
             with timed(timings, "sampling"), peak_memory(peaks, "sampling", device):
                 latents = self.method.sample(
-                    unet, pair.warped, settings["prompt"], options, seed=seed, progress=bars
-                )
+                    unet, pair.warped, settings["prompt"], options, seed=seed, progress=bars,
+                    watch=watch and watching(watch, self.backbone, pair),
+                )  # fmt: skip
             with timed(timings, "decoding"), peak_memory(peaks, "decoding", device):
                 canvas = self.method.decode_result(latents, pair.warped, options)
                 warped = self.backbone.decode(pair.warped.warped).cpu()

@@ -86,9 +86,7 @@ def test_poses_swing_and_rise_so_many_times_as_far(poses: torch.Tensor, scale: f
     assert_close(moved[0, ROOT], poses[0, ROOT])
     rise = moved[:, ROOT, 1] - moved[0, ROOT, 1]
     assert_close(rise, -0.05 * scale * torch.arange(5.0))
-    lengths = [
-        (clip - clip[:, list(PARENT)]).norm(dim=-1).nan_to_num() for clip in (poses, moved)
-    ]
+    lengths = [(clip - clip[:, list(PARENT)]).norm(dim=-1).nan_to_num() for clip in (poses, moved)]
     assert_close(lengths[1], lengths[0], atol=1e-4, rtol=1e-3)
 
 
