@@ -14,7 +14,7 @@ PACKAGE = Path(anamodiff.__file__).resolve().parent
 LAYERS = (
     {"__main__"},
     {"cli"},
-    {"evaluation", "integrations"},
+    {"evaluation", "integrations", "app"},
     {"run"},
     {"pipeline"},
     {"lofnet", "tuning", "inversion"},
@@ -32,6 +32,7 @@ ROOMS = {
     "diffusers": {"backbone", "unet3d", "integrations"},
     "peft": {"unet3d"},
     "av": {"video"},
+    "gradio": {"app"},
 }
 
 

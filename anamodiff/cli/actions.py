@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from anamodiff.cli.compose import launching, multirun, override, plain
 from anamodiff.errors import AnaMoDiffError
-from anamodiff.fields import dotted
+from anamodiff.fields import dotted, settings_of
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
@@ -195,6 +195,15 @@ def train_lofnet(values: dict[str, Any], started: float) -> None:
             f"transfer --backbone {shlex.quote(name)} --lofnet {shlex.quote(str(folder))} ..."
         )
         _report([f"LOFNet: {folder}"], started, following)
+
+
+def app(values: dict[str, Any], started: float) -> None:
+    from anamodiff.app.options import AppOptions
+    from anamodiff.app.server import Server
+
+    own = {key: values.pop(key) for key in settings_of(AppOptions)}
+    options = AppOptions(**own)
+    Server(options, **values).serve(options.host, options.port)
 
 
 def examples(values: dict[str, Any], started: float) -> None:

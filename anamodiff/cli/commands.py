@@ -79,6 +79,12 @@ COMMANDS = {
             "preset": "settings of generation (default: the run's)",
         },
     ),
+    "app": Command(
+        "a page in the browser: preview, steer and run transfers, and take the results",
+        ("host", "port", "browser", *_MODELS, "device", "precision", "memory.vram"),
+        "max_mb=20",
+        actions.app,
+    ),
     "inspect": Command(
         "draw what the flow network makes of a clip: points, flow, masks, warped picture",
         ("clip", "driving", "output", *_MODELS, "frames", "start_frame", "adaptation.matte",

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 GROUPS: Mapping[str, tuple[str, ...]] = {
     "do one transfer": ("demo", "transfer", "tune", "generate"),
     "make many": ("transfer-many",),
-    "look": ("inspect",),
+    "look": ("app", "inspect"),
     "measure": ("evaluate", "benchmark", "ablation", "survey", "survey-results"),
     "set up": ("examples", "doctor", "fetch", "train-lofnet", "completion"),
 }
@@ -30,6 +30,7 @@ EXAMPLES: Mapping[str, tuple[str, ...]] = {
         "examples/list.csv --output runs/examples",
         "list.csv --jobs 2 launcher=joblib",
     ),
+    "app": ("", "--browser --backbone mini", "--port 8000 max_mb=20 max_frames=500"),
     "inspect": (
         "examples/turtle.gif",
         "examples/turtle.gif --driving examples/rhino-jumps.gif --output sheet.png",

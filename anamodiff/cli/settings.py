@@ -11,6 +11,7 @@ from dataclasses import MISSING, dataclass, replace
 from functools import cache
 from typing import Any, ClassVar, Literal
 
+from anamodiff.app.options import AppOptions
 from anamodiff.fields import SWITCH, TEXT, Kind, Options, Setting, setting, settings_of
 from anamodiff.lofnet.options import DenseMotionOptions, DetectorOptions, NetworkOptions
 from anamodiff.lofnet.training.options import StartOptions, TrainOptions
@@ -162,8 +163,8 @@ FROM = Setting(
 FIGURE = Setting("figure", TEXT, "figure7", "figure7, figure8 or table1", "FIGURE", "")
 
 OPTIONS: tuple[type[Options], ...] = (
-    RunOptions, *STAGES.values(), MemoryOptions, CommandOptions, FigureOptions, ShowOptions,
-    NetworkOptions, DetectorOptions, DenseMotionOptions, StartOptions, TrainOptions,
+    RunOptions, *STAGES.values(), MemoryOptions, CommandOptions, AppOptions, FigureOptions,
+    ShowOptions, NetworkOptions, DetectorOptions, DenseMotionOptions, StartOptions, TrainOptions,
 )  # fmt: skip
 
 # Keys that take several words, and other spellings of flags.

@@ -26,12 +26,15 @@ def film_strip(frames: Tensor, chosen: Sequence[int], side: int, quality: int) -
     Args:
         frames: ``f 3 h w`` in [-1, 1].
         chosen: indices of the frames to show, in order.
-        side: height of the strip, in pixels; frames are fitted into squares.
+        side: longer side of a frame in the strip, in pixels.
         quality: JPEG's, 1 to 100.
     """
     pictures = to_pixels(frames[list(chosen)])
-    how = cv2.INTER_AREA if pictures.shape[1] > side else cv2.INTER_CUBIC
-    strip = np.concatenate([cv2.resize(p, (side, side), interpolation=how) for p in pictures], 1)
+    height, width = pictures.shape[1:3]
+    scale = side / max(height, width)
+    size = max(1, round(width * scale)), max(1, round(height * scale))
+    how = cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC
+    strip = np.concatenate([cv2.resize(p, size, interpolation=how) for p in pictures], 1)
     return jpeg(strip, quality)
 
 

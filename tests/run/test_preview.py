@@ -29,8 +29,9 @@ def counted(mover: MotionTransfer, monkeypatch: pytest.MonkeyPatch) -> dict[str,
     assert mover.method.skeletal is not None
     owners = {"cut": mover, "warp": mover, "detect": mover.method.skeletal}
     for name, owner in owners.items():
+        real = getattr(owner, name)
 
-        def call(*given, real=getattr(owner, name), name=name, **named):
+        def call(*given, real=real, name=name, **named):
             counts[name] = counts.get(name, 0) + 1
             return real(*given, **named)
 

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from survey_browser import Browser, chromium
+from browser import Browser, chromium
 from survey_samples import METHODS, PAIRS, methods_of, page_data, write_results
 
 from anamodiff.evaluation.survey.page import QUESTIONS, Survey, write_survey

@@ -1,5 +1,6 @@
 """A headless Chromium, controlled through the DevTools protocol over a pipe."""
 
+import base64
 import json
 import os
 import select
@@ -105,9 +106,9 @@ class Browser:
         elif name == "Log.entryAdded" and found["entry"]["level"] == "error":
             self.errors.append(found["entry"]["text"])
 
-    def open(self, page: Path) -> None:
-        """Load a page from the disk."""
-        self.call("Page.navigate", url=page.as_uri())
+    def open(self, page: Path | str) -> None:
+        """Load a page from the disk, or from an address."""
+        self.call("Page.navigate", url=page if isinstance(page, str) else page.as_uri())
         # The page before it is complete too, and may be the same one.
         self.wait(
             "document.readyState == 'complete' && !window.old && !!document.querySelector('h1')"
@@ -123,9 +124,9 @@ class Browser:
             raise RuntimeError(f"{expression}: {found['exceptionDetails']}")
         return found["result"].get("value")
 
-    def wait(self, expression: str) -> None:
+    def wait(self, expression: str, seconds: float = SECONDS) -> None:
         """Wait until an expression is true."""
-        end = time.monotonic() + SECONDS
+        end = time.monotonic() + seconds
         while not self(expression):
             if time.monotonic() > end:
                 raise TimeoutError(f"never came true: {expression}")
@@ -149,3 +150,22 @@ class Browser:
         down = {"type": "keyDown" if text else "rawKeyDown", "key": key, **typed}
         self.call("Input.dispatchKeyEvent", **down, windowsVirtualKeyCode=code)
         self.call("Input.dispatchKeyEvent", type="keyUp", key=key, windowsVirtualKeyCode=code)
+
+    def upload(self, selector: str, *files: Path) -> None:
+        """Choose files in a page's file input."""
+        document = self.call("DOM.getDocument")["root"]["nodeId"]
+        node = self.call("DOM.querySelector", nodeId=document, selector=selector)["nodeId"]
+        self.call("DOM.setFileInputFiles", nodeId=node, files=[str(file) for file in files])
+
+    def resize(self, width: int, height: int) -> None:
+        """Give the page another size, in pixels."""
+        self.call(
+            "Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=1,
+            mobile=False,
+        )  # fmt: skip
+
+    def picture(self, file: Path, whole: bool = True) -> Path:
+        """Write a PNG of the page, or of what is in view."""
+        data = self.call("Page.captureScreenshot", captureBeyondViewport=whole)["data"]
+        file.write_bytes(base64.b64decode(data))
+        return file
