@@ -101,6 +101,11 @@ class Server:
             self.close()
 
 
+def serve(options: AppOptions, **models: Any) -> None:
+    """`anamodiff app`: a `Server` with these arguments, until Ctrl-C."""
+    Server(options, **models).serve(options.host, options.port)
+
+
 def _loader(models: dict[str, Any]) -> Callable[[], MotionTransfer]:
     def load() -> MotionTransfer:
         from anamodiff.run.motion_transfer import MotionTransfer

@@ -199,11 +199,10 @@ def train_lofnet(values: dict[str, Any], started: float) -> None:
 
 def app(values: dict[str, Any], started: float) -> None:
     from anamodiff.app.options import AppOptions
-    from anamodiff.app.server import Server
+    from anamodiff.app.server import serve
 
     own = {key: values.pop(key) for key in settings_of(AppOptions)}
-    options = AppOptions(**own)
-    Server(options, **values).serve(options.host, options.port)
+    serve(AppOptions(**own), **values)
 
 
 def examples(values: dict[str, Any], started: float) -> None:

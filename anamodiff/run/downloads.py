@@ -9,6 +9,7 @@ from pathlib import Path
 from torch import Tensor
 
 from anamodiff.backbone.model import Backbone
+from anamodiff.matting.cutout import WHITE
 from anamodiff.run.compositing import set_on_ground
 from anamodiff.run.intermediate import ClipPair
 from anamodiff.run.result import Result
@@ -26,7 +27,7 @@ def write_downloads(result: Result, folder: Path) -> dict[str, Path]:
     of PNGs. The LoRA is what diffusers' `load_lora_weights` reads.
     """
     folder.mkdir(parents=True)
-    seen = result if result.shown.shape[1] == 3 else replace(result, shown=result.canvas)
+    seen = replace(result, shown=_on_white(result.shown))
     files = {
         "mp4": seen.save(folder / "result.mp4"),
         "gif": seen.save(folder / "result.gif"),
@@ -47,11 +48,21 @@ def _transparent(result: Result) -> Result:
         return result
     pair = ClipPair.load(result.run)
     own = result.canvas if pair.zoom is None else pair.zoom.enter(result.canvas)
-    return replace(result, shown=set_on_ground(own, pair, "transparent"))
+    times = result.shown.shape[-1] // result.canvas.shape[-1]
+    return replace(result, shown=set_on_ground(own, pair, "transparent", times))
+
+
+def _on_white(shown: Tensor) -> Tensor:
+    """Frames ``f 3 h w``; those with alpha ``f 4 h w`` on white."""
+    if shown.shape[1] == 3:
+        return shown
+    return WHITE + (shown[:, :3] - WHITE) * (shown[:, 3:] + 1) / 2
 
 
 def comparison(result: Result, backbone: Backbone, longest: int) -> dict[str, Tensor]:
-    """Source, driving clip, warped clip and result, ``f 3 h w`` in [-1, 1] each in its size.
+    """Source, driving clip, warped clip and result, ``f 3 h w`` in [-1, 1].
+
+    The driving clip is the square that was looked at, the others are in the source's shape.
 
     Args:
         backbone: decodes the warped clip.
@@ -59,11 +70,9 @@ def comparison(result: Result, backbone: Backbone, longest: int) -> dict[str, Te
     """
     pair = ClipPair.load(result.run)
     made, box = pair.warped, limited(pair.box, longest)
-    driving_box = limited(pair.driving_box or pair.box, longest)
-    shown = result.shown if result.shown.shape[1] == 3 else result.canvas
     return {
         "source": crop_back(pair.whole(made.source), box),
-        "driving": crop_back(made.driving, driving_box),
+        "driving": made.driving,
         "warped, before tuning": crop_back(pair.whole(backbone.decode(made.warped).cpu()), box),
-        "result": crop_back(shown, limited(result.box, longest)),
+        "result": crop_back(_on_white(result.shown), limited(result.box, longest)),
     }

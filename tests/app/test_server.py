@@ -7,6 +7,7 @@ import sys
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
+from inspect import signature
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,7 @@ import pytest
 from anamodiff.app.options import AppOptions
 from anamodiff.app.server import Server
 from anamodiff.cli import main as cli
+from anamodiff.run.motion_transfer import MotionTransfer
 
 gradio = pytest.importorskip("gradio", reason="needs the extra app", exc_type=ImportError)
 ROOT = Path(__file__).resolve().parents[2]
@@ -179,12 +181,15 @@ def test_without_gradio_one_line_says_what_to_install(
 
 def test_the_command_hands_its_settings_on(monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[object] = []
-    monkeypatch.setattr(
-        Server, "__init__", lambda self, options, **models: seen.extend([options, models])
-    )
-    monkeypatch.setattr(Server, "serve", lambda self, host, port: seen.extend([host, port]))
-    assert cli.main(["app", "port=8123", "max_mb=7", "--backbone", "mini"]) == 0
-    options, models, host, port = seen
+
+    def serve(options: AppOptions, **models: object) -> None:
+        seen.extend([options, models])
+
+    monkeypatch.setattr("anamodiff.app.server.serve", serve)
+    assert cli.main(["app", "port=8123", "max_mb=7", "--backbone", "mini", "--size", "256"]) == 0
+    options, models = seen
     assert isinstance(options, AppOptions) and isinstance(models, dict)
-    assert options.max_mb == 7 and models["backbone"] == "mini" and "port" not in models
-    assert (host, port) == ("127.0.0.1", 8123)
+    assert (options.host, options.port, options.max_mb) == ("127.0.0.1", 8123, 7)
+    assert (models["backbone"], models["size"]) == ("mini", 256)
+    # What is left is what `MotionTransfer.load` takes.
+    assert set(models) <= set(signature(MotionTransfer.load).parameters)

@@ -78,6 +78,7 @@ def _outcomes(folder: Path) -> dict[str, dict[str, Any]]:
         "run.fetch": {"fetch": ["fomm: /cache/mgif-cpk.pth.tar"]},
         "run.doctor": {"doctor": ["device: cpu"]},
         "run.examples": {"write_examples": examples},
+        "app.server": {"serve": None},
         "evaluation.scores": {"evaluate": scores},
         "evaluation.benchmark": {"benchmark": folder},
         "evaluation.ablation": {"ablation": figure},

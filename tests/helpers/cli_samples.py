@@ -30,6 +30,7 @@ REQUIRED = {
     "doctor": [],
     "examples": [],
     "completion": ["shell=bash"],
+    "app": [],
 }
 #: Text that YAML, Hydra or OmegaConf would read as something else.
 NASTY = [
