@@ -139,10 +139,11 @@ class Handlers:
         """
         self.sweep()
         source, driving = self.clips(wishes)
+        stages: dict[str, Any] = dict(wishes.stages)
         check_request(
             source, driving, prompt=wishes.prompt, output=None, resume=False, seed=wishes.seed,
             frames=wishes.frames, start_frame=wishes.start_frame, preset=wishes.preset,
-            **wishes.stages,
+            **stages,
         )  # fmt: skip
         runs = self.folder / "runs"
         folder = new_folder(runs / f"{source.stem[:40]}-{driving.stem[:40]}")
