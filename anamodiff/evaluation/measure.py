@@ -51,7 +51,9 @@ class Case:
     """A result and what it is measured against; frames f c h w, RGB in [-1, 1].
 
     Result, truth and driving clip have equally many frames, result and truth one shape; the
-    source's frames may be of any number and size. `joints` are those of a drawn pair.
+    source's frames may be of any number and size. `joints` are those of a drawn pair. `cut` is the
+    same with textured grounds replaced by white, for what looks at the characters alone; None where
+    all grounds are plain.
     """
 
     frames: Tensor
@@ -60,6 +62,7 @@ class Case:
     prompt: str | None = None
     driving: Tensor | None = None
     joints: KnownJoints | None = None
+    cut: Case | None = None
 
 
 @dataclass
@@ -83,15 +86,17 @@ def measure(case: Case, instruments: Instruments | None = None) -> Measured:
     """All measures that can be made of the case with the instruments; without any, of pixels."""
     with_ = instruments or Instruments()
     found = Measured()
+    cut = case.cut or case
+    if cut.truth is not None:
+        found.values |= {name: of(cut.frames, cut.truth) for name, of in AGAINST_TRUTH.items()}
     if case.truth is not None:
-        found.values |= {name: of(case.frames, case.truth) for name, of in AGAINST_TRUTH.items()}
         _add_lpips(found, case.frames, case.truth, with_)
-    if case.source is not None:
-        found.values["colour_distance"] = metrics.colour_distance(case.frames, case.source)
+    if cut.source is not None:
+        found.values["colour_distance"] = metrics.colour_distance(cut.frames, cut.source)
     if with_.tracker is not None:
-        _add_fidelity(found, case, with_.tracker)
-        if case.truth is not None:
-            _add_pck(found, case, case.truth, with_.tracker)
+        _add_fidelity(found, cut, with_.tracker)
+        if cut.truth is not None:
+            _add_pck(found, cut, cut.truth, with_.tracker)
     if with_.embedder is not None:
         _add_clip(found, case, with_.embedder)
     elif "clip" in with_.missing:

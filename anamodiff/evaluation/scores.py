@@ -5,15 +5,17 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+import torch
 from torch import Tensor
 
 from anamodiff.backbone.model import choose_device
 from anamodiff.errors import AnaMoDiffError
 from anamodiff.evaluation.catalogue import TITLES, title
 from anamodiff.evaluation.clip_model import describe
+from anamodiff.evaluation.grounds import PlainGrounds
 from anamodiff.evaluation.instruments import Instruments
 from anamodiff.evaluation.measure import CONSISTENCY, Case, Measured, measure
 from anamodiff.evaluation.tracklets import TrackerKind
@@ -22,7 +24,7 @@ from anamodiff.resources import expanded
 from anamodiff.run.folder import CONFIG, RunFolder, check_writable, write_text
 from anamodiff.run.intermediate import ClipPair
 from anamodiff.run.outputs import check_no_input
-from anamodiff.video.clip import read_clip
+from anamodiff.video.clip import Clip, read_clip
 
 LARGEST = 512  # pixels: the paper's frames
 
@@ -127,8 +129,9 @@ def evaluate(
     check_no_input(path, (result, source, truth, driving))
     place = choose_device(device)
     case = read_case(
-        result, source=source, truth=truth, driving=driving, prompt=prompt, frames=frames, size=size
-    )
+        result, source=source, truth=truth, driving=driving, prompt=prompt, frames=frames,
+        size=size, device=place,
+    )  # fmt: skip
     instruments = Instruments.load(clip_model, place, tracker)
     embedder = instruments.embedder
     measured = measure(case, instruments)
@@ -157,9 +160,11 @@ def read_case(
     prompt: str | None = None,
     frames: int = FRAMES,
     size: int | None = None,
+    device: torch.device | None = None,
 ) -> Case:
     """Read a result and the clips it is measured against on one square canvas; see `evaluate`."""
     own = known = motion = None
+    clips: dict[str, Clip] = {}
     if (expanded(result) / CONFIG).is_file():
         result, own, motion, known = _read_run(expanded(result))
         size = size or own.shape[-1]
@@ -168,19 +173,24 @@ def read_case(
     paired = {"frames": min(frames, first.total), "size": size, "minimum": 2}
     if source is not None:
         total = read_clip(source, frames=1, role="source").total
-        own = read_clip(source, frames=min(frames, total), size=size, role="source").frames
-    shown = read_clip(result, role="result", **paired)
+        clips["source"] = read_clip(source, frames=min(frames, total), size=size, role="source")
+        own = clips["source"].frames
+    clips["frames"] = shown = read_clip(result, role="result", **paired)
     if driving is not None:
-        motion = read_clip(driving, role="driving clip", **paired).frames
+        clips["driving"] = read_clip(driving, role="driving clip", **paired)
+        motion = clips["driving"].frames
     elif motion is not None:  # one frame of it for each of the run's
         motion = motion[list(shown.indices)] if len(motion) == shown.total else None
-    return Case(
+    if truth is not None:
+        clips["truth"] = read_clip(truth, role="truth", **paired)
+    case = Case(
         frames=shown.frames,
         source=own,
-        truth=None if truth is None else read_clip(truth, role="truth", **paired).frames,
+        truth=None if truth is None else clips["truth"].frames,
         prompt=prompt or known,
         driving=motion,
     )
+    return replace(case, cut=PlainGrounds(device or torch.device("cpu")).case(case, clips))
 
 
 def _read_run(folder: Path) -> tuple[Path, Tensor, Tensor, str]:

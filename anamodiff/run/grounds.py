@@ -11,11 +11,12 @@ from torch import Tensor
 
 from anamodiff.matting.checks import has_useful_alpha, is_empty, remarks
 from anamodiff.matting.cutout import WHITE, Cutout, cut_by_matte, cut_plain, matte_of
-from anamodiff.matting.network import MatteNetwork
+from anamodiff.matting.network import FOLDER, MatteNetwork, fast_format
 from anamodiff.matting.plate import clean_plate
 from anamodiff.matting.refine import refine_saliency
 from anamodiff.matting.stabilise import find_camera
 from anamodiff.matting.zoom import Zoom
+from anamodiff.resources import find
 from anamodiff.run.masks import Masks
 from anamodiff.video.clip import Clip
 from anamodiff.video.closer import read_closer
@@ -191,6 +192,22 @@ def _by_alpha(clip: Clip, own: tuple[slice, slice], role: str) -> Subject:
     cutout = Cutout(clip.frames[(..., *own)], clip.alpha[(..., *own)])
     _warn(cutout.mask, role)
     return replace(_on_canvas(clip, cutout, torch.full_like(cutout.frames[0], WHITE)), ground=None)
+
+
+def load_matte_network(device: torch.device) -> MatteNetwork:
+    """The shipped matte network, in the format that is fast on a device."""
+    form = fast_format() if device.type == "cpu" else None
+    return MatteNetwork.load(find(FOLDER)).to(device, form)
+
+
+def cut_textured(clip: Clip, network: NetworkLoader) -> Tensor | None:
+    """A clip's frames ``f 3 n n`` on white; None where its ground is plain, or nothing is found."""
+    own = _inside(clip)
+    frames = clip.frames[(..., *own)]
+    if plain_ground(frames) is not None:
+        return None
+    cutout = cut_by_matte(frames, _network_matte(frames, network()))
+    return None if is_empty(cutout.mask) else _on_canvas(clip, cutout, frames[0]).clip.frames
 
 
 def _network_matte(frames: Tensor, network: MatteNetwork) -> Tensor:

@@ -17,8 +17,7 @@ from anamodiff.lofnet.animate import WarpedIntermediate, check_start
 from anamodiff.lofnet.model import LOFNet
 from anamodiff.lofnet.skeletal import FOLDER as SKELETAL
 from anamodiff.lofnet.skeletal import SkeletalNetworks
-from anamodiff.matting.network import FOLDER as MATTE
-from anamodiff.matting.network import MatteNetwork, fast_format
+from anamodiff.matting.network import MatteNetwork
 from anamodiff.options import (
     FRAMES,
     AdaptationOptions,
@@ -34,7 +33,7 @@ from anamodiff.pipeline import AnaMoDiff, Progress
 from anamodiff.resources import find, move_into_place
 from anamodiff.run.compositing import canvas_factor, set_on_ground
 from anamodiff.run.folder import RunFolder
-from anamodiff.run.grounds import Subjects, cut_pair
+from anamodiff.run.grounds import Subjects, cut_pair, load_matte_network
 from anamodiff.run.inert import InertSettings
 from anamodiff.run.inputs import GivenClip, check_prompt, clip_name, read_pair
 from anamodiff.run.intermediate import ClipPair
@@ -271,9 +270,7 @@ class MotionTransfer:
     def _matte_network(self) -> MatteNetwork:
         """Loaded when the first textured ground is met."""
         if self._matte is None:
-            device = self.backbone.device
-            network = MatteNetwork.load(find(MATTE))
-            self._matte = network.to(device, fast_format() if device.type == "cpu" else None)
+            self._matte = load_matte_network(self.backbone.device)
         return self._matte
 
     def _tune(
