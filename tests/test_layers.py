@@ -15,6 +15,7 @@ LAYERS = (
     {"__main__"},
     {"cli"},
     {"evaluation", "integrations", "app"},
+    {"baselines"},
     {"run"},
     {"pipeline"},
     {"lofnet", "tuning", "inversion"},
@@ -90,6 +91,14 @@ def test_libraries_stay_in_their_rooms(path: Path) -> None:
     roots = {name.split(".")[0] for name in imported(path)}
     strangers = {root for root in roots & set(ROOMS) if part_of(path) not in ROOMS[root]}
     assert not strangers
+
+
+def test_only_the_benchmark_imports_the_rivals_and_late() -> None:
+    users = [path for path in modules() if "baselines" in parts_imported(path)]
+    assert [_id(path) for path in users] == [str(Path("evaluation", "baseline.py"))]
+    top = ast.parse(users[0].read_text(encoding="utf-8")).body
+    named = [str(node.module) for node in top if isinstance(node, ast.ImportFrom)]
+    assert named and not any(name.startswith("anamodiff.baselines") for name in named)
 
 
 def test_every_part_exists() -> None:

@@ -1,4 +1,4 @@
-"""Methods of a benchmark: ours, its ablations, the baselines, and clips made elsewhere."""
+"""Methods of a benchmark: ours, its ablations, its rivals, and clips made elsewhere."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from typing import Any, ClassVar, Protocol
 from torch import Tensor, nn
 
 from anamodiff.errors import AnaMoDiffError
+from anamodiff.evaluation.baseline import Baseline, is_rival
 from anamodiff.evaluation.pairs import BenchmarkPair
 from anamodiff.fields import Options
 from anamodiff.inversion.ddim import ddim_invert
@@ -182,6 +183,8 @@ METHODS: dict[str, Method] = {
     "still": Still(),
     "warp-only": WarpOnly(),
     "tune-a-video": TuneAVideo(),
+    "tps": Baseline("tps"),
+    "fomm": Baseline("fomm"),
     "no-warped": FullMethod(tuning={"warped_weight": 0.0}),
     "no-tuning": FullMethod(tuning={"iterations": 0}),
     # Figure 7: nothing of Z_WI, neither in the loss nor where denoising starts.
@@ -206,10 +209,11 @@ def split_names(methods: str | Sequence[str], more: str | None = None) -> list[s
 
 
 def choose_methods(words: list[str]) -> dict[str, Method]:
-    """Methods by name, and `NAME=PATH`: clips made elsewhere, or this method with other settings.
+    """Methods by name, and `NAME=PATH`: clips made elsewhere, a rival, or other settings of ours.
 
-    The path is a folder of clips, or a JSON file of settings laid out as a backbone's
-    `anamodiff.json`: `{"tuning": {...}, "generation": {...}}`.
+    The path is a folder of clips, a rival's weights (a folder of `scripts/train_baseline.py`, or a
+    published checkpoint), or a JSON file of settings laid out as a backbone's `anamodiff.json`:
+    `{"tuning": {...}, "generation": {...}}`.
 
     Raises:
         AnaMoDiffError: an unknown name, a path that is not there, settings that are not right, or
@@ -228,19 +232,25 @@ def choose_methods(words: list[str]) -> dict[str, Method]:
             raise AnaMoDiffError(
                 f"expected methods among {', '.join(METHODS)}, or NAME=PATH, got {name!r}"
             )
-        chosen[name] = _from_path(name, Path(path)) if has_path else METHODS[name]
+        method = _from_path(name, Path(path)) if has_path else METHODS[name]
+        if isinstance(method, Baseline):
+            method.place()
+        chosen[name] = method
     if not chosen:
         raise AnaMoDiffError("expected at least one method, got none")
     return chosen
 
 
 def _from_path(name: str, path: Path) -> Method:
-    """Clips of a folder, or this method with the settings of a JSON file."""
+    """Clips of a folder, a rival's weights, or this method with the settings of a JSON file."""
+    if is_rival(path):
+        return Baseline(weights=path)
     if path.is_dir():
         return Folder(path)
     if path.suffix != ".json" or not path.is_file():
         raise AnaMoDiffError(
-            f"expected a folder of clips or a JSON file of settings for method {name}, got {path}"
+            f"expected a folder of clips, a rival's weights, or a JSON file of settings for method "
+            f"{name}, got {path}"
         )
     try:
         settings = json.loads(path.read_text(encoding="utf-8"))
@@ -259,7 +269,8 @@ def _from_path(name: str, path: Path) -> Method:
 def described(method: Method) -> dict[str, Any]:
     """Kind and settings of a method, as plain values for a result's record."""
     settings = {key: str(v) if isinstance(v, Path) else v for key, v in asdict(method).items()}
-    return {"kind": getattr(method, "kind", type(method).__name__), **settings}
+    facts = method.facts() if isinstance(method, Baseline) else {}
+    return {"kind": getattr(method, "kind", type(method).__name__), **settings, **facts}
 
 
 def train_as_published(unet: nn.Module) -> None:

@@ -176,19 +176,37 @@ class DenseMotion(nn.Module):
         Returns:
             Flow on the latent's grid and masks, in 32 bits.
         """
-        size = latent.shape[-2:]
+        features, motions = self.features(latent, driving, source)
+        return self.blend(features, motions, *latent.shape[-2:], generator=generator)
+
+    def features(
+        self, latent: Tensor, driving: KeyPoints, source: KeyPoints
+    ) -> tuple[Tensor, Tensor]:
+        """The hourglass' output ``b d h' w'`` and the motions ``b m h' w' 2``, where it works."""
         if self.down is not None:
             latent = self.down(latent)
         driving, source = driving.to(torch.float32), source.to(torch.float32)
         with torch.autocast(latent.device.type, enabled=False):
             # Coordinates in 16 bits are off by hundredths of a cell.
             motions = self.local_motions(driving, source, *latent.shape[-2:])
-        logits = self.mask(self.hourglass(self._input(latent, motions, driving, source))).float()
+        return self.hourglass(self._input(latent, motions, driving, source)), motions
+
+    def blend(
+        self,
+        features: Tensor,
+        motions: Tensor,
+        height: int,
+        width: int,
+        *,
+        generator: torch.Generator | None = None,
+    ) -> Motion:
+        """One flow ``b height width 2`` of what `features` gives."""
+        logits = self.mask(features).float()
         if self.training and self.dropout > 0:
             logits = drop_motions(logits, self.dropout, generator=generator)
         mask = logits.softmax(dim=1)
-        with torch.autocast(latent.device.type, enabled=False):
-            return Motion(resize_flow(blend_motions(mask, motions), *size), mask)
+        with torch.autocast(features.device.type, enabled=False):
+            return Motion(resize_flow(blend_motions(mask, motions), height, width), mask)
 
     def local_motions(
         self, driving: KeyPoints, source: KeyPoints, height: int, width: int

@@ -78,8 +78,8 @@ def detector_keywords(config: Path | str | Mapping[str, Any] | None = None) -> d
     """`KeypointDetector`'s keywords from a FOMM configuration, as `load_fomm` takes it."""
     name = "MGIF's configuration" if config is None else "the configuration"
     if isinstance(config, (str, Path)):
-        name, config = str(config), _read_yaml(Path(config))
-    parts = (MGIF if config is None else config).get("model_params")
+        name = str(config)
+    parts = published_config(config).get("model_params")
     parts = parts if isinstance(parts, Mapping) else {}
     if absent := [s for s in SECTIONS if not isinstance(parts.get(s), Mapping)]:
         raise AnaMoDiffError(
@@ -98,6 +98,13 @@ def detector_keywords(config: Path | str | Mapping[str, Any] | None = None) -> d
     for key, value in keywords.items():
         settings_of(DetectorOptions)[key].check(value, f"{key} in {name}")
     return keywords
+
+
+def published_config(config: Path | str | Mapping[str, Any] | None = None) -> Mapping[str, Any]:
+    """A FOMM configuration, parsed, as `load_fomm` takes it; None is MGIF's."""
+    if isinstance(config, (str, Path)):
+        return _read_yaml(Path(config))
+    return MGIF if config is None else config
 
 
 def start_detector(

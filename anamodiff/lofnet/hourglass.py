@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 import torch.nn.functional as F
 from einops import rearrange
@@ -46,25 +48,29 @@ def _fold(weight: Tensor, dim: int) -> tuple[Tensor, Tensor]:
     return torch.cat([first, middle + last], dim), torch.cat([first + middle, last], dim)
 
 
-class DownBlock(nn.Module):
-    """Convolution, batch norm, ReLU, average pooling: ``b c h w -> b c' h/2 w/2``."""
+#: What makes a block's norm, given the number of its channels.
+Norm = Callable[[int], nn.Module]
 
-    def __init__(self, in_features: int, out_features: int) -> None:
+
+class DownBlock(nn.Module):
+    """Convolution, norm, ReLU, average pooling: ``b c h w -> b c' h/2 w/2``."""
+
+    def __init__(self, in_features: int, out_features: int, norm: Norm = nn.BatchNorm2d) -> None:
         super().__init__()
         self.conv = nn.Conv2d(in_features, out_features, 3, padding=1)
-        self.norm = nn.BatchNorm2d(out_features)
+        self.norm = norm(out_features)
 
     def forward(self, x: Tensor) -> Tensor:
         return F.avg_pool2d(F.relu(self.norm(self.conv(x))), 2)
 
 
 class UpBlock(nn.Module):
-    """Upsampling, convolution, batch norm, ReLU: ``b c h w -> b c' 2h 2w``."""
+    """Upsampling, convolution, norm, ReLU: ``b c h w -> b c' 2h 2w``."""
 
-    def __init__(self, in_features: int, out_features: int) -> None:
+    def __init__(self, in_features: int, out_features: int, norm: Norm = nn.BatchNorm2d) -> None:
         super().__init__()
         self.conv = nn.Conv2d(in_features, out_features, 3, padding=1)
-        self.norm = nn.BatchNorm2d(out_features)
+        self.norm = norm(out_features)
 
     def forward(self, x: Tensor) -> Tensor:
         return F.relu(self.norm(upsample_conv(x, self.conv.weight, self.conv.bias)))
@@ -73,10 +79,10 @@ class UpBlock(nn.Module):
 class Encoder(nn.Module):
     """Blocks that halve the resolution; returns the input and every block's output."""
 
-    def __init__(self, widths: list[int]) -> None:
+    def __init__(self, widths: list[int], norm: Norm = nn.BatchNorm2d) -> None:
         super().__init__()
         self.down_blocks = nn.ModuleList(
-            DownBlock(a, b) for a, b in zip(widths[:-1], widths[1:], strict=True)
+            DownBlock(a, b, norm) for a, b in zip(widths[:-1], widths[1:], strict=True)
         )
 
     def forward(self, x: Tensor) -> list[Tensor]:
@@ -87,17 +93,22 @@ class Encoder(nn.Module):
 
 
 class Decoder(nn.Module):
-    """Blocks that double the resolution, each with a skip connection from the encoder."""
+    """Blocks that double the resolution, each with a skip connection from the encoder.
 
-    def __init__(self, pairs: list[tuple[int, int]]) -> None:
+    Returns every block's output with its skip connection, from the coarsest.
+    """
+
+    def __init__(self, pairs: list[tuple[int, int]], norm: Norm = nn.BatchNorm2d) -> None:
         super().__init__()
-        self.up_blocks = nn.ModuleList(UpBlock(a, b) for a, b in pairs)
+        self.up_blocks = nn.ModuleList(UpBlock(a, b, norm) for a, b in pairs)
 
-    def forward(self, outputs: list[Tensor]) -> Tensor:
+    def forward(self, outputs: list[Tensor]) -> list[Tensor]:
         *skips, x = outputs
+        levels = []
         for block, skip in zip(self.up_blocks, reversed(skips), strict=True):
             x = torch.cat([block(x), skip], dim=1)
-        return x
+            levels.append(x)
+        return levels
 
 
 class Hourglass(nn.Module):
@@ -107,7 +118,12 @@ class Hourglass(nn.Module):
     """
 
     def __init__(
-        self, block_expansion: int, in_features: int, num_blocks: int = 3, max_features: int = 256
+        self,
+        block_expansion: int,
+        in_features: int,
+        num_blocks: int = 3,
+        max_features: int = 256,
+        norm: Norm = nn.BatchNorm2d,
     ) -> None:
         super().__init__()
         widths = [min(max_features, block_expansion * 2**i) for i in range(num_blocks + 1)]
@@ -116,8 +132,8 @@ class Hourglass(nn.Module):
             (widths[i + 1] * (1 if i == num_blocks - 1 else 2), widths[i])
             for i in reversed(range(num_blocks))
         ]
-        self.encoder = Encoder([in_features, *widths[1:]])
-        self.decoder = Decoder(pairs)
+        self.encoder = Encoder([in_features, *widths[1:]], norm)
+        self.decoder = Decoder(pairs, norm)
         self.stride = 2**num_blocks
         #: Autocast type of the convolutions in training; None leaves it to the caller. Outputs are
         #: in 32 bits: coordinates computed from them need those.
@@ -125,6 +141,10 @@ class Hourglass(nn.Module):
         self.out_filters = widths[0] + in_features
 
     def forward(self, x: Tensor) -> Tensor:
+        return self.levels(x)[-1]
+
+    def levels(self, x: Tensor) -> list[Tensor]:
+        """Every level of the decoder with its skip connection, from the coarsest."""
         if x.shape[-2] % self.stride or x.shape[-1] % self.stride:
             raise AnaMoDiffError(
                 f"expected a height and width that are multiples of {self.stride}, got "
@@ -133,4 +153,4 @@ class Hourglass(nn.Module):
         if self.precision is None:
             return self.decoder(self.encoder(x))
         with torch.autocast(x.device.type, self.precision):
-            return self.decoder(self.encoder(x)).float()
+            return [level.float() for level in self.decoder(self.encoder(x))]

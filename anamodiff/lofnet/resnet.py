@@ -12,8 +12,6 @@ from torch import Tensor, nn
 
 from anamodiff.lofnet.keypoints import KeyPoints
 
-_WIDTHS = (64, 128, 256, 512)
-
 
 class ResNetDetector(nn.Module):
     """Detect key points by regression, without Jacobians (TPS Motion, section 3.1).
@@ -21,12 +19,15 @@ class ResNetDetector(nn.Module):
     Args:
         num_kp: number of points; TPS Motion has five for each spline.
         num_channels: of the frames.
+        width: of the encoder's first layers.
     """
 
-    def __init__(self, num_kp: int, num_channels: int = 3) -> None:
+    def __init__(self, num_kp: int, num_channels: int = 3, width: int = 64) -> None:
         super().__init__()
         self.config = {"encoder": "resnet18", "num_kp": num_kp, "num_channels": num_channels}
-        self.fg_encoder = ResNet18(num_channels, 2 * num_kp)
+        if width != 64:
+            self.config["width"] = width
+        self.fg_encoder = ResNet18(num_channels, 2 * num_kp, width)
 
     def forward(self, frames: Tensor) -> KeyPoints:
         """Detect on frames ``b c h w`` in [0, 1] of any size from 32 pixels; trained on 256."""
@@ -35,17 +36,17 @@ class ResNetDetector(nn.Module):
 
 
 class ResNet18(nn.Module):
-    """ResNet-18 (He et al., 2016): ``b c h w -> b d``."""
+    """ResNet-18 (He et al., 2016), `width` channels first: ``b c h w -> b d``."""
 
-    def __init__(self, in_channels: int, out_features: int) -> None:
+    def __init__(self, in_channels: int, out_features: int, width: int = 64) -> None:
         super().__init__()
-        self.conv1 = nn.Conv2d(in_channels, _WIDTHS[0], 7, stride=2, padding=3, bias=False)
-        self.bn1 = nn.BatchNorm2d(_WIDTHS[0])
-        self.layer1 = _layer(_WIDTHS[0], _WIDTHS[0], stride=1)
-        self.layer2 = _layer(_WIDTHS[0], _WIDTHS[1], stride=2)
-        self.layer3 = _layer(_WIDTHS[1], _WIDTHS[2], stride=2)
-        self.layer4 = _layer(_WIDTHS[2], _WIDTHS[3], stride=2)
-        self.fc = nn.Linear(_WIDTHS[3], out_features)
+        self.conv1 = nn.Conv2d(in_channels, width, 7, stride=2, padding=3, bias=False)
+        self.bn1 = nn.BatchNorm2d(width)
+        self.layer1 = _layer(width, width, stride=1)
+        self.layer2 = _layer(width, 2 * width, stride=2)
+        self.layer3 = _layer(2 * width, 4 * width, stride=2)
+        self.layer4 = _layer(4 * width, 8 * width, stride=2)
+        self.fc = nn.Linear(8 * width, out_features)
         for module in self.modules():
             if isinstance(module, nn.Conv2d):
                 nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")

@@ -23,6 +23,12 @@ def run_parser(description: str | None, options: type[Schedule]) -> argparse.Arg
     )
     made.add_argument("run", type=Path, help="folder of the state, the weights and the log")
     made.add_argument("--motion", type=Path, help="folder of motion triples with joints")
+    add_run_flags(made, options)
+    return made
+
+
+def add_run_flags(made: argparse.ArgumentParser, options: type[Schedule]) -> None:
+    """Add the machine's flags and one for each of the options."""
     made.add_argument("--device", type=torch.device, default=torch.device("cpu"))
     made.add_argument("--threads", type=int, default=1)
     made.add_argument("--measure", action="store_true", help="print scores and stop")
@@ -31,7 +37,6 @@ def run_parser(description: str | None, options: type[Schedule]) -> argparse.Arg
         kind = type(field.default)
         kind = (lambda text: text.lower() in ("1", "true", "yes")) if kind is bool else kind
         made.add_argument(f"--{field.name.replace('_', '-')}", type=kind)
-    return made
 
 
 def given_options(arguments: argparse.Namespace, options: Given) -> Given:

@@ -21,7 +21,8 @@ class Schedule:
     """The options that all runs have; the rate falls in the last `fall` of the run.
 
     A run ends after `steps` or, where `seconds` is not 0, so that it is over `seconds` after its
-    process began, `reserve` of them for the last scores; it then keeps weights and no state.
+    process began, `reserve` of them for the last scores; it then keeps weights and no state,
+    unless it is `resumable`: what it has run before then counts.
     """
 
     steps: int
@@ -37,6 +38,7 @@ class Schedule:
     validation: int = 400
     seconds: float = 0.0
     reserve: float = 12.0
+    resumable: bool = False
 
 
 class Run:
@@ -72,10 +74,11 @@ class Run:
         weights for use."""
         self.folder.mkdir(parents=True, exist_ok=True)
         self.averaged.save(self.folder / self.name, half=True)
-        if self.options.seconds:
+        if self.options.seconds and not self.options.resumable:
             return
         state = {
             "step": self.step,
+            "seconds": time.monotonic() - self.started,
             "module": self.module.state_dict(),
             "averaged": self.averaged.state_dict(),
             "optimiser": self.optimiser.state_dict(),
@@ -92,6 +95,8 @@ class Run:
             return False
         state = torch.load(self.state_file, map_location="cpu", weights_only=True)
         self.step = state["step"]
+        if self.options.resumable:
+            self.started = time.monotonic() - state["seconds"]
         self.module.load_state_dict(state["module"])
         self.averaged.load_state_dict(state["averaged"])
         self.optimiser.load_state_dict(state["optimiser"])

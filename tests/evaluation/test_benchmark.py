@@ -197,8 +197,8 @@ def test_bad_input_is_named(tmp_path: Path) -> None:
     for words, complaint in (
         (["nothing"], "expected methods among anamodiff, still"),
         (["a/b=."], "letters, digits and dashes"),
-        ([f"tps={tmp_path / 'gone'}"], "expected a folder of clips or a JSON file of settings"),
-        ([f"own={tmp_path / 'gone.json'}"], "expected a folder of clips or a JSON file of set"),
+        ([f"jokr={tmp_path / 'gone'}"], "folder of clips, a rival.s weights, or a JSON file"),
+        ([f"own={tmp_path / 'gone.json'}"], "folder of clips, a rival.s weights, or a JSON"),
         ([f"still={tmp_path}"], "is a method of ours"),
     ):
         with pytest.raises(AnaMoDiffError, match=complaint):

@@ -1,0 +1,1 @@
+"""Training of the benchmark's rivals: clips, features, losses, loop."""
