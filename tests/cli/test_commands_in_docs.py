@@ -13,7 +13,7 @@ from pages import DOCS, PAGES, README, ROOT, blocks, commands, text_of
 from anamodiff.cli import main as cli
 
 #: In shell blocks, ours may be started by another program: `OMP_NUM_THREADS=4 anamodiff ...`.
-STARTED = re.compile(r"(?:^|\s)(anamodiff (?!=).*)")
+STARTED = re.compile(r"(?:^|\s)(anamodiff [a-z].*)")
 OURS = {c for page in PAGES for c in commands(page) if c.startswith("anamodiff")}
 OURS |= {found[1] for p in PAGES for c in commands(p, "sh") if (found := STARTED.search(c))}
 OURS = sorted(OURS)
