@@ -106,6 +106,19 @@ def test_the_reference_has_every_public_name() -> None:
     assert set(anamodiff.__all__) - {"__version__"} <= documented
 
 
+def test_new_methods_have_names_of_their_own() -> None:
+    tree = ast.parse(text_of(ROOT / "anamodiff" / "evaluation" / "methods.py"))
+    (known,) = [
+        {key.value for key in node.value.keys}
+        for node in tree.body
+        if isinstance(node, ast.AnnAssign) and getattr(node.target, "id", "") == "METHODS"
+    ]
+    assert "still" in known
+    for page in PAGES:
+        for name in re.findall(r"--method (\S+?)=", text_of(page)):
+            assert name not in known, f"{page.name}: --method {name}=... is refused"
+
+
 @cache
 def messages() -> list[str]:
     """Texts of the package, `...` where something is put in."""
