@@ -16,7 +16,7 @@ ARG TORCH_INDEX=https://download.pytorch.org/whl/cpu
 ENV PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1
 RUN python -m venv /opt/anamodiff
 ENV PATH="/opt/anamodiff/bin:$PATH"
-RUN pip install --index-url "$TORCH_INDEX" torch
+RUN pip install --index-url "$TORCH_INDEX" "torch>=2.8,<3"
 
 # The requirements with OpenCV's headless build in the place of opencv-python, which needs libGL and
 # X11 of the system. pip cannot put one package in another's place, so they are installed by

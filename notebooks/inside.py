@@ -31,7 +31,9 @@ import subprocess
 import sys
 
 if importlib.util.find_spec("anamodiff") is None:  # in Colab, for instance
-    subprocess.run([sys.executable, "-m", "pip", "install", "--quiet", "anamodiff"], check=True)
+    subprocess.run(
+        [sys.executable, "-m", "pip", "install", "--quiet", "anamodiff[plots]"], check=True
+    )
 
 # %% [markdown]
 # ## Two clips

@@ -6,6 +6,7 @@ values of a composed config as plain arguments (`plain`).
 
 from __future__ import annotations
 
+import argparse
 import os
 import re
 import sys
@@ -139,7 +140,7 @@ def multirun(
         f"hydra/launcher={launcher}", "hydra/job_logging=none", "hydra/hydra_logging=none",
     ]  # fmt: skip
     decorated = hydra.main(str(find("configs")), name, version_base="1.3")(task)
-    with _environment(words):
+    with _environment(words), _unread_help():
         try:
             decorated()
         except HydraException as error:
@@ -164,6 +165,24 @@ def _environment(words: Sequence[str]) -> Iterator[None]:
             del os.environ["HYDRA_FULL_ERROR"]
         else:
             os.environ["HYDRA_FULL_ERROR"] = full
+
+
+@contextmanager
+def _unread_help() -> Iterator[None]:
+    """Python 3.14 reads a flag's help when it is declared; one of Hydra 1.3's is no text."""
+    read, parser = "_check_help", argparse.ArgumentParser
+    if not hasattr(parser, read):
+        yield
+        return
+    own = vars(parser).get(read)  # None: inherited
+    setattr(parser, read, lambda self, action: None)
+    try:
+        yield
+    finally:
+        if own is None:
+            delattr(parser, read)
+        else:
+            setattr(parser, read, own)
 
 
 def plain(composed: DictConfig) -> dict[str, Any]:

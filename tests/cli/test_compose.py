@@ -1,5 +1,6 @@
 """Configurations: every one composes, every mistake is one line."""
 
+import argparse
 import os
 from pathlib import Path
 
@@ -150,3 +151,30 @@ def test_no_group_has_the_name_of_a_plain_setting() -> None:
     for name in REQUIRED:
         values = composed(name)
         assert all(isinstance(values[key], dict) for key in groups & set(values))
+
+
+def test_multirun_declares_flags_as_python_3_14_wants_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Python 3.14 reads a flag's help at once, and Hydra 1.3 has one that is no text."""
+    container = argparse._ActionsContainer
+    add = container.add_argument
+
+    def read_help(self: argparse.ArgumentParser, action: argparse.Action) -> None:
+        if action.help and "%" in action.help:
+            assert action.help % {"prog": "", "default": ""} is not None
+
+    def add_argument(self: argparse.ArgumentParser, *words: str, **how: object) -> argparse.Action:
+        action = add(self, *words, **how)
+        self._check_help(action)
+        return action
+
+    monkeypatch.setattr(container, "_check_help", read_help, raising=False)
+    monkeypatch.setattr(container, "add_argument", add_argument)
+    done: list[int] = []
+    config.multirun(
+        "benchmark", ["pairs=creatures"], "limit", [1, 2],
+        task=lambda composed: done.append(composed.limit), folder=tmp_path,
+    )  # fmt: skip
+    assert done == [1, 2]
+    assert argparse.ArgumentParser._check_help is read_help
