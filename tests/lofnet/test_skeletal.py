@@ -14,6 +14,8 @@ from anamodiff.lofnet.animate import animate
 from anamodiff.lofnet.joints import Joints
 from anamodiff.lofnet.model import LOFNet
 from anamodiff.lofnet.skeletal import (
+    AWAY,
+    COPIED,
     FAMILIAR,
     FOLDER,
     FOREIGN,
@@ -21,6 +23,7 @@ from anamodiff.lofnet.skeletal import (
     OWN,
     RULE,
     SkeletalNetworks,
+    moved_alike,
     nearest_poses,
     rule_share,
     skeletal_motion,
@@ -90,6 +93,32 @@ def test_by_default_only_joints_that_are_nearly_there_begin_at_the_sources_own()
     torch.testing.assert_close(
         offset, torch.tensor([OWN * 0.001, OWN * NEAR / 2, 0.0]), atol=2e-4, rtol=1e-3
     )
+
+
+@pytest.mark.parametrize("side", [1.0, -1.0])
+def test_characters_of_one_build_and_pose_are_displaced_alike(side: float) -> None:
+    torch.manual_seed(0)
+    walk = torch.randn(1, 9, 2) * 0.3 + torch.randn(4, 9, 2) * 0.05
+    walk[:, 8] = torch.nan  # a joint that the driver lacks
+    other = 0.5 * walk * torch.tensor([side, 1.0]) + 0.2
+    learnt = torch.zeros_like(walk)
+    moved = moved_alike(walk[:1], other, learnt, apart=0.0)
+    torch.testing.assert_close(moved[:, :8], COPIED * walk[:, :8], atol=1e-5, rtol=0)
+    assert (moved[:, 8] == 0).all()
+
+
+def test_unlike_builds_or_places_follow_retargeting() -> None:
+    torch.manual_seed(0)
+    own, learnt = torch.randn(1, 9, 2) * 0.3, torch.randn(4, 9, 2)
+    alike = own + torch.randn(4, 9, 2) * 0.02
+    stretched = alike * torch.tensor([2.5, 1.0])
+    assert torch.equal(moved_alike(own, stretched, learnt, apart=0.0), learnt)
+    far = moved_alike(own, alike, learnt, apart=5 * AWAY)
+    torch.testing.assert_close(far, learnt, atol=0.02, rtol=0)
+    half = moved_alike(own, alike, learnt, apart=AWAY)
+    torch.testing.assert_close(half, (learnt + moved_alike(own, alike, learnt, 0.0)) / 2)
+    none = torch.full_like(own, torch.nan)
+    assert torch.equal(moved_alike(none, alike, learnt, apart=0.0), learnt)
 
 
 def test_the_rule_has_a_say_where_joints_are_less_sure() -> None:
