@@ -29,9 +29,9 @@ RULE, FOREIGN, FAMILIAR = 0.5, 0.7, 0.9
 # Of a joint that begins as far from the source's own as `NEAR` (in [-1, 1]), half of `OWN` of the
 # way is an error of retargeting, as far as it can be told; of one that begins there, all of `OWN`.
 OWN, NEAR = 0.6, 0.08
-# Characters of one build that begin in one pose move by the same displacements: by the share `COPIED`
-# up to `ALIKE`, not at all from `UNLIKE` on (mean distance of joints, in the body's own extent), and
-# by half of that where retargeting begins `AWAY` from the source's own pose (in [-1, 1]).
+# Characters of one build that begin in one pose move by the same displacements: the share `COPIED`
+# up to `ALIKE`, nothing from `UNLIKE` on (mean distance of joints, in the body's own extent), and
+# half of that where retargeting begins `AWAY` from the source's own pose (in [-1, 1]).
 COPIED, ALIKE, UNLIKE, AWAY = 0.9, 0.17, 0.26, 0.065
 SWITCH = 0.02  # of [-1, 1]: a source frame is left only for one whose pose is so much nearer
 
