@@ -122,8 +122,14 @@ def shipped(name: str) -> Path:
 
 
 def weights_file(path: Path) -> Path:
-    """The file that holds a rival's tensors."""
-    return path / f"{MODEL}.safetensors" if path.is_dir() else path
+    """The file that holds a rival's tensors; `AnaMoDiffError` where it is missing."""
+    file = path / f"{MODEL}.safetensors" if path.is_dir() else path
+    if not file.is_file():
+        raise AnaMoDiffError(
+            f"expected a rival's weights, found no file {file}: name the folder that "
+            "scripts/train_baseline.py wrote, or a published checkpoint"
+        )
+    return file
 
 
 def _kind_of(folder: Path) -> type[TPSMotion | FOMM]:

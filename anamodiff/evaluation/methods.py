@@ -234,7 +234,7 @@ def choose_methods(words: list[str]) -> dict[str, Method]:
             )
         method = _from_path(name, Path(path)) if has_path else METHODS[name]
         if isinstance(method, Baseline):
-            method.place()
+            method.facts()  # says at once where there are no weights
         chosen[name] = method
     if not chosen:
         raise AnaMoDiffError("expected at least one method, got none")

@@ -60,6 +60,12 @@ def test_results_of_other_weights_are_made_again(rival: Path, tmp_path: Path) ->
     assert described(Baseline(weights=tmp_path))["sha256"] != first["sha256"]
 
 
+def test_half_a_folder_is_no_rival(rival: Path, tmp_path: Path) -> None:
+    (tmp_path / "model.json").write_bytes((rival / "model.json").read_bytes())
+    with pytest.raises(AnaMoDiffError, match=r"found no file .*model\.safetensors"):
+        choose_methods([f"mine={tmp_path}"])
+
+
 def test_missing_weights_are_said_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(weights, "SHIPPED", "checkpoints/nowhere")
     with pytest.raises(AnaMoDiffError, match=r"train_baseline\.py tps"):
