@@ -174,6 +174,8 @@ warped
 # it trainable. It is tuned on two clips at once. `D_S`, on the source, at any noise level teaches what
 # the character looks like; `D_W`, on the warped clip, at high noise levels only teaches how it moves,
 # so that the warp's artifacts are not learnt.
+#
+# Few iterations show no trend: each has a noise level of its own, on which its loss depends most.
 
 # %%
 import copy
