@@ -1,6 +1,7 @@
 """Objects show themselves in notebooks, by what IPython asks them for; consoles get one line."""
 
 import io
+from dataclasses import fields
 from pathlib import Path
 
 import numpy as np
@@ -113,7 +114,8 @@ def test_results_and_previews_are_videos(warped: WarpedIntermediate, tmp_path: P
         )
         assert "<video" in result._repr_html_() and "7 frames of 64x48" in repr(result)
         assert "\n" not in repr(result) and "tensor" not in repr(result)
-    preview = Preview(*[warped.source] * 4, fps=9.0, made=warped)
+    clips = [field.name for field in fields(Preview) if field.name not in ("fps", "made")]
+    preview = Preview(**dict.fromkeys(clips, warped.source), fps=9.0, made=warped)
     assert "<video" in preview._repr_html_()
 
 
