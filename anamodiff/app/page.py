@@ -164,6 +164,7 @@ NAMES = (
 )  # fmt: skip
 # What the preview depends on.
 PREVIEWED = ("pose", "start", "pose_start", "matte")
+SLIDERS = ("number", "motion_scale", "frames")
 
 
 def wishes_of(*values: Any) -> Wishes:
@@ -227,8 +228,7 @@ def _connect(
         handlers.cancel(str(request.session_hash))
 
     changes = [fields[name].change for name in ("source", "driving")]
-    changes += [fields[name].input for name in PREVIEWED]
-    changes += [fields[name].release for name in ("number", "motion_scale", "frames")]
+    changes += [fields[name].input for name in (*PREVIEWED, *SLIDERS)]
     changes.append(fields["prompt"].blur)
     gr.on(
         changes, preview, inputs, [films, number], trigger_mode="always_last",

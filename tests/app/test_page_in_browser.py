@@ -83,6 +83,10 @@ def test_clips_and_settings_show_a_preview(
     assert browser(STRIP) != first
     browser.click("#pose label:nth-of-type(1) input")
     browser.wait(f"{STRIP} == {json.dumps(first)}", PATIENCE)
+    browser("document.querySelector('#motion-scale input[type=range]').focus()")
+    for _ in range(8):
+        browser.press("ArrowLeft")
+    browser.wait(f"{STRIP} != {json.dumps(first)}", PATIENCE)
     elsewhere = [url for url in browser.requests if not url.startswith((address, "data:", "blob:"))]
     assert elsewhere == [], "nothing is fetched from anywhere else"
 

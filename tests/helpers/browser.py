@@ -144,7 +144,7 @@ class Browser:
 
     def press(self, key: str, text: str | None = None) -> None:
         """Press a key such as "Tab", or "Enter" with the text that it types."""
-        codes = {"Tab": 9, "Enter": 13}
+        codes = {"Tab": 9, "Enter": 13, "ArrowLeft": 37, "ArrowRight": 39}
         code = codes.get(key, ord(key[0]))
         typed = {"text": text} if text else {}
         down = {"type": "keyDown" if text else "rawKeyDown", "key": key, **typed}
