@@ -11,7 +11,8 @@ from einops import rearrange
 from numpy.typing import NDArray
 from torch import Tensor
 
-from anamodiff.video.foreground import chroma, cleaned, differs_from_ground
+from anamodiff.matting.outlines import with_outlines
+from anamodiff.video.foreground import chroma, cleaned, differs_from_ground, rgb_to_lab
 
 Array = NDArray[np.float32]
 Mask = NDArray[np.bool_]
@@ -28,6 +29,7 @@ FAINT = 0.25  # of [-1, 1], from the ground's colour
 # What has the ground's colour inside a character is a gap where that is colourful, and else a pupil
 # if it is no larger than this share of the picture.
 COLOURFUL, LARGEST_PUPIL = 20.0, 0.001
+DARK = 35.0  # Lab: on a ground below, outlines have its colour
 # Radii, as shares of the picture, over which colours of both sides of an edge are averaged.
 FUSION = (1 / 6, 1 / 40)
 # Of alpha from a network: what lies below or above is certain.
@@ -64,7 +66,9 @@ class Cutout:
         return torch.cat([colour, alpha * 2 - 1], dim=1)
 
 
-def cut_plain(frames: Tensor, ground: Tensor, expected: Tensor | None = None) -> Cutout:
+def cut_plain(
+    frames: Tensor, ground: Tensor, expected: Tensor | None = None, outlines: bool = False
+) -> Cutout:
     """Cut out of a plain ground, by colour.
 
     Args:
@@ -72,10 +76,11 @@ def cut_plain(frames: Tensor, ground: Tensor, expected: Tensor | None = None) ->
         ground: the ground's colour ``(3,)`` in [-1, 1].
         expected: ``f h w``, bool, where the character is likely to be: what has the ground's colour
             there, and is enclosed by others, is the character's too.
+        outlines: give back outlines of a dark ground's own colour.
     """
     colourful = chroma(ground) >= COLOURFUL
     hole = 0.0 if colourful else LARGEST_PUPIL
-    different = differs_from_ground(frames, ground)
+    seen = different = differs_from_ground(frames, ground)
     masks = cleaned(different, thin=True, largest_hole=hole)
     near = np.stack([cv2.dilate(mask.astype(np.uint8), np.ones((5, 5))) for mask in masks]) > 0
     # Whiskers and tips, which are cleaned away as specks, belong to it where they adjoin it.
@@ -89,8 +94,11 @@ def cut_plain(frames: Tensor, ground: Tensor, expected: Tensor | None = None) ->
         masks = np.stack([mask | _expected_holes(mask, likely) for mask, likely in pairs])
     apart = frames.detach().cpu().float() - ground.cpu().float().view(1, 3, 1, 1)
     apart = rearrange(apart, "f c h w -> f h w c").numpy()
-    alpha = torch.from_numpy(np.stack([_edges(*pair) for pair in zip(masks, apart, strict=True)]))
-    alpha = alpha.to(frames)
+    found = np.stack([_edges(*pair) for pair in zip(masks, apart, strict=True)])
+    if outlines and rgb_to_lab(ground.view(1, 3, 1, 1))[..., 0].item() < DARK:
+        drawn = with_outlines(seen & (found >= SOLID))
+        found = found if drawn is None else np.maximum(found, drawn.astype(np.float32))
+    alpha = torch.from_numpy(found).to(frames)
     # What is the ground's in a pixel becomes the canonical ground's.
     change = WHITE - ground.to(frames).view(1, 3, 1, 1)
     return Cutout((frames + (1 - alpha[:, None]) * change).clamp(-1, 1), alpha)

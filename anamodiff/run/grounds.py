@@ -168,7 +168,7 @@ def _cut(clip: Clip, mask: Tensor | None, network: NetworkLoader, role: str) -> 
     if mask is not None:
         cutout = cut_by_matte(frames, mask[(..., *own)])
     elif colour is not None:
-        cutout = cut_plain(frames, colour)
+        cutout = cut_plain(frames, colour, outlines=True)
     else:
         logger.info("the %s's ground is textured: its character is cut out by a network", role)
         cutout = cut_by_matte(frames, _network_matte(frames, network()))
