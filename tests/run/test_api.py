@@ -16,10 +16,11 @@ from anamodiff.backbone import precision
 from anamodiff.backbone.precision import StagePrecision
 from anamodiff.errors import AnaMoDiffError
 from anamodiff.options import AdaptationOptions, GenerationOptions, TuningOptions
-from anamodiff.run import motion_transfer
+from anamodiff.run import stages
 from anamodiff.run.folder import RunFolder
 from anamodiff.run.intermediate import ClipPair
-from anamodiff.run.motion_transfer import CHECKPOINT, MotionTransfer
+from anamodiff.run.motion_transfer import MotionTransfer
+from anamodiff.run.stages import CHECKPOINT
 from anamodiff.video.clip import write_video
 
 QUICK = {
@@ -382,8 +383,8 @@ def test_a_transfer_does_not_load_what_it_has_just_tuned(
     def load(*args: object) -> None:
         raise AssertionError("the tuned weights are in memory")
 
-    monkeypatch.setattr(motion_transfer, "load_weights", load)
-    monkeypatch.setattr(motion_transfer.ClipPair, "load", load)
+    monkeypatch.setattr(stages, "load_weights", load)
+    monkeypatch.setattr(stages.ClipPair, "load", load)
     made = mover.transfer(*drawn_clips, output=tmp_path / "run", generation=SAMPLING, **QUICK)
     assert torch.equal(made.frames, result.frames)
 

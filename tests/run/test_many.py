@@ -18,9 +18,10 @@ from anamodiff.cli import main as cli
 from anamodiff.errors import AnaMoDiffError
 from anamodiff.run import many
 from anamodiff.run.many import ManyOptions, Outcome, Summary, transfer_many, transfer_share
-from anamodiff.run.motion_transfer import MotionTransfer, TunedRun
+from anamodiff.run.motion_transfer import MotionTransfer
 from anamodiff.run.result import Result
 from anamodiff.run.rows import read_list
+from anamodiff.run.stages import TunedRun
 
 QUICK = {
     "frames": 2, "tuning": {"iterations": 1, "rank": 2, "checkpoint_every": 1},
