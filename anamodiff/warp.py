@@ -86,6 +86,16 @@ def resize_flow(flow: Tensor, height: int, width: int) -> Tensor:
     return rearrange(channels, "b xy h w -> b h w xy")
 
 
+def thin_out_flow(flow: Tensor, height: int, width: int) -> Tensor:
+    """A flow ``b h' w' 2`` at the nearest of its points to those of a coarser grid ``b h w 2``.
+
+    Unlike `resize_flow` it mixes no two motions where one part of a picture passes another.
+    """
+    rows = torch.linspace(0, flow.shape[1] - 1, height, device=flow.device).round().long()
+    columns = torch.linspace(0, flow.shape[2] - 1, width, device=flow.device).round().long()
+    return flow[:, rows][:, :, columns]
+
+
 def foldover(flow: Tensor) -> Tensor:
     """Share (b,) in [0, 1] of a flow's cells where it is folded over or flat.
 

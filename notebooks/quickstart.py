@@ -63,7 +63,7 @@ anamodiff.preview(mover, source, driving, frames=8)
 # what the source shows.
 #
 # *The settings here are small, so that this takes seconds on a CPU:* 8 frames rather than 10, and 10
-# iterations of tuning rather than 30. Leave `tuning` out for the usual quality.
+# iterations of tuning rather than 20. Leave `tuning` out for the usual quality.
 
 # %%
 small = {"frames": 8, "tuning": {"iterations": 10}}

@@ -13,6 +13,7 @@ from anamodiff.warp import (
     identity_grid,
     neighbour_correlation,
     resize_flow,
+    thin_out_flow,
     warp,
     warp_noise,
 )
@@ -252,3 +253,11 @@ def test_same_generator_same_noise() -> None:
     assert torch.equal(first, second)
     fresh = [first[i] - warp(noise, flow[:1])[0] for i in range(2)]
     assert (fresh[0] - fresh[1]).abs().max() > 0.5  # every frame gets its own
+
+
+def test_a_thinned_flow_points_where_it_did_and_mixes_nothing() -> None:
+    thin = thin_out_flow(identity_grid(128, 128)[None], 32, 32)
+    assert (thin - identity_grid(32, 32)).abs().max() <= 1 / 127 + 1e-6  # half a pixel
+    edge = torch.zeros(1, 128, 128, 2)
+    edge[:, 50:] = 1
+    assert set(thin_out_flow(edge, 32, 32).unique().tolist()) == {0.0, 1.0}

@@ -7,7 +7,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from anamodiff.errors import AnaMoDiffError
@@ -28,7 +27,7 @@ from anamodiff.lofnet.skeletal import (
 from anamodiff.options import AdaptationOptions, StartFrame
 from anamodiff.video.foreground import foreground_mask
 from anamodiff.visual.sheets import NOTEBOOK_CELL, sheet_jpeg
-from anamodiff.warp import warp
+from anamodiff.warp import thin_out_flow, warp
 
 logger = logging.getLogger(__name__)
 
@@ -149,10 +148,9 @@ def animate(
         if motion is not None:
             moved = (latents if encode is None else source)[motion.frames]
             warped = warp(moved, motion.flow.to(moved.device))
-            flow = F.interpolate(motion.flow.movedim(-1, 1), grid).movedim(1, -1)  # nearest
             return WarpedIntermediate(
                 source, driving, latents, warped if encode is None else encode(warped),
-                flow, int(motion.frames[0]),
+                thin_out_flow(motion.flow, *grid), int(motion.frames[0]),
                 mask=motion.mask, frames=motion.frames, poses=motion.poses, visible=motion.visible,
                 foreground=foreground,
             )  # fmt: skip

@@ -1,5 +1,7 @@
 """Warping along a long clip, in batches of a largest size, with the same result."""
 
+import sys
+
 import pytest
 import torch
 from torch import Tensor
@@ -34,7 +36,7 @@ def test_batches_have_a_largest_size(tiny_backbone_folder) -> None:
 def test_batches_give_what_the_whole_clip_gives(tiny_backbone_folder, monkeypatch) -> None:
     whole, batches = made(tiny_backbone_folder, 7)
     assert max(batches) == 7
-    monkeypatch.setattr("anamodiff.lofnet.animate.BATCH", 3)
+    monkeypatch.setattr(sys.modules[animate.__module__], "BATCH", 3)
     pieces, batches = made(tiny_backbone_folder, 7)
     assert max(batches) == 3
     pairs: list[tuple[Tensor, Tensor]] = [
