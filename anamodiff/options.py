@@ -337,7 +337,7 @@ class RunOptions(Options):
     size: int | None = setting(
         None,
         "pixels along the side of the square that the backbone works at, such as 256 with mini, "
-        "which takes five times as long (default: the backbone's own: 128 with mini, 512 with SD "
+        "which takes three times as long (default: the backbone's own: 128 with mini, 512 with SD "
         "v1.4)",
         low=16, high=4096, flag="--size", metavar="N",
     )  # fmt: skip
