@@ -88,7 +88,7 @@ class FullMethod:
     def run(self, mover: MotionTransfer, task: Task) -> Tensor:
         source = task.source
         if self.picture:
-            source = replace(source, frames=source.frames[:1])
+            source = source.first()
         with TemporaryDirectory(prefix="anamodiff-") as folder:
             result = mover.transfer(
                 source, task.driving, prompt=task.pair.prompt, output=Path(folder, "run"),

@@ -7,7 +7,7 @@ gives a `FrameSource`, of which only the sampled frames are kept.
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import isfinite
 from pathlib import Path
 
@@ -85,6 +85,11 @@ class Clip:
             box=fit(height, width, height) if height == width else None,
             background=_colour(background_colour([border(picture) for picture in pictures])),
         )
+
+    def first(self) -> "Clip":
+        """The first frame alone."""
+        alpha = None if self.alpha is None else self.alpha[:1]
+        return replace(self, frames=self.frames[:1], indices=self.indices[:1], alpha=alpha)
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__}: {self._summary}>"

@@ -35,6 +35,8 @@ def read_closer(clip: Clip, top: int, left: int, side: int) -> Clip | None:
     box, size = clip.box, clip.frames.shape[-1]
     if clip.path is None or box is None or max(box.original) < LEAST_GAIN * size:
         return None
+    if len(clip.indices) != len(clip.frames):  # others than the file's
+        return None
     square = top - box.top, left - box.left, side
     colour = ((torch.tensor(clip.background) + 1) * 127.5).round().byte().numpy()
     try:

@@ -1,5 +1,6 @@
 """A square of a canvas, read anew from the file: in its place, and sharper."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -59,6 +60,21 @@ def test_alpha_is_read_from_near_too(tmp_path: Path) -> None:
     truth = torch.zeros(50, 50)
     truth[10:30, 15:35] = 1
     assert (closer.alpha[0] - truth).abs().mean() < 0.01
+
+
+def test_the_first_frame_of_a_clip_is_read_alone(tmp_path: Path) -> None:
+    rgba = np.concatenate([pictures(), np.full((3, 360, 480, 1), 99, np.uint8)], axis=-1)
+    (tmp_path / "a").mkdir()
+    for number, picture in enumerate(rgba):
+        Image.fromarray(picture).save(tmp_path / "a" / f"{number}.png")
+    whole = read_clip(tmp_path / "a", size=96)
+    first = whole.first()
+    assert first.alpha is not None and len(first.frames) == len(first.alpha) == 1
+    closer = read_closer(first, 30, 20, 40)
+    assert closer is not None and closer.alpha is not None
+    assert len(closer.frames) == len(closer.alpha) == 1
+    # Frames that somebody chose by hand are not those that the clip's numbers say.
+    assert read_closer(replace(whole, frames=whole.frames[:1]), 30, 20, 40) is None
 
 
 def test_there_is_nothing_to_gain_of_a_file_of_the_canvas_s_size(tmp_path: Path) -> None:
