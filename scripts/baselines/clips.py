@@ -62,7 +62,8 @@ class Bank:
         """Which clips are kept out of training, (clips,) of bool, by hashes of their names."""
         order = [hashlib.sha256(name.encode()).digest()[0] for name in self.names]
         chosen = np.array(order) < 256 * share
-        return chosen if chosen.any() else np.arange(len(order)) == 0
+        some = chosen.any() and not chosen.all()
+        return chosen if some else np.arange(len(order)) == 0
 
     def pairs(
         self, chosen: np.ndarray, count: int, lot: np.random.Generator, flip: bool = True
@@ -102,6 +103,12 @@ def fill(folder: Path, clips: Sequence[Path], wanted: dict, say: Callable[[str],
             out.write(pixels.tobytes())
             names.append(str(file))
             lengths.append(len(pixels))
+    if len(names) < 2:  # one is kept out of training
+        (folder / "frames.bin").unlink()
+        raise AnaMoDiffError(
+            f"expected at least two clips of two frames or more in {', '.join(map(str, clips))}, "
+            f"got {len(names)} among {len(files)} files: name folders with more"
+        )
     total = sum(lengths)
     starts = [sum(lengths[:i]) for i in range(len(lengths))]
     for reason in left_out[:_NAMED]:

@@ -62,6 +62,22 @@ def test_other_clips_than_the_bank_s_are_refused(clips: Path, tmp_path: Path) ->
         Bank.open(tmp_path / "new", [tmp_path / "none"], 64, lambda _: None)
 
 
+def test_too_few_clips_are_one_line(tmp_path: Path) -> None:
+    (tmp_path / "clips").mkdir()
+    for count in (0, 1):
+        if count:
+            write_video(tmp_path / "clips" / "a.gif", moving(4), 8)
+        (tmp_path / "clips" / "broken.mp4").write_bytes(b"no clip")
+        with pytest.raises(AnaMoDiffError, match=f"at least two clips .*, got {count} among"):
+            Bank.open(tmp_path / "bank", [tmp_path / "clips"], 64, lambda _: None)
+        assert not any((tmp_path / "bank").iterdir())
+
+
+def test_some_clips_are_kept_out_and_never_all(bank: Bank) -> None:
+    for share in (0.0, 0.03, 1.0):
+        assert 0 < bank.held_out(share).sum() < len(bank.names)
+
+
 def test_pairs_are_of_one_clip_each(bank: Bank) -> None:
     only = np.array([False, True, False])
     frames = bank.pairs(only, 8, np.random.default_rng(0), flip=False)
