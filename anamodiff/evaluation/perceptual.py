@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from anamodiff.errors import AnaMoDiffError, one_line
 
 SMALLEST = 64  # pixels: AlexNet's last maps vanish below half of that
+AT_ONCE = 16  # frames
 PATIENCE = 10.0  # seconds without an answer from where torchvision's weights are
 
 
@@ -67,8 +68,11 @@ class Lpips:
     def distance(self, frames: Tensor, truth: Tensor) -> float:
         """Mean distance over frames ``f 3 h w`` in [-1, 1]; 0 is best."""
         device = next(self.network.parameters(), frames).device
-        both = [_large_enough(clip.float()).to(device) for clip in (frames, truth)]
-        return float(self.network(*both).mean())
+        found = []
+        for parts in zip(frames.split(AT_ONCE), truth.split(AT_ONCE), strict=True):
+            both = [_large_enough(part.float()).to(device) for part in parts]
+            found.append(self.network(*both).flatten())
+        return float(torch.cat(found).mean())
 
 
 def _large_enough(frames: Tensor) -> Tensor:

@@ -10,6 +10,7 @@ import numpy as np
 from scipy import stats
 
 RESAMPLES = 9_999  # scipy's own
+AT_ONCE = 2**23  # values that are resampled together: with their indices 128 MB
 LEVEL = 0.95
 # Values that differ by less, as a share of the largest, are equal but for rounding.
 ROUNDING = 1e-12
@@ -53,7 +54,7 @@ def bootstrap(
         return MeanInterval(mean, mean, mean, len(numbers))
     found = stats.bootstrap(
         (numbers,), np.mean, n_resamples=resamples, confidence_level=LEVEL, method="BCa",
-        vectorized=True, rng=np.random.default_rng(seed),
+        batch=max(1, AT_ONCE // len(numbers)), vectorized=True, rng=np.random.default_rng(seed),
     )  # fmt: skip
     low, high = (float(bound) for bound in found.confidence_interval)
     return MeanInterval(mean, low, high, len(numbers))

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from anamodiff.errors import AnaMoDiffError
+from anamodiff.evaluation import perceptual
 from anamodiff.evaluation.instruments import Instruments
 from anamodiff.evaluation.measure import Case, measure
 from anamodiff.evaluation.perceptual import PATIENCE, SMALLEST, Lpips
@@ -36,13 +37,17 @@ def stub(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
     return package
 
 
-def test_distance_of_stubbed_weights(stub: SimpleNamespace) -> None:
+def test_distance_of_stubbed_weights(
+    stub: SimpleNamespace, monkeypatch: pytest.MonkeyPatch
+) -> None:
     frames = torch.rand(3, 3, 96, 96) * 2 - 1
     measured = Lpips.load()
     assert measured.distance(frames, frames) == 0
     near, far = frames + 0.02 * torch.randn_like(frames), torch.rand(3, 3, 96, 96) * 2 - 1
     assert 0 < measured.distance(near, frames) < measured.distance(far, frames)
     by_frame = [measured.distance(far[f : f + 1], frames[f : f + 1]) for f in range(3)]
+    assert measured.distance(far, frames) == pytest.approx(sum(by_frame) / 3, rel=1e-4)
+    monkeypatch.setattr(perceptual, "AT_ONCE", 2)  # a part of two frames, and one of one
     assert measured.distance(far, frames) == pytest.approx(sum(by_frame) / 3, rel=1e-4)
     assert not any(p.requires_grad for p in measured.network.parameters())
 

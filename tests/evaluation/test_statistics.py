@@ -5,6 +5,7 @@ import warnings
 import numpy as np
 import pytest
 
+from anamodiff.evaluation import statistics
 from anamodiff.evaluation.statistics import bootstrap, difference
 
 
@@ -31,6 +32,16 @@ def test_intervals_follow_the_skew_of_the_data() -> None:
     assert found.low > low and found.high > high + 0.05
     assert found.low < found.mean < found.high
     assert bootstrap(values.tolist()) == found, "the same every time"
+
+
+def test_many_values_are_resampled_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    values = np.random.default_rng(0).integers(1, 6, 40).astype(float).tolist()
+    whole, sizes = bootstrap(values, resamples=999), []
+    monkeypatch.setattr(statistics, "AT_ONCE", 4000)
+    mean = np.mean
+    monkeypatch.setattr(np, "mean", lambda x, axis: sizes.append(x.size) or mean(x, axis=axis))
+    assert bootstrap(values, resamples=999) == whole
+    assert max(sizes) <= 4000
 
 
 def test_nothing_is_warned_of_and_nothing_is_nan() -> None:
