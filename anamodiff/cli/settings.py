@@ -66,8 +66,9 @@ class CommandOptions(Options):
     )  # fmt: skip
     method: str | None = setting(
         None,
-        "a further method: a folder of clips made elsewhere, named after the pairs, or a JSON file "
-        "of settings by stage, as in a backbone's anamodiff.json",
+        "a further method: a folder of clips made elsewhere, named after the pairs, a rival's "
+        "weights (a folder of scripts/train_baseline.py, or a published checkpoint), or a JSON "
+        "file of settings by stage, as in a backbone's anamodiff.json",
         flag="--method", metavar="NAME=PATH",
     )  # fmt: skip
     limit: int | None = setting(
