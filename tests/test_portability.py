@@ -5,6 +5,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 import anamodiff
 
 PACKAGE = Path(anamodiff.__file__).resolve().parent
@@ -40,6 +42,7 @@ def modules() -> list[str]:
     ]
 
 
+@pytest.mark.slow
 def test_every_module_imports_without_unix() -> None:
     words = (",".join(MODULES), ",".join(FUNCTIONS), ",".join(modules()))
     done = subprocess.run(

@@ -116,13 +116,13 @@ def sample(
         output = torch.cat(parts, dim=2)
         epsilon = to_epsilon(schedule, output, current, t)
         previous = t - schedule.stride(steps)
-        clean = to_clean(schedule, epsilon, current, t)
+        if watch is not None:
+            watch(done, to_clean(schedule, epsilon, current, t))
         if solver == "dpm":
+            clean = to_clean(schedule, epsilon, current, t)
             aim = extrapolated_clean(schedule, clean, t, previous, earlier)
             earlier, epsilon = (clean, t), noise_in(schedule, current, aim, t)
         current = ddim_step(schedule, current, epsilon, t, previous)
-        if watch is not None:
-            watch(done, clean)
         if progress is not None:
             progress(done, None)
     return current

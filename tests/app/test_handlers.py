@@ -50,7 +50,11 @@ def test_a_preview_of_six_films_in_step(handlers: Handlers, wishes: Wishes) -> N
     assert "a driving clip, too" in handlers.preview(replace(wishes, driving=None))[0]
 
 
-def test_a_run_tells_its_progress_and_gives_files(handlers: Handlers, wishes: Wishes) -> None:
+def test_a_run_tells_its_progress_and_gives_files(
+    handlers: Handlers, wishes: Wishes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("anamodiff.app.job.PERIOD", 0.002)  # no step is over before it is seen
+    monkeypatch.setattr("anamodiff.app.job.LOOKS", 0.0)
     shown = list(handlers.run(wishes, "me"))
     lines = [one.status for one in shown]
     assert any("Tuning: iteration" in line for line in lines)

@@ -101,6 +101,7 @@ def test_only_auto_on_a_cpu_is_measured(cache, monkeypatch) -> None:
         stage_precision("tuning=bf16", CPU)
 
 
+@pytest.mark.slow
 def test_help_measures_nothing(cache) -> None:
     """Nor does the import of what measures."""
     code = "import anamodiff.backbone.precision; from anamodiff.cli.main import main; main(['-h'])"

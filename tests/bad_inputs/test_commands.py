@@ -122,6 +122,7 @@ ROWS = [
     Row("transfer-many B/lists/range.csv", "row 1: frames: expected a whole number from 2 to 600"),
     Row("transfer-many B/lists/range.csv --jobs 0", "--jobs: expected a whole number"),
     Row("demo --frames 100000", "--frames: expected a whole number from 2 to 600, got 100000"),
+    Row("app --port 0.5", "--port: expected"),
     Row("doctor --frames 0", "--frames: expected a whole number from 2 to 600"),
     Row("doctor --device quantum", "expected a device such as auto"),
     # Nothing given.
@@ -186,7 +187,7 @@ ROWS = [
     Row("benchmark B/tables/incomplete --backbone W --device cpu", "expected"),
     Row("benchmark B/clips/whole.gif --backbone W --device cpu", "expected"),
     Row("benchmark creatures --method x=B/tables/deep.json", "expected JSON"),
-    Row("benchmark creatures --method x=B/missing", "expected a folder of clips or a JSON file"),
+    Row("benchmark creatures --method x=B/missing", "expected a folder of clips, a rival's weights"),
     Row("ablation figure7 pairs=B/missing --backbone W --device cpu", "expected"),
     # What is trained on.
     Row("train-lofnet --data B/missing --backbone W --device cpu", "expected a folder of clips"),

@@ -31,6 +31,7 @@ def test_flags_become_arguments(stages: Stages, capsys: pytest.CaptureFixture[st
         "output": "out.mp4",
         "backbone": "mini",
         "lofnet": "weights",
+        "size": None,
         "frames": 8,
         "seed": 3,
         "preset": "fast",

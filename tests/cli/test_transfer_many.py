@@ -29,6 +29,7 @@ def test_transfer_many_takes_a_list(
         "threads": 3,
         "backbone": "auto",
         "lofnet": None,
+        "size": None,
         "frames": 4,
         "seed": 0,
         "start_frame": "first",

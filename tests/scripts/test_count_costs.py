@@ -79,6 +79,7 @@ def test_activations_live_until_their_backward():
     assert live.now == 4 * 2000, "the start and its gradient"
 
 
+@pytest.mark.slow
 def test_training_costs_follow_the_settings():
     forward = flops.forward(TINY)
     plain = flops.training(TINY, levels="none")
@@ -94,6 +95,7 @@ def test_training_costs_follow_the_settings():
     assert more == 250 * 2 * (every - plain)
 
 
+@pytest.mark.slow
 def test_memory_follows_the_settings():
     peaks = [memory.tuning_peak(TINY, levels=levels) for levels in ("all", "top", "none")]
     assert peaks == sorted(set(peaks))
@@ -125,6 +127,7 @@ def sampling_peak(frames: int, **windows: int) -> int:
     return live.peak
 
 
+@pytest.mark.slow
 def test_long_clips_are_sampled_in_the_memory_of_a_window():
     """And of the keys and values of a few frames of the past."""
     window = sampling_peak(10)
@@ -180,6 +183,7 @@ def test_the_forward_pass_of_stable_diffusion_is_the_reference_s_less_what_we_sa
     assert flops.decoding(SD_V1_4) == pytest.approx(2.51e12, rel=5e-3)
 
 
+@pytest.mark.slow
 def test_gradients_arrive_everywhere_in_stable_diffusion():
     """Published Tune-A-Video, with re-entrant checkpointing: in 70 of its 112 trained tensors."""
     unet = SD_V1_4.make_unet(rank=16).train()

@@ -68,6 +68,7 @@ def test_a_part_that_hangs_or_fails_leaves_its_figures_and_the_others_run(childr
     assert "part b: failed" in text and "RuntimeError: out of luck" in text
 
 
+@pytest.mark.slow
 def test_later_parts_keep_the_least_time_that_they_need(children, tmp_path, monkeypatch):
     monkeypatch.setitem(PARTS, "d", Part("part d", "none", 60, 3))
     monkeypatch.setattr(runner, "SECONDS", 10)
@@ -77,6 +78,7 @@ def test_later_parts_keep_the_least_time_that_they_need(children, tmp_path, monk
     assert day["parts"]["c"]["status"] in ("done", "left out")  # it still had its turn
 
 
+@pytest.mark.slow
 def test_imports_do_not_count_against_a_part(children, tmp_path):
     """The first part's libraries are imported while nothing else runs."""
     script = Path(sys.argv[0])

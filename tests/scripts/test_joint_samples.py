@@ -116,6 +116,7 @@ def test_confidence_species_are_marked(lot: np.random.Generator) -> None:
     assert pool_of(replace(samples, species=names)).next(20, 0.3).learnt.all()  # drawn boars
 
 
+@pytest.mark.slow
 def test_a_bank_is_filled_by_processes(tmp_path) -> None:
     order = bank.Order(tmp_path, drawn=2 * bank.CHUNK)
     for process in bank.start(order, 2, 60):

@@ -81,6 +81,7 @@ def test_the_oldest_pairs_give_way(pairs: Pairs) -> None:
     assert resident.count == 6 and resident.next == 0
 
 
+@pytest.mark.slow
 def test_making_and_training_from_the_command_line(tmp_path: Path, monkeypatch) -> None:
     import train_limb_flow
     from limb_flow import bank

@@ -139,6 +139,7 @@ def test_two_probes_without_a_gain_are_a_plateau(gains, flat):
     assert plateau.has_plateaued(probes, 0.05) is flat
 
 
+@pytest.mark.slow
 def test_a_plateau_ends_tuning_between_floor_and_ceiling(tiny_backbone_folder, tmp_path):
     """Also after a resumption, and with the weights of a run with so many iterations."""
     options = {"plateau": 0.9, "iterations_min": 5}  # nothing gains that much
