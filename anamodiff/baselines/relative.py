@@ -32,12 +32,16 @@ def transfer(rival: Rival, source: Tensor, driving: Tensor, *, frames_at_once: i
 
     Args:
         source, driving: clips ``f c H W`` in [-1, 1]; of the source one frame is used.
+        frames_at_once: how many frames go through the rival's networks together.
 
     Returns:
         As many frames as the driving clip's, ``f c H W`` in [-1, 1], of the source's size.
     """
     own, other = (_resized(clip, rival.frame_size) for clip in (source, driving))
-    own_points, other_points = rival.points(own), rival.points(other)
+    own_points, other_points = (
+        KeyPoints.join([rival.points(part) for part in clip.split(frames_at_once)])
+        for clip in (own, other)
+    )
     start, first = nearest_start(own_points.value, other_points.value)
     pose = own_points[start]
     wanted = adapt_points(other_points, other_points[first], pose)

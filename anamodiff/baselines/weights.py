@@ -17,7 +17,7 @@ from anamodiff.lofnet.fomm import detector_keywords, differing_keys, published_c
 from anamodiff.resources import find
 from anamodiff.tensors import read_tensors
 
-#: The rivals by name, and where the repository has weights of theirs.
+#: The rivals by name, and where weights of theirs are looked for.
 KINDS: dict[str, type[TPSMotion | FOMM]] = {"tps": TPSMotion, "fomm": FOMM}
 SHIPPED = "checkpoints/baselines"
 #: Our weights' files in a folder: `model.safetensors` and `model.json`.
@@ -106,7 +106,7 @@ def is_rival(path: Path) -> bool:
 
 
 def shipped(name: str) -> Path:
-    """The folder with the repository's weights of a rival.
+    """The folder in `checkpoints/baselines` with weights of a rival.
 
     Raises:
         AnaMoDiffError: there are none.

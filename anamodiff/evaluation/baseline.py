@@ -33,8 +33,8 @@ class Baseline:
     """A rival that moves pixels (`anamodiff.baselines`), in relative motion from its own start.
 
     Attributes:
-        name: ``tps`` or ``fomm``, whose weights the repository has; empty where `weights` are
-            named: a folder of `scripts/train_baseline.py` or a published checkpoint.
+        name: ``tps`` or ``fomm``, with the weights in `checkpoints/baselines`; empty where
+            `weights` are named: a folder of `scripts/train_baseline.py` or a published checkpoint.
     """
 
     name: str = ""

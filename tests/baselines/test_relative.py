@@ -45,6 +45,16 @@ def test_motion_is_relative_to_the_first_poses() -> None:
     assert_close(moved, squares([4, 6, 9]), atol=1e-4, rtol=0)
 
 
+def test_long_clips_are_worked_on_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    rival, batches = Shifter(), []
+    points, paint = rival.points, rival.paint
+    monkeypatch.setattr(rival, "points", lambda x: batches.append(len(x)) or points(x))
+    monkeypatch.setattr(rival, "paint", lambda x, *rest: batches.append(len(x)) or paint(x, *rest))
+    moved = transfer(rival, squares([4] * 3), squares([10, 12, 15]), frames_at_once=2)
+    assert batches == [2, 1] * 3
+    assert_close(moved, squares([4, 6, 9]), atol=1e-4, rtol=0)
+
+
 def test_motion_is_scaled_to_the_source_s_size() -> None:
     moved = transfer(Shifter(), squares([2], side=15), squares([4, 6, 8]))
     assert_close(moved, squares([2, 6, 10], side=15), atol=1e-4, rtol=0)
