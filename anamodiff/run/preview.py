@@ -122,7 +122,7 @@ class Previewer:
         subjects = self._keep("subjects", cut, lambda: mover.cut(own, other, options))
         return self._keep(
             "preview", (cut, options, start_frame),
-            lambda: self._drawn(subjects, options, start_frame, other.fps),
+            lambda: self._drawn(subjects, cut, options, start_frame, other.fps),
         )  # fmt: skip
 
     def warnings(self, shown: Preview, prompt: str) -> list[str]:
@@ -131,10 +131,16 @@ class Previewer:
         return warnings_of(shown.made, unknown)
 
     def _drawn(
-        self, subjects: Subjects, options: AdaptationOptions, start: StartFrame, fps: float
+        self,
+        subjects: Subjects,
+        cut: object,
+        options: AdaptationOptions,
+        start: StartFrame,
+        fps: float,
     ) -> Preview:
+        """A preview of `subjects`, which `cut` tells from others."""
         backbone = self.mover.backbone
-        latents, found = self._keep("seen", id(subjects), lambda: self._seen(subjects))
+        latents, found = self._keep("seen", cut, lambda: self._seen(subjects))
         made = self.mover.warp(subjects, options, start, latents=latents, found=found)
         warped = backbone.decode(made.warped).cpu()
         drawn, target = _by_skeletons(made, warped) if made.poses else _by_points(made, warped)

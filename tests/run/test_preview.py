@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 import torch
 
+import anamodiff.run.preview as module
 from anamodiff.errors import AnaMoDiffError
 from anamodiff.run.examples import write_examples
 from anamodiff.run.motion_transfer import MotionTransfer
@@ -76,6 +77,19 @@ def test_a_file_that_changed_is_read_again(
     source.write_bytes((clips[0].parent / "turtle.gif").read_bytes())
     second = previewer(source, clips[1], frames=2)
     assert len(first.made.source) == 1 and len(second.made.source) == 2
+
+
+def test_other_clips_at_the_address_of_earlier_ones_are_looked_at(
+    mover: MotionTransfer,
+    clips: tuple[Path, Path],
+    counted: dict[str, int],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(module, "id", lambda _: 1, raising=False)
+    previewer = Previewer(mover, longest=64)
+    for source in (clips[0], clips[0].parent / "turtle.gif"):
+        found = previewer(source, clips[1], frames=2)
+    assert counted["detect"] == 4 and len(found.made.source) == 2
 
 
 def test_a_wrong_start_frame_is_refused(mover: MotionTransfer, clips: tuple[Path, Path]) -> None:
