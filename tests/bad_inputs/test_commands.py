@@ -187,7 +187,7 @@ ROWS = [
     Row("benchmark B/tables/incomplete --backbone W --device cpu", "expected"),
     Row("benchmark B/clips/whole.gif --backbone W --device cpu", "expected"),
     Row("benchmark creatures --method x=B/tables/deep.json", "expected JSON"),
-    Row("benchmark creatures --method x=B/missing", "expected a folder of clips, a rival's weights"),
+    Row("benchmark creatures --method x=B/missing", "expected a folder of clips, a rival's weight"),
     Row("ablation figure7 pairs=B/missing --backbone W --device cpu", "expected"),
     # What is trained on.
     Row("train-lofnet --data B/missing --backbone W --device cpu", "expected a folder of clips"),
