@@ -7,7 +7,7 @@ import shutil
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -186,8 +186,9 @@ class Handlers:
         """Delete runs and what was unpacked, once they are old."""
         before = time.time() - 60 * self.options.keep_minutes
         for path in (*self.folder.glob("runs/*"), *self.folder.glob("uploads/*")):
-            if path not in self._in_use and path.stat().st_mtime < before:
-                shutil.rmtree(path, ignore_errors=True)
+            with suppress(FileNotFoundError):  # another thread sweeps, too
+                if path not in self._in_use and path.stat().st_mtime < before:
+                    shutil.rmtree(path, ignore_errors=True)
 
     def _transfer(
         self, job: Job[Any], wishes: Wishes, source: Path, driving: Path, folder: Path

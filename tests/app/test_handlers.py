@@ -116,12 +116,18 @@ def test_mistakes_are_one_line(
     assert not handlers.jobs
 
 
-def test_old_runs_are_deleted_but_not_running_ones(handlers: Handlers, wishes: Wishes) -> None:
+def test_old_runs_are_deleted_but_not_running_ones(
+    handlers: Handlers, wishes: Wishes, monkeypatch: pytest.MonkeyPatch
+) -> None:
     for name in ("old", "running", "new"):
         (handlers.folder / "runs" / name).mkdir(parents=True)
     for name in ("old", "running"):
         os.utime(handlers.folder / "runs" / name, (0, time.time() - 3700))
     handlers._in_use.add(handlers.folder / "runs" / "running")
+    glob = Path.glob  # one that another thread deletes meanwhile
+    monkeypatch.setattr(
+        Path, "glob", lambda self, name: [self / "runs" / "gone", *glob(self, name)]
+    )
     handlers.sweep()
     assert {path.name for path in (handlers.folder / "runs").iterdir()} == {"running", "new"}
 
