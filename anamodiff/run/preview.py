@@ -175,10 +175,20 @@ class Previewer:
         return self._kept[name][1]
 
 
+class _Identity:
+    """Equal for the same object, which is kept: an `id` would be another's once it is gone."""
+
+    def __init__(self, of: object) -> None:
+        self.of = of
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Identity) and self.of is other.of
+
+
 def _state(clip: GivenClip) -> Any:
     """What tells a clip from others, and a file from what it was before."""
     if isinstance(clip, Clip):
-        return id(clip.frames)
+        return _Identity(clip.frames)
     try:
         found = os.stat(expanded(clip))
     except OSError:

@@ -10,6 +10,7 @@ from anamodiff.errors import AnaMoDiffError
 from anamodiff.run.examples import write_examples
 from anamodiff.run.motion_transfer import MotionTransfer
 from anamodiff.run.preview import Previewer, preview
+from anamodiff.video.clip import read_clip
 
 
 @pytest.fixture(scope="module")
@@ -87,9 +88,13 @@ def test_other_clips_at_the_address_of_earlier_ones_are_looked_at(
 ) -> None:
     monkeypatch.setattr(module, "id", lambda _: 1, raising=False)
     previewer = Previewer(mover, longest=64)
-    for source in (clips[0], clips[0].parent / "turtle.gif"):
+    paths = clips[0], clips[0].parent / "turtle.gif"
+    for source in paths:
         found = previewer(source, clips[1], frames=2)
     assert counted["detect"] == 4 and len(found.made.source) == 2
+    for path, detected in zip(paths, (6, 8), strict=True):
+        previewer(read_clip(path, frames=2, size=128), clips[1], frames=2)
+        assert counted["detect"] == detected
 
 
 def test_a_wrong_start_frame_is_refused(mover: MotionTransfer, clips: tuple[Path, Path]) -> None:
