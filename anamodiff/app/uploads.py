@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import hashlib
+import lzma
+import os
 import shutil
 import zipfile
+import zlib
 from collections.abc import Sequence
-from pathlib import Path, PurePosixPath
+from pathlib import Path, PureWindowsPath
 
 from anamodiff.app.options import AppOptions
 from anamodiff.errors import AnaMoDiffError
@@ -19,6 +22,7 @@ SUFFIXES = (
     ".mp4", ".mov", ".webm", ".mkv", ".avi", ".m4v", ".gif", ".webp", ".apng", ".png", ".jpg",
     ".jpeg", ".bmp", ".tif", ".tiff", ".zip",
 )  # fmt: skip
+_UNPACKING = (zipfile.BadZipFile, zlib.error, lzma.LZMAError)
 _GLANCE = 64  # side of the canvas on which an upload is looked at
 
 
@@ -39,6 +43,11 @@ def clip_of_upload(
     paths = [Path(file) for file in ([files] if isinstance(files, str) else files or [])]
     if not paths:
         raise AnaMoDiffError(f"expected a {role}, got none: drop a file or choose an example")
+    if not all(path.is_file() for path in paths):
+        raise AnaMoDiffError(
+            f"expected a {role} that is still here, got one that was deleted: files are kept for "
+            f"{limits.keep_minutes} minutes; drop it again"
+        )
     check_bytes(sum(path.stat().st_size for path in paths), role, limits)
     if len(paths) == 1 and not zipfile.is_zipfile(paths[0]):
         clip = paths[0]
@@ -47,6 +56,7 @@ def clip_of_upload(
         clip = folder / name
         if not clip.is_dir():
             _gather(paths, role, clip, limits)
+        os.utime(clip)  # it is in use, so it is not old
         inside = sorted(clip.iterdir())
         clip = inside[0] if len(inside) == 1 else clip
     check_extent(clip, role, minimum, limits)
@@ -110,11 +120,12 @@ def _unpack(archive: Path, role: str, folder: Path, limits: AppOptions) -> None:
             _check_count(len(files), role, limits)
             check_bytes(sum(info.file_size for info in files), role, limits)
             for info in files:
-                target = _free(folder / PurePosixPath(info.filename.replace("\\", "/")).name, role)
+                # Without folders and drives, whichever system packed it.
+                target = _free(folder / PureWindowsPath(info.filename).name, role)
                 # zipfile reads no more bytes than the directory of the zip promises.
                 with opened.open(info) as packed, target.open("wb") as file:
                     shutil.copyfileobj(packed, file)
-    except (zipfile.BadZipFile, NotImplementedError, RuntimeError, EOFError) as error:
+    except (*_UNPACKING, NotImplementedError, RuntimeError, EOFError) as error:
         raise AnaMoDiffError(
             f"expected a {role}'s zip that can be unpacked, got: {error}: pack it anew, without a "
             "password"
@@ -123,7 +134,7 @@ def _unpack(archive: Path, role: str, folder: Path, limits: AppOptions) -> None:
 
 def _counts(info: zipfile.ZipInfo) -> bool:
     """Whether a zip's entry is a file of people's own."""
-    parts = PurePosixPath(info.filename.replace("\\", "/")).parts
+    parts = PureWindowsPath(info.filename).parts
     hidden = any(part.strip(".") and part[0] == "." or part == "__MACOSX" for part in parts)
     return bool(parts) and not info.is_dir() and not hidden
 

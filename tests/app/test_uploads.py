@@ -1,6 +1,7 @@
 """Uploads: which clip they are, and how large they may be."""
 
 import io
+import os
 import zipfile
 from pathlib import Path
 
@@ -85,6 +86,24 @@ def test_zips_that_are_refused(tmp_path: Path, files: dict[str, bytes], words: s
     assert not list((tmp_path / "unpacked").glob(".*")), "nothing half-made stays"
 
 
+def test_a_zip_packed_on_windows_keeps_to_its_folder(tmp_path: Path) -> None:
+    (tmp_path / "unpacked").mkdir()
+    names = {r"..\up\1.png": png(10), "C:2.png": png(20), r"C:\up\3.png": png(30)}
+    found = clip([zipped(tmp_path / "a.zip", names)], tmp_path / "unpacked")
+    assert sorted(path.name for path in found.iterdir()) == ["1.png", "2.png", "3.png"]
+
+
+def test_what_is_used_again_is_not_old_and_what_is_gone_is_one_line(tmp_path: Path) -> None:
+    (tmp_path / "unpacked").mkdir()
+    path = zipped(tmp_path / "a.zip", {"1.png": png(1), "2.png": png(2)})
+    found = clip([path], tmp_path / "unpacked")
+    os.utime(found, (0, 0))
+    assert clip([path], tmp_path / "unpacked").stat().st_mtime > 0
+    path.unlink()
+    with pytest.raises(AnaMoDiffError, match="kept for 60 minutes; drop it again"):
+        clip([path], tmp_path / "unpacked")
+
+
 def test_too_many_frames_bytes_and_none(tmp_path: Path) -> None:
     film = tmp_path / "a.gif"
     noise = np.random.default_rng(0).integers(0, 255, (6, 32, 32, 3), dtype=np.uint8)
@@ -104,11 +123,15 @@ def test_too_many_frames_bytes_and_none(tmp_path: Path) -> None:
         clip([still], tmp_path, minimum=2)
 
 
-def test_a_broken_zip_is_one_line(tmp_path: Path) -> None:
+@pytest.mark.parametrize("packed", [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_LZMA])
+def test_a_broken_zip_is_one_line(tmp_path: Path, packed: int) -> None:
     (tmp_path / "unpacked").mkdir()
-    path = zipped(tmp_path / "a.zip", {"1.png": png(1)})
+    path = tmp_path / "a.zip"
+    with zipfile.ZipFile(path, "w", packed) as archive:
+        archive.writestr("1.png", png(1))
     data = bytearray(path.read_bytes())
-    data[45] ^= 255  # in the picture: its checksum is wrong
+    for at in range(45, 55):  # in the picture
+        data[at] ^= 255
     path.write_bytes(data)
     with pytest.raises(AnaMoDiffError, match="zip that can be unpacked"):
         clip([path], tmp_path / "unpacked")
