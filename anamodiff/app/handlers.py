@@ -186,7 +186,7 @@ class Handlers:
         """Delete runs and what was unpacked, once they are old."""
         before = time.time() - 60 * self.options.keep_minutes
         for path in (*self.folder.glob("runs/*"), *self.folder.glob("uploads/*")):
-            with suppress(FileNotFoundError):  # another thread sweeps, too
+            with suppress(OSError):  # another thread sweeps, too
                 if path not in self._in_use and path.stat().st_mtime < before:
                     shutil.rmtree(path, ignore_errors=True)
 

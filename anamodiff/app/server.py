@@ -6,6 +6,7 @@ import os
 import shutil
 import tempfile
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 
 # Read by Gradio when it is imported and when blocks are made.
 _NO_REPORTS = {"GRADIO_ANALYTICS_ENABLED": "False", "HF_HUB_DISABLE_TELEMETRY": "1"}
+SWEEP = 60  # seconds between two looks for old files
 _FOLDERS = {"GRADIO_TEMP_DIR": "files", "GRADIO_EXAMPLES_CACHE": "examples-cache"}
 
 
@@ -96,7 +98,9 @@ class Server:
         """`launch`, until Ctrl-C."""
         try:
             print(f"open: {self.launch(host, port)}", flush=True)
-            threading.Event().wait()
+            while True:
+                time.sleep(SWEEP)
+                self.handlers.sweep()
         finally:
             self.close()
 
