@@ -140,6 +140,7 @@ class Handlers:
         self.sweep()
         source, driving = self.clips(wishes)
         stages: dict[str, Any] = dict(wishes.stages)
+        self._check_steps(stages)
         check_request(
             source, driving, prompt=wishes.prompt, output=None, resume=False, seed=wishes.seed,
             frames=wishes.frames, start_frame=wishes.start_frame, preset=wishes.preset,
@@ -169,6 +170,17 @@ class Handlers:
         took = sum(result.timings.values())
         done = note(f"Done in {took:.0f} s: {len(result.canvas)} frames.")
         yield Shown(done, player(panels, result.fps), files, running=False)
+
+    def _check_steps(self, stages: Mapping[str, Any]) -> None:
+        """Refuse a run that would keep the others waiting for hours."""
+        most = self.options.max_steps
+        for stage, name in (("tuning", "iterations"), ("generation", "steps")):
+            asked = stages.get(stage, {}).get(name)
+            if isinstance(asked, int) and asked > most:
+                raise AnaMoDiffError(
+                    f"{stage}.{name}: expected at most {most} here, got {asked}: ask for fewer, or "
+                    "start the page with a larger max_steps"
+                )
 
     def cancel(self, session: str) -> bool:
         """Stop a session's job at its next step, if it has one."""

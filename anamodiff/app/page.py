@@ -44,7 +44,7 @@ _NAME_GROUPS = f"""() => {{
 }}"""
 INTRODUCTION = (
     "# AnaMoDiff\nYour character performs the motion of another clip, looking like itself. One "
-    "character in each clip, whole in the picture, about the same start pose, facing the same way."
+    "character in each clip, whole in the picture."
 )
 
 

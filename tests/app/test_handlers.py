@@ -75,7 +75,7 @@ def test_a_run_tells_its_progress_and_gives_files(
 
 
 def test_cancel_stops_the_work(handlers: Handlers, wishes: Wishes) -> None:
-    long = replace(wishes, stages=STAGES | {"tuning": {"iterations": 5000}})
+    long = replace(wishes, stages=STAGES | {"tuning": {"iterations": 1000}})
     run = handlers.run(long, "me")
     for shown in run:
         if "iteration 1" in shown.status:
@@ -89,7 +89,7 @@ def test_cancel_stops_the_work(handlers: Handlers, wishes: Wishes) -> None:
 
 
 def test_closing_a_run_stops_it_and_frees_the_next(handlers: Handlers, wishes: Wishes) -> None:
-    long = replace(wishes, stages=STAGES | {"tuning": {"iterations": 5000}})
+    long = replace(wishes, stages=STAGES | {"tuning": {"iterations": 1000}})
     run: Any = handlers.run(long, "me")
     next(shown for shown in run if "iteration 1" in shown.status)
     job = handlers.jobs["me"]
@@ -196,3 +196,13 @@ def test_unexpected_errors_are_one_line_and_logged(caplog: pytest.LogCaptureFixt
     assert explained(KeyError("a\nb")) == "unexpected error: KeyError: 'a\\nb'"
     assert "KeyError" in caplog.text
     assert "lower the number of frames" in explained(MemoryError())
+
+
+@pytest.mark.parametrize(("stage", "name"), [("tuning", "iterations"), ("generation", "steps")])
+def test_a_run_of_endless_steps_is_refused(
+    handlers: Handlers, wishes: Wishes, stage: str, name: str
+) -> None:
+    endless = replace(wishes, stages=STAGES | {stage: {name: 1001}})
+    with pytest.raises(AnaMoDiffError, match=f"{stage}.{name}: expected at most 1000 here"):
+        next(handlers.run(endless, "me"))
+    assert not handlers.jobs
