@@ -23,8 +23,6 @@ class AppOptions(Options):
     max_mb: int = setting(100, "megabytes of an upload at most; of a zip, of what is in it", low=1)
     max_frames: int = setting(3000, "frames of an uploaded clip at most", low=2)
     max_megapixels: float = setting(50.0, "megapixels of an uploaded frame at most", above=0)
-    max_steps: int = setting(
-        1000, "tuning iterations, and sampling steps, of a run at most", low=1
-    )
+    max_steps: int = setting(1000, "tuning iterations, and sampling steps, of a run at most", low=1)
     queue: int = setting(8, "people who may wait while one transfer runs", low=1)
     keep_minutes: int = setting(60, "minutes after which uploads and results are deleted", low=1)
