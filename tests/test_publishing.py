@@ -142,7 +142,7 @@ def test_a_release_publishes_what_was_checked_without_a_password() -> None:
     build, publish = (workflow["jobs"][name] for name in ("build", "publish"))
     for command in ("python -m build", "twine check --strict", "anamodiff --version"):
         assert command in commands(build)
-    assert f"+{LARGEST // 1000}k" in commands(build)
+    assert f"+{LARGEST}c" in commands(build)
     assert publish["needs"] == "build" and publish["permissions"] == {"id-token": "write"}
     assert "permissions" not in build and "secrets." not in text(".github/workflows/release.yml")
 
