@@ -154,9 +154,9 @@ def test_a_run_shows_its_progress_and_is_taken_home(browser: Browser) -> None:
 
 
 def test_cancel_stops_a_run_and_the_next_one_may_begin(browser: Browser) -> None:
-    write(browser, "#iterations input, #iterations textarea", "4000")
+    write(browser, "#iterations input, #iterations textarea", "1000")
     browser.click("#run")
-    browser.wait("document.querySelector('#status').innerText.includes('of 4000')", PATIENCE)
+    browser.wait("document.querySelector('#status').innerText.includes('of 1000')", PATIENCE)
     browser.wait("!document.querySelector('#cancel').disabled")
     assert THREAD in [thread.name for thread in threading.enumerate()]
     browser.click("#cancel")
