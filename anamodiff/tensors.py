@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from zipfile import ZIP_STORED, BadZipFile, ZipFile, is_zipfile
 
+from anamodiff.errors import AnaMoDiffError
+
 if TYPE_CHECKING:
     from torch import Tensor
 
@@ -27,6 +29,27 @@ def read_tensors(file: Path, *, mmap: bool = False) -> Any:
     if packed:
         _check_size(file)
     return torch.load(file, map_location="cpu", weights_only=True, mmap=mmap and packed)
+
+
+def read_published(file: Path, wanted: str, cure: str = "correct it") -> Any:
+    """`read_tensors` of a checkpoint that somebody named.
+
+    Args:
+        wanted: what it is to be.
+        cure: what helps where there is no such file.
+
+    Raises:
+        AnaMoDiffError: it is not there, broken, or holds more than tensors.
+    """
+    if not file.is_file():
+        raise AnaMoDiffError(f"expected {wanted}, found no file {file}: {cure}")
+    try:
+        return read_tensors(file)
+    except Exception as error:  # torch raises a dozen types for broken and for unsafe files
+        raise AnaMoDiffError(
+            f"expected {wanted}, {file} is broken or holds more than tensors "
+            f"({type(error).__name__}): fetch it again"
+        ) from error
 
 
 def _check_size(file: Path) -> None:

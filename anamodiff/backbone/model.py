@@ -80,7 +80,9 @@ class Backbone:
         self.folder = folder
         self.files = files
         self.frames_at_once = frames_at_once
-        self.latent_size = self._own_size() if size is None else self._checked(size)
+        self.latent_size = (
+            int(unet.config["sample_size"]) if size is None else self._cells_along(size)
+        )
 
     @classmethod
     def load(
@@ -202,11 +204,7 @@ class Backbone:
         """Pixels along one latent's side."""
         return reduction_of(self.vae.config)
 
-    def _own_size(self) -> int:
-        """Latents along a frame's side that the UNet was trained for."""
-        return int(self.unet.config["sample_size"])
-
-    def _checked(self, size: int) -> int:
+    def _cells_along(self, size: int) -> int:
         """Latents along the side of frames of `size` pixels."""
         unit = self.reduction
         if size < unit or size % unit:
@@ -215,7 +213,7 @@ class Backbone:
                 f"--size: expected a multiple of {unit} pixels for {self.name}, got {size}; "
                 f"{nearest} is the nearest"
             )
-        return size // self.reduction
+        return size // unit
 
     @property
     def image_size(self) -> int:

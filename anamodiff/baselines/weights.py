@@ -15,7 +15,7 @@ from anamodiff.baselines.tps import TPSMotion
 from anamodiff.errors import AnaMoDiffError
 from anamodiff.lofnet.fomm import detector_keywords, differing_keys, published_config
 from anamodiff.resources import find
-from anamodiff.tensors import read_tensors
+from anamodiff.tensors import read_published
 
 #: The rivals by name, and where weights of theirs are looked for.
 KINDS: dict[str, type[TPSMotion | FOMM]] = {"tps": TPSMotion, "fomm": FOMM}
@@ -145,15 +145,7 @@ def _kind_of(folder: Path) -> type[TPSMotion | FOMM]:
 
 def _read(file: Path) -> Mapping[str, Any]:
     """The parts of a published checkpoint by name."""
-    if not file.is_file():
-        raise AnaMoDiffError(f"expected a rival's checkpoint, found no file {file}: correct it")
-    try:
-        parts = read_tensors(file)
-    except Exception as error:  # torch raises a dozen types for broken and for unsafe files
-        raise AnaMoDiffError(
-            f"expected a rival's checkpoint, {file} is broken or holds more than tensors "
-            f"({type(error).__name__}): fetch it again"
-        ) from error
+    parts = read_published(file, "a rival's checkpoint")
     if not isinstance(parts, Mapping):
         raise AnaMoDiffError(
             f"expected networks by name in {file}, got a {type(parts).__name__}: name another"

@@ -3,25 +3,22 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
 
 from anamodiff.evaluation.measure import Case
-from anamodiff.matting.network import MatteNetwork
-from anamodiff.run.grounds import cut_textured, load_matte_network
+from anamodiff.run.grounds import cut_textured, matte_network_on
 from anamodiff.video.clip import Clip
 
 logger = logging.getLogger(__name__)
 
 
-@dataclass
 class PlainGrounds:
     """Cuts characters out by the network that a transfer has, which is loaded when it is needed."""
 
-    device: torch.device
-    _network: list[MatteNetwork] = field(default_factory=list)
+    def __init__(self, device: torch.device) -> None:
+        self.network = matte_network_on(device)
 
     def of(self, clip: Clip, role: str) -> Tensor | None:
         """A clip's frames on white; None where its ground is plain, or nothing is found on it."""
@@ -32,12 +29,6 @@ class PlainGrounds:
                 "on white", role,
             )  # fmt: skip
         return frames
-
-    def network(self) -> MatteNetwork:
-        """Loaded once."""
-        if not self._network:
-            self._network.append(load_matte_network(self.device))
-        return self._network[0]
 
     def case(self, case: Case, clips: dict[str, Clip]) -> Case | None:
         """A case with what is textured of its clips on white; None where all grounds are plain.

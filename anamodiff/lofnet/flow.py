@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from anamodiff.errors import AnaMoDiffError
 from anamodiff.lofnet.hourglass import Hourglass
 from anamodiff.lofnet.keypoints import AntiAliasDownsample, KeyPoints
-from anamodiff.visual.flow import flow_rows, mask_picture
+from anamodiff.visual.flow import MASKS_TITLE, flow_rows, mask_picture
 from anamodiff.visual.sheets import few, sheet_jpeg
 from anamodiff.warp import identity_grid, resize_flow, warp
 
@@ -39,8 +39,7 @@ class Motion:
 
     def _repr_jpeg_(self) -> bytes:
         """The flow as colours and as a warped grid, and the masks, for notebooks."""
-        masks = "masks: whose motion is followed where (grey: the ground's)"
-        return sheet_jpeg([*flow_rows(self.flow), (masks, mask_picture(few(self.mask)))])
+        return sheet_jpeg([*flow_rows(self.flow), (MASKS_TITLE, mask_picture(few(self.mask)))])
 
 
 def invert_2x2(matrix: Tensor, *, smallest: float = 1e-4) -> Tensor:

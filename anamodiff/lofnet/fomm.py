@@ -13,7 +13,7 @@ from anamodiff.errors import AnaMoDiffError
 from anamodiff.fields import settings_of
 from anamodiff.lofnet.keypoints import KeypointDetector
 from anamodiff.lofnet.options import DetectorOptions
-from anamodiff.tensors import read_tensors
+from anamodiff.tensors import read_published
 
 #: Side of the frames that FOMM's detectors were trained on.
 FOMM_FRAME_SIZE = 256
@@ -160,15 +160,7 @@ def differing_keys(wanted: Mapping[str, Tensor], got: Mapping[str, Tensor]) -> s
 def _detector_state(file: Path) -> Mapping[str, Tensor]:
     """The tensors of ``kp_detector`` in a checkpoint, by name."""
     wanted = "FOMM's checkpoint, such as mgif-cpk.pth.tar"
-    if not file.is_file():
-        raise AnaMoDiffError(f"expected {wanted}, found no file {file}: correct lofnet.checkpoint")
-    try:
-        checkpoint = read_tensors(file)
-    except Exception as error:  # torch raises a dozen types for broken and for unsafe files
-        raise AnaMoDiffError(
-            f"expected {wanted}, {file} is broken or holds more than tensors "
-            f"({type(error).__name__}): fetch it again"
-        ) from error
+    checkpoint = read_published(file, wanted, "correct lofnet.checkpoint")
     state = checkpoint.get("kp_detector") if isinstance(checkpoint, Mapping) else None
     if not isinstance(state, Mapping) or not all(isinstance(t, Tensor) for t in state.values()):
         named = isinstance(checkpoint, Mapping)

@@ -7,7 +7,15 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from anamodiff.visual.flow import draw_key_points, flow_picture, flow_strength, mask_picture
+from anamodiff.visual.flow import (
+    MASKS_TITLE,
+    SEEN_TITLE,
+    draw_key_points,
+    flow_picture,
+    flow_strength,
+    grey_picture,
+    mask_picture,
+)
 from anamodiff.visual.sheets import draw_points, enlarge
 from anamodiff.visual.skeleton import draw_skeletons
 
@@ -55,10 +63,7 @@ def inside_panels(
         made.flow
     )
     if made.visible is not None:
-        seen = made.visible[:, None].expand(-1, 3, -1, -1).float().cpu() * 2 - 1
-        panels["visibility: black is what the source does not show"] = seen
+        panels[SEEN_TITLE] = grey_picture(made.visible)
     elif made.mask is not None:
-        panels["masks: whose motion is followed where (grey: the ground's)"] = mask_picture(
-            made.mask
-        )
+        panels[MASKS_TITLE] = mask_picture(made.mask)
     return panels

@@ -15,7 +15,7 @@ from anamodiff.lofnet.motion_scale import scale_poses
 from anamodiff.lofnet.retarget import Retargeter
 from anamodiff.options import AdaptationOptions, PoseStart
 from anamodiff.video.foreground import foreground_mask
-from anamodiff.visual.flow import flow_rows
+from anamodiff.visual.flow import SEEN_TITLE, flow_rows, grey_picture
 from anamodiff.visual.sheets import few, sheet_jpeg
 from anamodiff.visual.skeleton import skeleton_row
 
@@ -101,11 +101,10 @@ class SkeletalMotion:
 
     def _repr_jpeg_(self) -> bytes:
         """The flow as colours and as a warped grid, and what it comes from, for notebooks."""
-        seen = few(self.visible)[:, None].expand(-1, 3, -1, -1) * 2 - 1
         return sheet_jpeg(
             [
                 *flow_rows(self.flow),
-                ("visibility: black is what the source does not show", seen),
+                (SEEN_TITLE, grey_picture(few(self.visible))),
                 ("retargeted joints", skeleton_row(self.poses.target)),
             ]
         )
@@ -172,7 +171,7 @@ def skeletal_motion(
 
 def rule_share(sure: float) -> float:
     """How much of the motion follows a rule, by how sure the joints are, both in [0, 1]."""
-    return RULE * min(1.0, max(0.0, (FAMILIAR - sure) / (FAMILIAR - FOREIGN)))
+    return RULE * _fading(sure, FOREIGN, FAMILIAR)
 
 
 def start_offset(apart: Tensor, start: PoseStart) -> Tensor:
@@ -207,11 +206,15 @@ def moved_alike(own: Tensor, driving: Tensor, target: Tensor, apart: float) -> T
     unlike, unlike_mirrored = ((shape - o).norm(dim=-1).mean() for o in (other, mirrored))
     side = -1.0 if unlike_mirrored < unlike else 1.0
     unlike = float(torch.minimum(unlike, unlike_mirrored))
-    share = COPIED * min(1.0, max(0.0, (UNLIKE - unlike) / (UNLIKE - ALIKE)))
-    share = share / (1 + (apart / AWAY) ** 4)
+    share = COPIED * _fading(unlike, ALIKE, UNLIKE) / (1 + (apart / AWAY) ** 4)
     steps = (driving - driving[:1]) * driving.new_tensor([side, 1.0])
     moved = own + size / its_size * steps
     return torch.where(moved.isnan(), target, torch.lerp(target, moved, share))
+
+
+def _fading(value: float, whole: float, nothing: float) -> float:
+    """1 up to `whole`, 0 from `nothing` on, and evenly less in between."""
+    return min(1.0, max(0.0, (nothing - value) / (nothing - whole)))
 
 
 def _shape(pose: Tensor) -> tuple[Tensor, Tensor]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import cache
 
 import torch
 from torch import Tensor
@@ -194,10 +195,15 @@ def _by_alpha(clip: Clip, own: tuple[slice, slice], role: str) -> Subject:
     return replace(_on_canvas(clip, cutout, torch.full_like(cutout.frames[0], WHITE)), ground=None)
 
 
-def load_matte_network(device: torch.device) -> MatteNetwork:
-    """The shipped matte network, in the format that is fast on a device."""
-    form = fast_format() if device.type == "cpu" else None
-    return MatteNetwork.load(find(FOLDER)).to(device, form)
+def matte_network_on(device: torch.device) -> NetworkLoader:
+    """What gives the shipped matte network, loaded once, when the first textured ground is met."""
+
+    @cache
+    def load() -> MatteNetwork:
+        form = fast_format() if device.type == "cpu" else None
+        return MatteNetwork.load(find(FOLDER)).to(device, form)
+
+    return load
 
 
 def cut_textured(clip: Clip, network: NetworkLoader) -> Tensor | None:

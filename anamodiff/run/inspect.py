@@ -22,10 +22,12 @@ from anamodiff.run.outputs import check_no_input
 from anamodiff.video.clip import Clip, read_clip
 from anamodiff.video.sampling import silent
 from anamodiff.visual.flow import (
+    MASKS_TITLE,
     colour_wheel,
     draw_key_points,
     flow_picture,
     flow_strength,
+    grey_picture,
     grid_picture,
     mask_picture,
 )
@@ -183,7 +185,7 @@ def _matte_rows(made: WarpedIntermediate, mattes: Mapping[str, Tensor], cell: in
     for role, matte in mattes.items():
         columns = min(SHEET_COLUMNS, len(matte))
         chosen = [i * len(matte) // columns for i in range(columns)]
-        shown = matte[chosen][:, None].expand(-1, 3, -1, -1) * 2 - 1
+        shown = grey_picture(matte[chosen])
         rows[f"matte of the {role}: white is its character, black its ground"] = (
             enlarge(clips[role][:1], cell),
             shown,
@@ -209,10 +211,7 @@ def _by_points(
     }
     key = draw_key_points(torch.ones_like(start), own.value)
     return first, {
-        "masks: whose motion is followed where (grey: the ground's)": (
-            key,
-            mask_picture(made.mask[chosen]),
-        ),
+        MASKS_TITLE: (key, mask_picture(made.mask[chosen])),
         "warped": (start, moved),
         "warped, with the points that the flow follows": (
             draw_key_points(start, own.value, own.jacobian),
@@ -236,7 +235,7 @@ def _by_skeletons(
             draw_skeletons(shown, poses.driving[chosen]),
         ),
     }
-    hidden = visible[chosen][:, None].expand(-1, 3, -1, -1).to(start) * 2 - 1
+    hidden = grey_picture(visible[chosen])
     return first, {
         "source frames that are warped, with their skeletons": (
             own,

@@ -21,6 +21,7 @@ from anamodiff.run.result import drawn_motion
 from anamodiff.video.clip import Clip
 from anamodiff.video.embed import clip_html
 from anamodiff.video.letterbox import crop_back, limited, to_pixels
+from anamodiff.visual.flow import grey_picture
 from anamodiff.visual.sheets import draw_points, side_by_side
 from anamodiff.visual.skeleton import draw_skeletons
 
@@ -149,7 +150,8 @@ class Previewer:
         return Preview(
             source=size(drawn, own), driving=size(drawn_motion(made), other),
             warped=size(warped, own), target=size(target, own),
-            source_matte=size(_matte(own), own), driving_matte=size(_matte(other), other),
+            source_matte=size(grey_picture(own.mattes), own),
+            driving_matte=size(grey_picture(other.mattes), other),
             fps=fps, made=made,
         )  # fmt: skip
 
@@ -194,10 +196,6 @@ def _state(clip: GivenClip) -> Any:
     except OSError:
         return str(clip)
     return str(clip), found.st_mtime_ns, found.st_size
-
-
-def _matte(subject: Subject) -> Tensor:
-    return subject.mattes[:, None].expand(-1, 3, -1, -1) * 2 - 1
 
 
 def _by_skeletons(made: WarpedIntermediate, warped: Tensor) -> tuple[Tensor, Tensor]:

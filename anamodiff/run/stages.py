@@ -10,7 +10,6 @@ from anamodiff.backbone.memory import peak_memory
 from anamodiff.backbone.model import Backbone, file_hash
 from anamodiff.lofnet.animate import WarpedIntermediate
 from anamodiff.lofnet.skeletal import FOLDER as SKELETAL
-from anamodiff.matting.network import MatteNetwork
 from anamodiff.options import (
     AdaptationOptions,
     GenerationOptions,
@@ -22,7 +21,7 @@ from anamodiff.pipeline import AnaMoDiff, Progress
 from anamodiff.resources import find, move_into_place
 from anamodiff.run.compositing import canvas_factor, set_on_ground
 from anamodiff.run.folder import RunFolder
-from anamodiff.run.grounds import Subjects, cut_pair, load_matte_network
+from anamodiff.run.grounds import Subjects, cut_pair, matte_network_on
 from anamodiff.run.intermediate import ClipPair
 from anamodiff.run.out_of_memory import with_less_memory
 from anamodiff.run.progress import ProgressBars, timed
@@ -57,7 +56,7 @@ class Stages:
     def __init__(self, method: AnaMoDiff, lofnet_folder: Path | None) -> None:
         self.method, self.lofnet_folder = method, lofnet_folder
         self.report = True
-        self._matte: MatteNetwork | None = None
+        self._matte_network = matte_network_on(self.backbone.device)
 
     @property
     def backbone(self) -> Backbone:
@@ -88,12 +87,6 @@ class Stages:
             source.clip.frames, subjects.driving.clip.frames, start_frame=start_frame,
             adaptation=options, foreground=source.foreground, **known,
         )  # fmt: skip
-
-    def _matte_network(self) -> MatteNetwork:
-        """Loaded when the first textured ground is met."""
-        if self._matte is None:
-            self._matte = load_matte_network(self.backbone.device)
-        return self._matte
 
     def _tune_in(
         self, run: RunFolder, clips: tuple[Clip, Clip], options: TransferOptions, prompt: str,

@@ -15,6 +15,9 @@ from anamodiff.warp import identity_grid, resize_flow, warp
 #: Half the mean diameter of a Jacobian's ellipse, as a share of the frame's side.
 ELLIPSE = 0.06
 GRID_LINES = 16
+#: What `mask_picture` of a flow's masks, and `grey_picture` of visibility, show.
+MASKS_TITLE = "masks: whose motion is followed where (grey: the ground's)"
+SEEN_TITLE = "visibility: black is what the source does not show"
 _RIM = (20, 20, 20)
 _SUBPIXEL = 4  # binary digits of a place that OpenCV keeps
 _BACKGROUND = (235, 235, 235)
@@ -103,6 +106,11 @@ def flow_rows(flow: Tensor) -> list[tuple[str, Tensor]]:
         (f"flow: hue is direction, full colour {cells:.1f} cells or more", flow_picture(flow)),
         ("grid, warped", grid_picture(flow, NOTEBOOK_CELL)),
     ]
+
+
+def grey_picture(shares: Tensor) -> Tensor:
+    """Shares ``f h w`` in [0, 1], such as mattes or visibility, as pictures ``f 3 h w``."""
+    return shares[:, None].expand(-1, 3, -1, -1).float().cpu() * 2 - 1
 
 
 def mask_picture(mask: Tensor) -> Tensor:

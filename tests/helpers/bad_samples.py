@@ -104,19 +104,28 @@ def huge_gif(side: int) -> bytes:
     return b"GIF89a" + size + bytes(6) + frame + b";"
 
 
+def _break_weights(folder: Path, whole: Path, file: str, kept: int) -> str:
+    """Break one file of weights in the copies cut (to `kept` bytes), page, nan, shape and keys.
+
+    Returns the name of the first weight.
+    """
+    weights = load_file(whole / file)
+    first = next(name for name in weights if name.endswith(".weight"))
+    (folder / "cut" / file).write_bytes((whole / file).read_bytes()[:kept])
+    (folder / "page" / file).write_bytes(HTML)
+    save_file(weights | {first: torch.full_like(weights[first], torch.nan)}, folder / "nan" / file)
+    save_file(weights | {first: torch.zeros(3, 3)}, folder / "shape" / file)
+    save_file({f"other.{name}": v for name, v in weights.items()}, folder / "keys" / file)
+    return first
+
+
 def broken_backbones(folder: Path, whole: Path, payload: Path) -> Path:
     """Copies of a backbone, each with one thing wrong; and files that are none."""
     folder.mkdir(parents=True)
     unet = "unet/diffusion_pytorch_model.safetensors"
     for name in ("cut", "page", "nan", "shape", "keys", "config", "index", "code", "no_vae"):
         shutil.copytree(whole, folder / name)
-    weights = load_file(whole / unet)
-    first = next(name for name in weights if name.endswith(".weight"))
-    (folder / "cut" / unet).write_bytes((whole / unet).read_bytes()[:5000])
-    (folder / "page" / unet).write_bytes(HTML)
-    save_file(weights | {first: torch.full_like(weights[first], torch.nan)}, folder / "nan" / unet)
-    save_file(weights | {first: torch.zeros(3, 3)}, folder / "shape" / unet)
-    save_file({f"other.{name}": v for name, v in weights.items()}, folder / "keys" / unet)
+    first = _break_weights(folder, whole, unet, 5000)
     (folder / "config" / "unet" / "config.json").write_text("{")
     (folder / "index" / "vae" / "config.json").write_text("[" * 200_000)
     (folder / "code" / unet).unlink()
@@ -147,13 +156,7 @@ def broken_lofnets(folder: Path, whole: Path, payload: Path) -> Path:
     for name in ("cut", "page", "nan", "shape", "keys", "config", "deep", "code", "no_json"):
         shutil.copytree(whole, folder / name)
     file = "lofnet.safetensors"
-    weights = load_file(whole / file)
-    first = next(name for name in weights if name.endswith(".weight"))
-    (folder / "cut" / file).write_bytes((whole / file).read_bytes()[:3000])
-    (folder / "page" / file).write_bytes(HTML)
-    save_file(weights | {first: torch.full_like(weights[first], torch.nan)}, folder / "nan" / file)
-    save_file(weights | {first: torch.zeros(3, 3)}, folder / "shape" / file)
-    save_file({f"other.{name}": v for name, v in weights.items()}, folder / "keys" / file)
+    _break_weights(folder, whole, file, 3000)
     (folder / "config" / "lofnet.json").write_text("{")
     (folder / "deep" / "lofnet.json").write_text("[" * 200_000)
     (folder / "code" / file).write_bytes(pickle.dumps(Payload(payload)))
