@@ -17,6 +17,7 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT), str(ROOT / "scripts")]
 
 from joints import bank  # noqa: E402
+from joints.rendered import SPLITS  # noqa: E402
 
 
 def parser() -> argparse.ArgumentParser:
@@ -31,6 +32,7 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--drawn", type=int, default=40000, help="samples")
     made.add_argument("--reshaped", type=int, default=40000, help="samples")
     made.add_argument("--characters", type=int, default=6000)
+    made.add_argument("--split", choices=list(SPLITS), default="scored", help="of rendered species")
     return made
 
 
@@ -39,6 +41,7 @@ def main(words: list[str] | None = None) -> int:
     order = bank.Order(
         given.folder, given.motion, given.clips,
         drawn=given.drawn, reshaped=given.reshaped, characters=given.characters,
+        split=given.split,
     )  # fmt: skip
     left = given.seconds - (time.monotonic() - STARTED)
     processes = bank.start(order, given.workers, left)

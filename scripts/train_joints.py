@@ -58,7 +58,7 @@ def main(words: list[str] | None = None) -> int:
     with tempfile.TemporaryDirectory() as folder:
         order = bank.Order(
             Path(folder), arguments.motion, rendered=False, drawn=ENDLESS, reshaped=ENDLESS,
-            read_on=True,
+            read_on=True, split=options.split,
         )  # fmt: skip
         seconds, seed = options.seconds or 1e9, 1 + time.time_ns() % 10**6
         workers = () if arguments.measure else bank.start(order, options.workers, seconds, seed)

@@ -27,6 +27,7 @@ from joints import banks, retargeting  # noqa: E402
 from joints.bank import files  # noqa: E402
 from joints.command import given_options, resume_and_log, run_parser, set_up_torch  # noqa: E402
 from joints.exercises import Drawn, Tracks  # noqa: E402
+from joints.rendered import SPLITS  # noqa: E402
 from joints.retargeting import Material, Options, Training  # noqa: E402
 
 from anamodiff.lofnet.joints import JointDetector  # noqa: E402
@@ -50,7 +51,10 @@ def main(words: list[str] | None = None) -> int:
     arguments = parser().parse_args(words)
     set_up_torch(arguments.threads)
     options = given_options(arguments, SMOKE if arguments.smoke else Options())
-    triples = banks.rendered_triples(arguments.motion) if arguments.motion else None
+    split = SPLITS[options.split]
+    triples = None
+    if arguments.motion:
+        triples = banks.rendered_triples(arguments.motion, split.kept_out)
     kept = max(4, min(200, options.characters // 20))
     held_out = arguments.run / f"held_out{kept}.npz"
     held_out = banks.cached(held_out, lambda: banks.held_out_bank(kept))
@@ -90,7 +94,8 @@ def _material(
     if triples is None:
         return Material(drawn)
     learnt = triples.tracks[~triples.held_out]
-    tracks = [*banks.rendered_tracks(arguments.motion), *learnt.reshape(-1, *learnt.shape[2:])]
+    clips = banks.rendered_tracks(arguments.motion, SPLITS[options.split].kept_out)
+    tracks = [*clips, *learnt.reshape(-1, *learnt.shape[2:])]
     return Material(
         drawn, torch.from_numpy(learnt).to(arguments.device), Tracks.of(tracks, arguments.device)
     )

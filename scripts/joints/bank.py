@@ -21,7 +21,7 @@ import torch
 
 from . import banks
 from .drawn import draw_samples, random_character
-from .rendered import make_part, part_files
+from .rendered import SPLITS, make_part, part_files
 from .reshaped import reshaped_samples
 from .samples import Sample, Samples
 
@@ -34,7 +34,7 @@ AHEAD = 24  # unread files in a folder that is read as it is filled
 class Order:
     """What to make in `folder`: `rendered` samples or not, and how many others at most.
 
-    Where `read_on` is set the files are taken away as they come, and only `AHEAD` lie there.
+    `split` names one of `SPLITS`. Where `read_on` is set the files are taken away as they come, and only `AHEAD` lie there.
     """
 
     folder: Path
@@ -45,6 +45,7 @@ class Order:
     reshaped: int = 0
     characters: int = 0
     read_on: bool = False
+    split: str = "scored"
 
 
 def files(folder: Path, kind: str) -> list[Path]:
@@ -107,11 +108,16 @@ def _make(kind: str, order: Order, path: Path, seed: Sequence[int]) -> None:
     if kind == "tracks":
         banks.make_bank(TRACKS_CHUNK, seed).save(path)
         return
-    new_samples(kind, order.motion, np.random.default_rng(seed)).save(path)
+    lot = np.random.default_rng(seed)
+    new_samples(kind, order.motion, lot, split=order.split).save(path)
 
 
 def new_samples(
-    kind: str, motion: Path | None, lot: np.random.Generator, count: int = CHUNK
+    kind: str,
+    motion: Path | None,
+    lot: np.random.Generator,
+    count: int = CHUNK,
+    split: str = "scored",
 ) -> Samples:
     """At least `count` drawn or reshaped samples."""
     samples: list[Sample] = []
@@ -121,7 +127,7 @@ def new_samples(
             character = random_character(lot)
             some, species = draw_samples(character, lot, 3), character.species
         else:
-            some, species = reshaped_samples(motion, lot, 10)
+            some, species = reshaped_samples(motion, lot, 10, SPLITS[split].kept_out)
         samples += some
         names += [species] * len(some)
     return Samples.of(samples, names)

@@ -96,21 +96,21 @@ class Triples:
     held_out: np.ndarray
 
 
-def rendered_triples(motion: Path) -> Triples:
-    """The joints of all motion triples."""
+def rendered_triples(motion: Path, kept_out: Sequence[str] = RENDERED_HELD_OUT) -> Triples:
+    """The joints of all motion triples, of which those with species `kept_out` are held out."""
     root = motion / "train_pairs"
     tracks = to_unit(np.load(root / "joints.npz")["xy"])
     metas = [json.loads(line) for line in (root / "index.jsonl").read_text().splitlines()]
     species = [(meta["source_species"], meta["driving_species"]) for meta in metas]
-    held = [any(name in RENDERED_HELD_OUT for name in pair) for pair in species]
+    held = [any(name in kept_out for name in pair) for pair in species]
     return Triples(tracks, np.array([meta["same_skeleton"] for meta in metas]), np.array(held))
 
 
-def rendered_tracks(motion: Path) -> list[np.ndarray]:
-    """Tracks `f j 2` of the labelled clips whose species are trained on."""
+def rendered_tracks(motion: Path, kept_out: Sequence[str] = RENDERED_HELD_OUT) -> list[np.ndarray]:
+    """Tracks `f j 2` of the labelled clips but for species `kept_out`."""
     known = np.load(motion / "train_joints" / "joints.npz")
     metas = json.loads((motion / "train_joints" / "joints.json").read_text())
-    names = [n for n, meta in metas.items() if meta["species"] not in RENDERED_HELD_OUT]
+    names = [n for n, meta in metas.items() if meta["species"] not in kept_out]
     return [to_unit(known[f"{name}/xy"]) for name in names]
 
 

@@ -10,13 +10,13 @@ from torch import Tensor
 
 from .augment import augment
 from .objective import Batch
-from .rendered import CONFIDENCE
+from .rendered import SPLITS, Split
 from .samples import SIZE, Samples
 
 JOINTS = 22
 LEGLESS = 0.35  # how often what has no legs comes up, beside what has
 CONFIDENCE_SHARE = 0.15  # of rendered and of reshaped samples
-# How much samples count for confidence: those of CONFIDENCE; drawn ones, of which hardly two are
+# How much samples count for confidence: those of species that are only judged; drawn ones, of which hardly two are
 # alike; and those that are learnt by heart.
 JUDGED = {"confidence": 1.0, "drawn": 0.3, "learnt": 0.05}
 
@@ -24,7 +24,10 @@ JUDGED = {"confidence": 1.0, "drawn": 0.3, "learnt": 0.05}
 class Shelf:
     """Samples of one kind on a device, at most `room`; the oldest make place for new ones."""
 
-    def __init__(self, kind: str, room: int, device: torch.device) -> None:
+    def __init__(
+        self, kind: str, room: int, device: torch.device, split: Split = SPLITS["scored"]
+    ) -> None:
+        self.judged = split.judged
         self.kind, self.room, self.count, self.next = kind, room, 0, 0
         self.canvases = torch.empty(room, SIZE, SIZE, 4, dtype=torch.uint8, device=device)
         self.boxes = torch.zeros(room, 4, device=device)
@@ -51,7 +54,7 @@ class Shelf:
         self.boxes[at] = torch.from_numpy(boxes[:, [3, 4, 2, 1]]).float().to(device)
         self.joints[at] = torch.from_numpy(samples.joints[:count]).to(device)
         self.visibility[at] = torch.from_numpy(samples.visibility[:count]).long().to(device)
-        learnt = ~np.isin(names, CONFIDENCE) | (self.kind == "drawn")
+        learnt = ~np.isin(names, self.judged) | (self.kind == "drawn")
         self.learnt[at] = torch.from_numpy(learnt).to(device)
         numbers = [self.names.setdefault(str(name), len(self.names)) for name in names]
         self.species[slots] = numbers
@@ -61,7 +64,7 @@ class Shelf:
     def rows(self, count: int) -> Tensor:
         """Random slots, balanced between species."""
         if self.sums is None:
-            apart = [number for name, number in self.names.items() if name in CONFIDENCE]
+            apart = [number for name, number in self.names.items() if name in self.judged]
             species, legless = self.species[: self.count], self.legless[: self.count]
             weights = balanced(species, legless, np.isin(species, apart))
             weights = np.ones(self.count) if self.kind == "drawn" else weights
@@ -84,8 +87,10 @@ def balanced(species: np.ndarray, legless: np.ndarray, apart: np.ndarray) -> np.
 class Pool:
     """Shelves by kind, and augmented batches of them."""
 
-    def __init__(self, room: Mapping[str, int], device: torch.device) -> None:
-        self.shelves = {kind: Shelf(kind, n, device) for kind, n in room.items() if n}
+    def __init__(
+        self, room: Mapping[str, int], device: torch.device, split: Split = SPLITS["scored"]
+    ) -> None:
+        self.shelves = {kind: Shelf(kind, n, device, split) for kind, n in room.items() if n}
 
     def put(self, kind: str, samples: Samples) -> None:
         """Samples of a kind; those of kinds without room are left out."""

@@ -8,6 +8,7 @@ import json
 import lzma
 import sys
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import cv2
@@ -22,6 +23,23 @@ HELD_OUT = ("goat", "ibex", "hippo", "rabbit")
 # Species that only confidence is learnt from: on those whose joints are learnt a detector is right
 # nearly always, and would come to trust itself on all others as well.
 CONFIDENCE = ("wildebeest", "boar", "peacock", "stegosaurus", "catfish")
+
+
+@dataclass(frozen=True)
+class Split:
+    """Rendered species that are `kept_out` of training, and those that are only `judged`: of them
+    nothing but confidence is learnt."""
+
+    kept_out: tuple[str, ...]
+    judged: tuple[str, ...]
+
+
+# With `scored`, species nobody trained on tell how good a recipe is. Weights that are shipped learn
+# from them, too: a good part of all there is with four legs.
+SPLITS = {
+    "scored": Split(HELD_OUT, CONFIDENCE),
+    "shipped": Split((), ("boar", "peacock", "catfish")),
+}
 WHITE_TOLERANCE = 14
 PARTS = 48  # files that all the samples are made into, by as many workers as there are
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import functools
 import io
 import lzma
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -236,17 +237,17 @@ def own_coat(mesh: Mesh, frame: np.ndarray, faces: np.ndarray) -> np.ndarray:
 
 
 def reshaped_samples(
-    motion: Path, lot: np.random.Generator, count: int
+    motion: Path, lot: np.random.Generator, count: int, kept_out: Sequence[str] = HELD_OUT
 ) -> tuple[list[Sample], str]:
     """Some frames of a random clip of the triples, each as another animal; and the species.
 
-    Species that are kept out are never taken.
+    Species `kept_out` are never taken.
     """
     while True:
         number, i = int(lot.integers(len(metas(motion)))), int(lot.integers(len(CLIPS)))
         meta, clip = metas(motion)[number], CLIPS[i]
         who = "driving" if clip == "driving" else "source"
-        if meta[f"{who}_species"] not in HELD_OUT:
+        if meta[f"{who}_species"] not in kept_out:
             break
     joints, visibility = (known[number, i] for known in tracks(motion))
     folder = motion / "train_pairs" / "triples" / meta["id"]

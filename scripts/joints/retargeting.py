@@ -34,7 +34,8 @@ from .state import Run, Schedule
 class Options(Schedule):
     """Of a run. A batch of `batch` mixes pairs of drawn characters, in the share `drawn`, rendered
     triples, and rendered tracks with other bodies. With the probability `same` the bodies of both
-    characters are changed alike, so that a track is often driven by itself."""
+    characters are changed alike, so that a track is often driven by itself. `split` is "scored" or
+    "shipped"."""
 
     steps: int = 40000
     rate: float = 1e-3
@@ -47,6 +48,7 @@ class Options(Schedule):
     same: float = 0.25
     noise: float = 0.1
     characters: int = 3000
+    split: str = "scored"
 
 
 @dataclass(frozen=True)

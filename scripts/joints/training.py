@@ -21,7 +21,7 @@ from . import bank
 from .drawn import held_out_samples
 from .objective import Batch, measure, terms, total
 from .pool import Pool
-from .rendered import HELD_OUT
+from .rendered import SPLITS
 from .samples import SIZE, Sample, Samples, untouched
 from .state import Run, Schedule
 
@@ -35,6 +35,7 @@ class Options(Schedule):
 
     `drawn` is the share of drawn samples in a batch of `batch`, where there are others. At most
     `resident` samples lie on the device, of 262 kB each; `workers` processes make new ones.
+    `split` is "scored" or "shipped".
     """
 
     steps: int = 24000
@@ -47,6 +48,7 @@ class Options(Schedule):
     resident: int = 6000
     workers: int = 1
     bf16: bool = True
+    split: str = "scored"
 
 
 Validation = list[tuple[Batch, Tensor]]
@@ -85,7 +87,8 @@ class Feed:
         room = {"rendered": min(_count(self.files["rendered"]), resident // 2)}
         other = (resident - room["rendered"]) // (2 if self.files["rendered"] else 1)
         room |= {"drawn": other, "reshaped": other if self.files["rendered"] else 0}
-        self.pool = Pool(room, device)
+        self.split = SPLITS[options.split]
+        self.pool = Pool(room, device, self.split)
         self.left: list[tuple[str, Path]] = []
         self.kept_out: list[Sample] = []
 
@@ -110,9 +113,11 @@ class Feed:
     def _put(self, kind: str, samples: Samples, validate: bool = False) -> None:
         """Into the pool, but for held-out species, which are kept to `validate` with."""
         if kind == "rendered":
-            apart = np.isin(samples.species, HELD_OUT)
+            apart = np.isin(samples.species, self.split.kept_out)
             if validate:
-                kept = [samples[i] for i in np.nonzero(apart)[0]]
+                # Where nothing is kept out, what is only judged has to serve.
+                unseen = np.isin(samples.species, self.split.kept_out or self.split.judged)
+                kept = [samples[i] for i in np.nonzero(unseen)[0]]
                 self.kept_out += [replace(sample, cut=sample.cut.copy()) for sample in kept]
             samples = samples.where(~apart)
         self.pool.put(kind, samples)
