@@ -34,7 +34,8 @@ AHEAD = 24  # unread files in a folder that is read as it is filled
 class Order:
     """What to make in `folder`: `rendered` samples or not, and how many others at most.
 
-    `split` names one of `SPLITS`. Where `read_on` is set the files are taken away as they come, and only `AHEAD` lie there.
+    `split` names one of `SPLITS`. Where `read_on` is set the files are taken away as they come, and
+    only `AHEAD` lie there.
     """
 
     folder: Path

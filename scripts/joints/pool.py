@@ -16,8 +16,8 @@ from .samples import SIZE, Samples
 JOINTS = 22
 LEGLESS = 0.35  # how often what has no legs comes up, beside what has
 CONFIDENCE_SHARE = 0.15  # of rendered and of reshaped samples
-# How much samples count for confidence: those of species that are only judged; drawn ones, of which hardly two are
-# alike; and those that are learnt by heart.
+# How much samples count for confidence: those of species that are only judged; drawn ones, of which
+# hardly two are alike; and those that are learnt by heart.
 JUDGED = {"confidence": 1.0, "drawn": 0.3, "learnt": 0.05}
 
 
