@@ -191,6 +191,11 @@ class TuningOptions(Options):
     checkpoint_every: int = setting(
         25, "iterations between checkpoints, from which a stopped run goes on", low=1
     )
+    cuda_graph: bool | None = setting(
+        None,
+        "replay iterations as a CUDA graph; no effect on other devices and in fp16 (default: on "
+        "CUDA devices without gradient checkpointing, where 20 iterations or more are left)",
+    )
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -259,8 +264,8 @@ class GenerationOptions(Options):
     )  # fmt: skip
     cuda_graph: bool | None = setting(
         None,
-        "replay the inversion as a CUDA graph; no effect on other devices (default: on CUDA "
-        "devices, from ten steps of inversion on)",
+        "replay inversion, and sampling in one window, as CUDA graphs; no effect on other devices "
+        "(default: on CUDA devices, from ten steps on)",
     )
 
     def __post_init__(self) -> None:

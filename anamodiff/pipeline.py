@@ -134,6 +134,7 @@ class AnaMoDiff:
             unet, noisy, start=start, known=known, solver=options.solver, embedding=embedding,
             negative=negative, guidance=options.guidance, schedule=schedule, steps=options.steps,
             window=options.window, overlap=options.overlap,
+            cuda_graph=options.cuda_graph and device.type == "cuda",
             progress=_steps(progress, "sampling", total),
             watch=watch and (lambda i, clean: watch(i, total, clean[0].transpose(0, 1))),
         )  # fmt: skip

@@ -20,7 +20,7 @@ LAYERS = (
     {"pipeline"},
     {"lofnet", "tuning", "inversion"},
     {"unet3d", "backbone", "visual", "matting"},
-    {"video", "diffusion", "warp", "half_precision", "creatures"},
+    {"video", "diffusion", "warp", "half_precision", "cuda_graph", "creatures"},
     {"options", "resources", "lock", "tensors"},
     {"fields"},
     {"errors"},

@@ -181,6 +181,7 @@ PAPER = {
     "tuning.clips_at_once": (None, 2),  # changes no result
     "tuning.window": ("4.1", 10),  # its clips have ten frames: the whole clip
     "tuning.checkpoint_every": (None, 25),  # changes no result
+    "tuning.cuda_graph": (None, None),  # changes no result
     "generation.steps": (None, 50),
     "generation.solver": ("3.5", "ddim"),
     "generation.guidance": (None, 7.5),

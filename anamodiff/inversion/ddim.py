@@ -2,20 +2,13 @@
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Callable
-
 import torch
 from torch import Tensor
 
 from anamodiff.diffusion import Schedule, StepProgress, ddim_inverse_step, to_epsilon
+from anamodiff.inversion.prediction import for_all_steps
 from anamodiff.unet3d.kv_cache import KeyValueCache
 from anamodiff.unet3d.model import UNet3D
-
-logger = logging.getLogger(__name__)
-
-# Recording takes as long as about five steps: with SD v1.4 on an H200 it pays from seven on.
-GRAPH_STEPS = 10
 
 
 @torch.no_grad()
@@ -42,10 +35,8 @@ def ddim_invert(
         schedule: the backbone's.
         steps: number of steps of the whole schedule, as in `sample`.
         until: last timestep; None inverts all the way to noise.
-        cuda_graph: record the UNet as a CUDA graph and replay it in every step: for a single frame
-            on a large GPU, launching kernels takes longer than running them. None does so on CUDA
-            devices, from `GRAPH_STEPS` steps on. Where recording fails, one line says so and the
-            kernels are launched one by one.
+        cuda_graph: replay the UNet as a CUDA graph: for a single frame on a large GPU, launching
+            kernels takes longer than running them. None: see `for_all_steps`.
         progress: called with the number of steps done and None after each.
 
     Returns:
@@ -55,17 +46,11 @@ def ddim_invert(
     targets = schedule.timesteps(steps).flip(0).tolist()
     if until is not None:
         targets = [target for target in targets if target <= until]
-
-    if cuda_graph is None:
-        cuda_graph = latents.device.type == "cuda" and len(targets) >= GRAPH_STEPS
-    predict = _prediction(unet, text)
-    if cuda_graph:
-        try:
-            predict = _record_cuda_graph(predict, current)
-        except RuntimeError as error:  # memory, or an operation that cannot be captured
-            reason = (str(error).splitlines() or [type(error).__name__])[0]
-            logger.warning("inversion: no CUDA graph, launching kernels instead (%s)", reason)
-            predict = _prediction(unet, text)
+    cache = KeyValueCache()  # of the prompt
+    predict = for_all_steps(
+        lambda sample, t: unet(sample.to(unet.dtype), t, text, cache=cache).sample.float(),
+        latents.device, len(targets), cuda_graph=cuda_graph, stage="inversion",
+    )  # fmt: skip
     for done, target in enumerate(targets, start=1):
         level = target - schedule.stride(steps)
         epsilon = to_epsilon(schedule, predict(current, target), current, level)
@@ -73,20 +58,3 @@ def ddim_invert(
         if progress is not None:
             progress(done, None)
     return current
-
-
-def _prediction(unet: UNet3D, text: Tensor) -> Callable[..., Tensor]:
-    """The UNet's output for a sample at a timestep, with a cache of its own for the prompt."""
-    cache = KeyValueCache()
-    return lambda sample, t: unet(sample.to(unet.dtype), t, text, cache=cache).sample.float()
-
-
-def _record_cuda_graph(predict: Callable[..., Tensor], like: Tensor) -> Callable[..., Tensor]:
-    """`predict` as a CUDA graph, for samples such as `like`; every call reuses the output tensor.
-
-    The prompt's keys and values are cached during the warm-up, so that the graph does not compute
-    them.
-    """
-    timestep = torch.zeros((), dtype=torch.long, device=like.device)
-    replay = torch.cuda.make_graphed_callables(predict, (torch.empty_like(like), timestep))
-    return lambda sample, t: replay(sample, torch.full_like(timestep, t))

@@ -20,6 +20,7 @@ from anamodiff.diffusion import (
     to_epsilon,
 )
 from anamodiff.errors import AnaMoDiffError
+from anamodiff.inversion.prediction import for_all_steps
 from anamodiff.inversion.windows import OVERLAP, split_frames
 from anamodiff.options import Solver
 from anamodiff.unet3d.kv_cache import KeyValueCache
@@ -62,6 +63,7 @@ def sample(
     window: int | None = None,
     overlap: int = OVERLAP,
     known: KnownCells | None = None,
+    cuda_graph: bool | None = None,
     progress: StepProgress | None = None,
     watch: Callable[[int, Tensor], None] | None = None,
 ) -> Tensor:
@@ -82,6 +84,8 @@ def sample(
             before it. Windows end at other frames in the next step, so that no seams build up.
         overlap: number of these last frames; at least 1 and below `window`.
         known: cells that are not to be denoised in the first steps.
+        cuda_graph: replay the UNet as a CUDA graph, see `for_all_steps`; not where there are
+            several windows, whose lengths differ from step to step.
         progress: called with the number of steps done and None after each.
         watch: called with that number and the clean clip that the step expects, b c f h w, which
             is blurred in the first steps and becomes clear.
@@ -104,15 +108,20 @@ def sample(
     prompts = embedding if guidance == 1.0 else torch.cat([negative, embedding])
     prompts, current = prompts.to(unet.dtype), noise.float()
     frames = noise.shape[2]
-    cache = KeyValueCache(overlap if window is not None and frames > window else 0)
+    whole = window is None or frames <= window
+    cache = KeyValueCache(0 if whole else overlap)
     timesteps = schedule.timesteps(steps).tolist()[start or 0 :]
+    predict = for_all_steps(
+        lambda latents, t: _guided(unet, latents, t, prompts, guidance, cache),
+        noise.device, len(timesteps), cuda_graph=cuda_graph if whole else False, stage="sampling",
+    )  # fmt: skip
     earlier = None
     for done, t in enumerate(timesteps, start=1):
         cache.clear_frames()
         if known is not None and (start or 0) + done - 1 <= known.until:
             current = known.put_in(schedule, current, t)
         runs = split_frames(frames, window, overlap, step=done - 1)
-        parts = [_guided(unet, current[:, :, run], t, prompts, guidance, cache) for run in runs]
+        parts = [predict(current[:, :, run], t) for run in runs]
         output = torch.cat(parts, dim=2)
         epsilon = to_epsilon(schedule, output, current, t)
         previous = t - schedule.stride(steps)
@@ -129,7 +138,12 @@ def sample(
 
 
 def _guided(
-    unet: UNet3D, current: Tensor, t: int, prompts: Tensor, guidance: float, cache: KeyValueCache
+    unet: UNet3D,
+    current: Tensor,
+    t: int | Tensor,
+    prompts: Tensor,
+    guidance: float,
+    cache: KeyValueCache,
 ) -> Tensor:
     """Prediction b c f h w, float32, guided if there are two prompts per clip."""
     both = len(prompts) == 2 * len(current)

@@ -13,7 +13,8 @@ from anamodiff.diffusion import Schedule, StepProgress, generator_of
 from anamodiff.errors import AnaMoDiffError
 from anamodiff.options import TuningOptions
 from anamodiff.tuning.delayed_loss import DelayedLoss
-from anamodiff.tuning.loss import NoisyClip, disentangled_loss
+from anamodiff.tuning.iteration import make_iteration
+from anamodiff.tuning.loss import NoisyClip, draw_passes
 from anamodiff.tuning.loss_terms import LossTerms
 from anamodiff.tuning.optimiser import MasterWeights
 from anamodiff.tuning.plateau import EVERY, has_plateaued, probe_loss
@@ -60,15 +61,18 @@ def tune(
     terms = LossTerms() if terms is None else terms
     losses, probes, known = weights.resume(checkpoint)
     terms.begin(known, len(losses))
-    source_clip = NoisyClip(source, options.source_noise_min, options.source_noise_max)
-    warped_clip = None
+    clips = [NoisyClip(source, options.source_noise_min, options.source_noise_max)]
     if options.warped_weight > 0:
         cells = cell_weights(unseen, options.unseen_weight, warped.device)
-        warped_clip = NoisyClip(
-            warped, options.noise_min, options.noise_max, options.warped_weight, cells
+        clips.append(
+            NoisyClip(warped, options.noise_min, options.noise_max, options.warped_weight, cells)
         )
     unet.checkpoint_gradients(options.checkpoint_levels)
     unet.train()
+    iterate = make_iteration(
+        unet, weights, embedding, options, clip_weights=[clip.weight for clip in clips],
+        left=options.iterations - len(losses),
+    )  # fmt: skip
     pending: DelayedLoss | None = None
 
     def read_pending() -> None:
@@ -83,7 +87,7 @@ def tune(
         if options.plateau > 0 and iteration % EVERY == 0:
             probes.append(
                 probe_loss(
-                    unet, source_clip, warped_clip, embedding, schedule, seed=seed,
+                    unet, clips[0], (*clips, None)[1], embedding, schedule, seed=seed,
                     window=options.window, clips_at_once=options.clips_at_once,
                 )
             )  # fmt: skip
@@ -91,15 +95,10 @@ def tune(
                 logger.info("tuning: the loss no longer falls after %d iterations", iteration)
                 break
         generator = generator_of(seed * 1_000_003 + iteration)
-        source_window, warped_window = (
-            clip and clip.random_window(options.window, generator)
-            for clip in (source_clip, warped_clip)
+        windows = [clip.random_window(options.window, generator) for clip in clips]
+        loss = iterate(
+            draw_passes(windows, schedule, generator, clips_at_once=options.clips_at_once)
         )
-        loss = disentangled_loss(
-            unet, source_window, warped_window, embedding, schedule, generator,
-            clips_at_once=options.clips_at_once, backward=weights.backward,
-        )  # fmt: skip
-        weights.step()
         read_pending()  # while a GPU computes this iteration
         pending = DelayedLoss(loss)
         if checkpoint and (iteration + 1) % options.checkpoint_every == 0:

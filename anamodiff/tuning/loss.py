@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import torch
 from einops import rearrange
 from torch import Tensor, nn
 
-from anamodiff.diffusion import Schedule, add_noise, normal_like, training_target
+from anamodiff.diffusion import Schedule, add_noise, normal_like, to_device, training_target
 
 
 @dataclass(frozen=True)
@@ -79,32 +80,87 @@ def disentangled_loss(
             its activations; the result then has no graph.
     """
     clips = [source] if warped is None else [source, warped]
+    passes = draw_passes(clips, schedule, generator, clips_at_once=clips_at_once)
+    weights = [clip.weight for clip in clips]
+    return sum_errors(weights, pass_errors(unet, passes, embedding, weights, backward))
+
+
+class Pass(NamedTuple):
+    """One or two noisy clips that go through the UNet together, and what it should predict.
+
+    Attributes:
+        noisy: latents b c f h w.
+        t: timesteps (b,) on their device.
+        target: the noise, or the velocity, b c f h w.
+        cells: weights b 1 f h w of the latents' cells, of mean 1 in each clip.
+    """
+
+    noisy: Tensor
+    t: Tensor
+    target: Tensor
+    cells: Tensor
+
+
+def draw_passes(
+    clips: Sequence[NoisyClip],
+    schedule: Schedule,
+    generator: torch.Generator,
+    *,
+    clips_at_once: int = 2,
+) -> list[Pass]:
+    """The passes of an iteration, in the order of the clips: all of it that is random."""
     # A picture and a clip are not batched: the picture would have to be repeated.
     equal = len({len(clip.latents) for clip in clips}) == 1
     batches = [clips] if equal else [[clip] for clip in clips]
-    errors: list[Tensor] = []
-    for batch in batches:
-        for part in _errors(unet, batch, embedding, schedule, generator, clips_at_once):
-            if backward is not None:
-                backward(_total(clips[len(errors) :], part))
-            errors.extend(part if backward is None else part.detach())
-    return DisentangledLoss(_total(clips, errors), errors[0], None if warped is None else errors[1])
+    return [
+        Pass(*parts)
+        for batch in batches
+        for parts in zip(
+            *(x.split(clips_at_once) for x in _draw(batch, schedule, generator)), strict=True
+        )
+    ]
 
 
-def _total(clips: Sequence[NoisyClip], errors: Tensor | Sequence[Tensor]) -> Tensor:
-    """Weighted sum of the errors of the first clips."""
-    return sum(clip.weight * error for clip, error in zip(clips, errors, strict=False))
-
-
-def _errors(
+def pass_errors(
     unet: nn.Module,
-    clips: Sequence[NoisyClip],
+    passes: Sequence[Pass],
     embedding: Tensor,
-    schedule: Schedule,
-    generator: torch.Generator,
-    clips_at_once: int,
-) -> Iterator[Tensor]:
-    """Mean squared errors (b,) of the predictions for clips of equal length, pass by pass."""
+    weights: Sequence[float],
+    backward: Callable[[Tensor], None] | None = None,
+) -> list[Tensor]:
+    """Mean squared errors, 0-d, of the predictions for all clips.
+
+    It computes on the latents' device alone, so that a CUDA graph can replay it.
+
+    Args:
+        weights: of the clips, in the total.
+        backward: see `disentangled_loss`.
+    """
+    errors: list[Tensor] = []
+    for noisy, t, target, cells in passes:
+        text = embedding.expand(len(t), -1, -1)
+        error = unet(noisy, t, encoder_hidden_states=text).sample.float() - target
+        part = (cells * error.square()).mean(dim=(1, 2, 3, 4))
+        if backward is not None:
+            backward(_total(weights[len(errors) :], part))
+        errors.extend(part if backward is None else part.detach())
+    return errors
+
+
+def sum_errors(weights: Sequence[float], errors: Sequence[Tensor]) -> DisentangledLoss:
+    """The loss, of errors of the source and, if it takes part, of the warped clip."""
+    return DisentangledLoss(_total(weights, errors), errors[0], (*errors, None)[1])
+
+
+def _total(weights: Sequence[float], errors: Tensor | Sequence[Tensor]) -> Tensor:
+    """Weighted sum of the errors of the first clips."""
+    return sum(weight * error for weight, error in zip(weights, errors, strict=False))
+
+
+def _draw(
+    clips: Sequence[NoisyClip], schedule: Schedule, generator: torch.Generator
+) -> tuple[Tensor, ...]:
+    """Noisy latents, timesteps, targets and cells, as in `Pass`, of clips of equal length."""
     clean = rearrange([clip.latents for clip in clips], "b f c h w -> b c f h w")
     t = torch.cat(
         [torch.randint(clip.first, clip.stop, (1,), generator=generator) for clip in clips]
@@ -112,11 +168,7 @@ def _errors(
     noise = normal_like(clean, generator)
     noisy = add_noise(schedule, clean, noise, t)
     target = training_target(schedule, clean, noise, t)
-    parts = (x.split(clips_at_once) for x in (noisy, t, target, _cell_weights(clips, clean)))
-    for part_noisy, part_t, part_target, weights in zip(*parts, strict=True):
-        text = embedding.expand(len(part_t), -1, -1)
-        error = unet(part_noisy, part_t, encoder_hidden_states=text).sample.float() - part_target
-        yield (weights * error.square()).mean(dim=(1, 2, 3, 4))
+    return noisy, to_device(t, clean.device), target, _cell_weights(clips, clean)
 
 
 def _cell_weights(clips: Sequence[NoisyClip], like: Tensor) -> Tensor:

@@ -47,13 +47,19 @@ class MasterWeights:
 
     def step(self) -> None:
         """Update the weights with the accumulated gradients, and clear these."""
+        self._allow_recording()
         for (_, parameter), (_, master) in zip(self.parameters, self.masters, strict=True):
             if master is not parameter and parameter.grad is not None:
                 master.grad, parameter.grad = parameter.grad.float(), None
         self.scaler.step(self.optimiser)
         self.scaler.update()
-        self.optimiser.zero_grad(set_to_none=True)
+        self.clear_gradients()
         self._copy_to_unet()
+
+    def clear_gradients(self) -> None:
+        """Remove what was accumulated."""
+        for (_, parameter), (_, master) in zip(self.parameters, self.masters, strict=True):
+            parameter.grad = master.grad = None
 
     def write_back(self) -> None:
         """Give the UNet the weights in single precision, for saving."""
@@ -116,10 +122,21 @@ class MasterWeights:
             for name, master in self.masters:
                 master.copy_(state["weights"][name])
         self._copy_to_unet()
+        groups = self.optimiser.state_dict()["param_groups"]
+        for saved, own in zip(state["optimiser"]["param_groups"], groups, strict=True):
+            # Adam's kernels, and where it counts its steps, are this device's.
+            saved.update({name: own[name] for name in ("fused", "foreach", "capturable")})
         self.optimiser.load_state_dict(state["optimiser"])
         self.scaler.load_state_dict(state["scaler"])
         # Checkpoints of before terms were recorded have none.
         return list(state["losses"]), list(state.get("looks", [])), dict(state.get("terms", {}))
+
+    def _allow_recording(self) -> None:
+        """Tell Adam while a CUDA graph records it; the fused one computes the same either way."""
+        device = self.masters[0][1].device.type
+        recording = device == "cuda" and torch.cuda.is_current_stream_capturing()
+        for group in self.optimiser.param_groups:
+            group["capturable"] = recording
 
     @torch.no_grad()
     def _copy_to_unet(self) -> None:

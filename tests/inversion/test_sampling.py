@@ -1,12 +1,10 @@
 """Inversion, sampling and guidance on a small UNet, and on functions in a UNet's place."""
 
-from collections.abc import Callable
-
 import pytest
 import torch
 from fake_cuda import fake_cuda
-from torch import Tensor
-from torch.fx.experimental.proxy_tensor import make_fx
+from fake_graph import fake_recorders
+from torch import Tensor, nn
 
 from anamodiff.diffusion import Schedule, add_noise, noise_in
 from anamodiff.errors import AnaMoDiffError
@@ -101,64 +99,67 @@ def test_inversion_asks_at_the_timestep_it_leads_to() -> None:
     assert progress == [1, 2, 3, 4, 5]
 
 
-def test_a_recorded_inversion_gives_the_same(unet: UNet3D, monkeypatch) -> None:
-    """In place of a CUDA graph a trace of the operations, which is replayed likewise."""
-    recorded: list[torch.fx.GraphModule] = []
+def test_recorded_stages_give_the_same(unet: UNet3D, monkeypatch) -> None:
+    recorders = fake_recorders(monkeypatch)
+    projected: list[nn.Module] = []
+    hooks = [
+        module.register_forward_hook(lambda module, *_: projected.append(module))
+        for name, module in unet.named_modules() if name.endswith("attn2.to_k")
+    ]  # fmt: skip
+    picture, clip, text = randn(1, 4, 1, 8, 8), randn(1, 4, 3, 8, 8), randn(1, 5, 12, seed=1)
+    options = {"schedule": Schedule.from_config(STABLE_DIFFUSION), "steps": 5, "embedding": text}
+    guided = options | {"negative": randn(1, 5, 12, seed=2), "guidance": 5.0, "solver": "dpm"}
+    for stage, given, settings in ((ddim_invert, picture, options), (sample, clip, guided)):
+        plain = stage(unet, given, **settings)
+        assert not recorders, "not by itself on a CPU"
+        projected.clear()
+        torch.testing.assert_close(
+            stage(unet, given, cuda_graph=True, **settings), plain, rtol=0, atol=0
+        )
+        assert recorders.pop().asked == ["warm up"] * 2 + ["record"] + ["replay"] * 3
+        # The prompt's keys and values are computed once.
+        assert projected and len(projected) == len(set(projected))
+    for hook in hooks:
+        hook.remove()
 
-    def record(work: Callable, examples: tuple[Tensor, ...]) -> Callable:
-        work(*examples)  # warms up
-        recorded.append(make_fx(work)(*examples))
-        return recorded[-1]
 
-    monkeypatch.setattr(torch.cuda, "make_graphed_callables", record)
-    picture, text = randn(1, 4, 1, 8, 8), randn(1, 5, 12, seed=1)
-    schedule = Schedule.from_config(STABLE_DIFFUSION)
-    options = {"embedding": text, "schedule": schedule, "steps": 5}
-    plain = ddim_invert(unet, picture, **options)
-    assert not recorded
-    torch.testing.assert_close(ddim_invert(unet, picture, cuda_graph=True, **options), plain)
-    # The prompt's keys and values, of as many rows as it has tokens, are not computed again.
-    multiply = torch.ops.aten.mm.default
-    products = [node for node in recorded[0].graph.nodes if node.target == multiply]
-    assert products and not any(text.shape[1] in node.meta["val"].shape for node in products)
+def test_windows_are_not_recorded(unet: UNet3D, monkeypatch) -> None:
+    """Their lengths differ from step to step."""
+    recorders = fake_recorders(monkeypatch)
+    options = {"schedule": Schedule.from_config(STABLE_DIFFUSION), "steps": 3, "window": 4}
+    text = randn(1, 5, 12, seed=1)
+    sample(unet, randn(1, 4, 9, 8, 8), embedding=text, overlap=1, cuda_graph=True, **options)
+    assert not recorders
 
 
 def test_an_inversion_that_cannot_be_recorded_gives_the_same(unet, monkeypatch, caplog) -> None:
-    """A capture that fails half-way leaves nothing behind, and one line says so."""
-
-    def fail(work: Callable, examples: tuple[Tensor, ...]) -> Callable:
-        work(*(torch.full_like(example, 1) for example in examples))
-        raise torch.OutOfMemoryError("CUDA out of memory.\nTried to allocate 2 GiB")
-
-    monkeypatch.setattr(torch.cuda, "make_graphed_callables", fail)
+    recorders = fake_recorders(monkeypatch, fail=lambda: None)
     picture, text = randn(1, 4, 1, 8, 8), randn(1, 5, 12, seed=1)
     options = {"schedule": Schedule.from_config(STABLE_DIFFUSION), "steps": 5, "embedding": text}
     plain = ddim_invert(unet, picture, cuda_graph=False, **options)
     assert not caplog.messages
-    torch.testing.assert_close(ddim_invert(unet, picture, cuda_graph=True, **options), plain)
+    again = ddim_invert(unet, picture, cuda_graph=True, **options)
+    torch.testing.assert_close(again, plain, rtol=0, atol=0)
     (line,) = caplog.messages
-    assert line.endswith("(CUDA out of memory.)") and "launching kernels" in line
+    assert line.startswith("inversion: no CUDA graph, launching kernels")
+    assert line.endswith("(CUDA out of memory.)")
+    assert recorders[0].asked == ["warm up", "warm up", "record"]
 
 
-def test_long_inversions_on_cuda_are_recorded_unless_told_otherwise(monkeypatch) -> None:
-    recorded: list[int] = []
-
-    def record(work: Callable, examples: tuple[Tensor, ...]) -> Callable:
-        recorded.append(len(examples))
-        return work
-
-    monkeypatch.setattr(torch.cuda, "make_graphed_callables", record)
+def test_long_stages_on_cuda_are_recorded_unless_told_otherwise(monkeypatch) -> None:
+    recorders = fake_recorders(monkeypatch)
     with fake_cuda(monkeypatch):
         options = {"schedule": Schedule.from_config(STABLE_DIFFUSION)}
         for device, steps, wanted, expected in (
             ("cuda", 10, None, 1), ("cuda", 9, None, 0), ("cuda", 10, False, 0),
             ("cuda", 2, True, 1), ("cpu", 50, None, 0),
         ):  # fmt: skip
-            recorded.clear()
             clip = torch.empty(1, 4, 1, 4, 4, device=device)
             text = torch.empty(1, 3, 6, device=device)
-            ddim_invert(Linear(), clip, embedding=text, steps=steps, cuda_graph=wanted, **options)
-            assert len(recorded) == expected, (device, steps, wanted)
+            for stage in (ddim_invert, sample):
+                recorders.clear()
+                stage(Linear(), clip, embedding=text, steps=steps, cuda_graph=wanted, **options)
+                assert len(recorders) == expected, (stage, device, steps, wanted)
 
 
 def test_no_step_waits_for_a_value() -> None:

@@ -19,7 +19,6 @@ from anamodiff.backbone.memory import VRAM_PRESETS  # noqa: E402
 from anamodiff.inversion.sampling import sample
 from anamodiff.options import TuningOptions
 from anamodiff.tuning.loop import tune
-from anamodiff.tuning.loss import disentangled_loss
 from anamodiff.unet3d.lora import trainable_parameters
 
 TINY = Architecture(
@@ -141,15 +140,12 @@ def test_long_clips_are_sampled_in_the_memory_of_a_window():
 def tuning_peak(frames: int) -> int:
     """Live bytes of an iteration on two clips."""
 
-    def loss(*clips: object, **options: object) -> SimpleNamespace:
-        disentangled_loss(*clips, **options)
-        none = torch.zeros(())
-        return SimpleNamespace(total=none, source=none, warped=none)  # the loop reads numbers
-
+    none = torch.zeros(())
+    loss = SimpleNamespace(total=none, source=none, warped=none)  # the loop reads numbers
     unet, clips = TINY.make_unet(rank=4), [TINY.latents(frames) for _ in range(2)]
     options = TuningOptions(iterations=1, window=4)
     with (
-        mock.patch("anamodiff.tuning.loop.disentangled_loss", loss),
+        mock.patch("anamodiff.tuning.iteration.sum_errors", lambda *_: loss),
         flash_attention(),
         memory.LiveTensors([*memory.tensors_of(unet), *clips]) as live,
     ):

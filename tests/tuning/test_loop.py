@@ -1,13 +1,17 @@
 """The tuning loop: the loss falls, resumed runs are identical, errors are one line."""
 
+from types import SimpleNamespace
+
 import pytest
 import torch
 from diffusers import UNet2DConditionModel
+from fake_graph import FakeRecorder, fake_recorders
 
+from anamodiff import cuda_graph
 from anamodiff.diffusion import Schedule, generator_of
 from anamodiff.errors import AnaMoDiffError
 from anamodiff.options import TuningOptions
-from anamodiff.tuning import plateau
+from anamodiff.tuning import iteration, plateau
 from anamodiff.tuning.loop import tune
 from anamodiff.tuning.loss_terms import LossTerms
 from anamodiff.tuning.optimiser import MasterWeights
@@ -300,3 +304,111 @@ def test_both_terms_of_the_loss_are_kept_over_a_resumption(tiny_backbone_folder,
     assert old.source[:4] == [None] * 4 and len(old.source) == len(old.warped) == 6
     alone, _ = terms_of(2, warped_weight=0.0)
     assert alone.warped == [None, None] and None not in alone.source
+
+
+@pytest.fixture
+def recorders(monkeypatch) -> list[FakeRecorder]:
+    """Of the iterations of tuning, which are recorded as if this were a CUDA device."""
+    monkeypatch.setattr(iteration, "wants_graph", lambda *_: True)
+    return fake_recorders(monkeypatch)
+
+
+@pytest.mark.parametrize(
+    ("dtype", "options"),
+    [
+        (torch.bfloat16, {}),
+        (torch.bfloat16, {"clips_at_once": 1, "window": 2}),
+        (torch.float32, {"checkpoint_levels": "all"}),
+        (torch.float32, {"warped_weight": 0.0}),
+    ],
+)
+def test_recorded_iterations_give_the_same(
+    tiny_backbone_folder, monkeypatch, recorders, tmp_path, dtype, options
+):
+    with monkeypatch.context() as patch:
+        patch.setattr(iteration, "wants_graph", lambda *_: False)
+        losses, weights = run(tiny_backbone_folder, 7, dtype=dtype, **options)
+    assert not recorders
+    state = tmp_path / "state.pt"
+    again, same = run(tiny_backbone_folder, 5, state, dtype=dtype, **options)
+    assert recorders[0].asked == ["warm up"] * 2 + ["record"] + ["replay"] * 3
+    assert again == losses[:5]
+    again, same = run(tiny_backbone_folder, 7, state, dtype=dtype, **options)
+    assert again == losses and len(set(losses)) == 7
+    assert all(torch.equal(one, other) for one, other in zip(weights, same, strict=True))
+
+
+def test_a_short_picture_and_a_clip_are_recorded_together(tiny_backbone_folder, recorders):
+    def tuned() -> tuple[list[float], list]:
+        unet = make_unet(tiny_backbone_folder)
+        clips = torch.randn(9, 4, 16, 16, generator=torch.Generator().manual_seed(1)).split([1, 8])
+        options = TuningOptions(iterations=5, window=3, plateau=0.01, unseen_weight=0.5)
+        unseen = torch.zeros(8, 16, 16, dtype=torch.bool)
+        unseen[3:, :5] = True
+        losses = tune(
+            unet, *clips, torch.ones(1, 8, 16), SCHEDULE, options, seed=0, unseen=unseen
+        )  # fmt: skip
+        return losses, [p.detach() for _, p in trainable_parameters(unet)]
+
+    recorded, weights = tuned()
+    assert recorders[0].asked[-1] == "replay"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(iteration, "wants_graph", lambda *_: False)
+        losses, plain = tuned()
+    assert len(recorders) == 1 and losses == recorded
+    assert all(torch.equal(one, other) for one, other in zip(weights, plain, strict=True))
+
+
+def test_iterations_that_cannot_be_recorded_give_the_same(
+    tiny_backbone_folder, monkeypatch, caplog
+):
+    losses, weights = run(tiny_backbone_folder, 5)
+    unets: list[UNet3D] = []
+    build = make_unet
+    monkeypatch.setitem(
+        globals(), "make_unet", lambda *given: unets.append(build(*given)) or unets[-1]
+    )
+
+    def leave_gradients() -> None:
+        for _, parameter in trainable_parameters(unets[-1]):
+            parameter.grad = torch.ones_like(parameter)
+
+    monkeypatch.setattr(iteration, "wants_graph", lambda *_: True)
+    fake_recorders(monkeypatch, fail=leave_gradients)
+    again, same = run(tiny_backbone_folder, 5)
+    assert again == losses
+    assert all(torch.equal(one, other) for one, other in zip(weights, same, strict=True))
+    (line,) = (record.message for record in caplog.records if record.name == cuda_graph.__name__)
+    assert line.startswith("tuning: no CUDA graph") and line.endswith("(CUDA out of memory.)")
+
+
+def test_iterations_on_cuda_are_recorded_unless_told_otherwise():
+    def wanted(left: int = 20, device: str = "cuda", dtype=torch.bfloat16, **options) -> bool:
+        unet = SimpleNamespace(device=torch.device(device), dtype=dtype)
+        return iteration.wants_graph(unet, TuningOptions(**options), left)
+
+    assert wanted() and wanted(dtype=torch.float32) and wanted(left=2, cuda_graph=True)
+    assert not wanted(left=19) and not wanted(cuda_graph=False) and not wanted(device="cpu")
+    assert not wanted(dtype=torch.float16, cuda_graph=True), "the host follows its scale"
+    assert not wanted(checkpoint_levels="top")
+    assert wanted(checkpoint_levels="top", cuda_graph=True)
+
+
+def test_a_checkpoint_of_another_device_goes_on(tiny_backbone_folder, tmp_path):
+    """Its Adam counted elsewhere, of another kind, or recorded by a graph."""
+    state = tmp_path / "state.pt"
+    losses, _ = run(tiny_backbone_folder, 6)
+    run(tiny_backbone_folder, 4, state)
+    content = torch.load(state, weights_only=True)
+    for group in content["optimiser"]["param_groups"]:
+        group |= {"fused": None, "foreach": True, "capturable": True}
+    torch.save(content, state)
+    weights = MasterWeights(make_unet(tiny_backbone_folder), 1e-3)
+    own = [dict(group) for group in weights.optimiser.param_groups]
+    weights.resume(state)
+    for group, before in zip(weights.optimiser.param_groups, own, strict=True):
+        assert {name: group[name] for name in ("fused", "foreach", "capturable")} == {
+            name: before[name] for name in ("fused", "foreach", "capturable")
+        }
+    resumed, _ = run(tiny_backbone_folder, 6, state)
+    assert resumed == losses
