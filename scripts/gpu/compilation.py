@@ -1,4 +1,4 @@
-"""Inversion as one CUDA graph, how busy tuning keeps a GPU, and what compiled blocks gain."""
+"""CUDA graphs, how busy tuning keeps a GPU, and what else could make it faster."""
 
 from __future__ import annotations
 
@@ -8,31 +8,46 @@ from typing import Any
 
 import torch
 from speed import stages
-from speed.cpu import stir_temporal_attention
 from speed.timing import once
 from torch import Tensor
 
-from anamodiff.options import TuningOptions
-from anamodiff.tuning.loss import NoisyClip, disentangled_loss
 from anamodiff.unet3d.blocks import VideoTransformerBlock
-from anamodiff.unet3d.lora import add_lora, trainable_parameters
 from anamodiff.unet3d.model import UNet3D
 from gpu.bench import Bench
 from gpu.kernels import kernel_time
+from gpu.tuning_trials import (
+    SAME,
+    attention_kernels,
+    inputs,
+    mean_seconds,
+    memory_formats,
+    stirred_unet,
+    training_step,
+    tuning_graph,
+)
 
-REPEATS = 5
 # Seconds that must be left for a trial to begin. Compiling with a busy host beside it did not end
 # in twelve.
-LEAST = {"cuda_graph": 6.0, "tuning_busy": 6.0, "compiled_sampling": 20.0, "compiled_tuning": 30.0}
-SAME = 3e-2  # relative error that rounding to 16 bits may come to
+LEAST = {
+    "tuning_graph": 14.0,
+    "tuning_busy": 5.0,
+    "attention": 4.0,
+    "channels_last": 7.0,
+    "cuda_graph": 6.0,
+    "compiled_sampling": 20.0,
+    "compiled_tuning": 30.0,
+}
 
 
 def measure(bench: Bench) -> None:
     """Each trial by itself: one that fails leaves its error, and the others go on."""
     mover = stages.make_mover(bench.size, bench.lofnet(), bench.device)
-    trials = {
-        "cuda_graph": _graph,
+    trials = {  # in the order of what they are worth
+        "tuning_graph": tuning_graph,
         "tuning_busy": _busy,
+        "attention": attention_kernels,
+        "channels_last": memory_formats,
+        "cuda_graph": _graph,
         "compiled_sampling": _sampling,
         "compiled_tuning": _tuning,
     }
@@ -54,8 +69,8 @@ def _busy(bench: Bench, mover: Any) -> dict[str, Any]:
     """Whether a tuning iteration waits for the host: seconds of its kernels against its own."""
     if not bench.on_cuda:
         return {"left out": "needs CUDA"}
-    _, step = _training_step(bench, mover)
-    return kernel_time(step, _mean(bench, step))
+    _, step = training_step(bench, mover)
+    return kernel_time(step, mean_seconds(bench, step))
 
 
 def _graph(bench: Bench, mover: Any) -> dict[str, Any]:
@@ -70,8 +85,8 @@ def _graph(bench: Bench, mover: Any) -> dict[str, Any]:
 
 def _sampling(bench: Bench, mover: Any) -> dict[str, Any]:
     """A guided step of sampling."""
-    unet = _unet(mover).eval()
-    latents, text = _inputs(bench, clips=2)
+    unet = stirred_unet(mover).eval()
+    latents, text = inputs(bench, clips=2)
 
     @torch.no_grad()
     def step() -> Tensor:
@@ -82,29 +97,7 @@ def _sampling(bench: Bench, mover: Any) -> dict[str, Any]:
 
 def _tuning(bench: Bench, mover: Any) -> dict[str, Any]:
     """Forward and backward of a tuning iteration; compared are the gradients."""
-    return _compare(bench, *_training_step(bench, mover))
-
-
-def _training_step(bench: Bench, mover: Any) -> tuple[UNet3D, Callable[[], Tensor]]:
-    """A UNet with LoRA, and an iteration's forward and backward pass, which returns gradients."""
-    unet = _unet(mover)
-    add_lora(unet)
-    unet.checkpoint_gradients("none")
-    unet.train()
-    latents, text = _inputs(bench, clips=2)
-    trained = [parameter for _, parameter in trainable_parameters(unet)]
-    clips = [NoisyClip(latents[i].transpose(0, 1), 500, 501) for i in range(2)]
-
-    def step() -> Tensor:
-        generator = torch.Generator().manual_seed(0)
-        disentangled_loss(
-            unet, *clips, text[:1], stages.SCHEDULE, generator, backward=torch.Tensor.backward
-        )
-        gradients = [p.grad.float().flatten() for p in trained if p.grad is not None]
-        unet.zero_grad(set_to_none=True)
-        return torch.cat(gradients)
-
-    return unet, step
+    return _compare(bench, *training_step(bench, mover))
 
 
 def _compare(bench: Bench, unet: UNet3D, step: Callable[[], Tensor]) -> dict[str, Any]:
@@ -113,7 +106,7 @@ def _compare(bench: Bench, unet: UNet3D, step: Callable[[], Tensor]) -> dict[str
     They are the most expensive ones and of one width, so that one compilation serves them all.
     """
     plain, seconds = step(), {}
-    seconds["kernels"] = _mean(bench, step)
+    seconds["kernels"] = mean_seconds(bench, step)
     torch._dynamo.reset()
     torch._dynamo.config.recompile_limit = 64  # one for each width of the UNet, at least
     # Inductor on a CPU wants a C++ compiler; the trial there is of the traces.
@@ -125,7 +118,7 @@ def _compare(bench: Bench, unet: UNet3D, step: Callable[[], Tensor]) -> dict[str
         block.compile(backend=backend, dynamic=False)
     compiling = once(step, bench.device)
     compiled = step()
-    seconds["compiled"] = _mean(bench, step)
+    seconds["compiled"] = mean_seconds(bench, step)
     error = float((compiled - plain).norm() / plain.norm())
     return {
         "blocks": f"{len(chosen)} of {len(blocks)}",
@@ -136,23 +129,3 @@ def _compare(bench: Bench, unet: UNet3D, step: Callable[[], Tensor]) -> dict[str
         "same": error <= SAME,
         "graph_breaks": sum(torch._dynamo.utils.counters["graph_break"].values()),
     }
-
-
-def _mean(bench: Bench, step: Callable[[], Tensor]) -> float:
-    step()
-    return once(lambda: [step() for _ in range(REPEATS)], bench.device) / REPEATS
-
-
-def _unet(mover: Any) -> UNet3D:
-    unet = mover.method.inflate(TuningOptions())
-    stir_temporal_attention(unet)
-    return unet
-
-
-def _inputs(bench: Bench, clips: int) -> tuple[Tensor, Tensor]:
-    """Latents b c f h w and prompts' embeddings b n d of noise."""
-    size, generator = bench.size, torch.Generator().manual_seed(0)
-    side, width = size.unet["sample_size"], size.unet["cross_attention_dim"]
-    latents = torch.randn(clips, 4, size.frames, side, side, generator=generator)
-    text = torch.randn(clips, size.tokens, width, generator=generator)
-    return latents.to(bench.device), text.to(bench.device)

@@ -9,7 +9,7 @@ import torch
 from torch.autograd import DeviceType
 from torch.profiler import ProfilerActivity, profile
 
-TOP = 12  # kernels that are named
+TOP = 30  # kernels that are named
 NAME = 100  # characters of their names
 
 

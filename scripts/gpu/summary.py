@@ -89,6 +89,14 @@ def _compilation(figures: dict[str, Any]) -> Iterator[str]:
         elif "gain" in row:
             seconds = ", ".join(f"{kind} {taken:.4f} s" for kind, taken in row["seconds"].items())
             yield f"{name}: {row['gain']:.2f} times as fast ({seconds}), same: {row['same']}"
+            yield from (f"{name}: not recorded: {reason}" for reason in row.get("not_recorded", ()))
+        elif "attention_seconds" in row:
+            for kind, taken in row["attention_seconds"].items():
+                kernels = ", ".join(
+                    f"{kernel} {value if isinstance(value, str) else f'{value:.5f} s'}"
+                    for kernel, value in taken.items()
+                )
+                yield f"{name}, {kind}: {kernels}"
         else:
             yield f"{name}: {str(row)[-200:]}"
 
