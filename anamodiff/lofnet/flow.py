@@ -94,7 +94,7 @@ def drop_motions(
     """
     dropped = torch.rand(logits.shape[:2], generator=generator) < share
     dropped[:, 0] = False
-    dropped = rearrange(dropped.to(logits.device), "b m -> b m 1 1")
+    dropped = rearrange(dropped.to(logits.device, non_blocking=True), "b m -> b m 1 1")
     return logits.masked_fill(dropped, -torch.inf)
 
 

@@ -8,7 +8,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from anamodiff.backbone.load import load_vae
 from anamodiff.lofnet.keypoints import AntiAliasDownsample
 from anamodiff.resources import find
 from anamodiff.tensors import read_tensors
@@ -24,20 +23,27 @@ class AutoencoderFeatures(nn.Module):
     """Pixels, and what the embedded autoencoder's encoder makes of them at its first levels.
 
     Published is VGG-19, whose weights are not shipped: see `VGGFeatures`.
+
+    Args:
+        dtype: in which the encoder works; the pixels are compared in their own.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, dtype: torch.dtype = torch.float32) -> None:
+        from anamodiff.backbone.load import load_vae  # slow, and the bank's workers need none of it
+
         super().__init__()
-        vae, _ = load_vae(find("checkpoints/mini"), torch.float32)
-        self.encoder = vae.encoder
+        vae, _ = load_vae(find("checkpoints/mini"), dtype)
+        self.encoder, self.dtype = vae.encoder, dtype
         self.requires_grad_(False)
 
     def forward(self, frames: Tensor) -> list[Tensor]:
         """Levels of frames ``b 3 h w`` in [0, 1]."""
         levels = [2 * frames - 1]
-        levels.append(self.encoder.conv_in(levels[0]))
-        for block in self.encoder.down_blocks[:_LEVELS]:
-            levels.append(block(levels[-1]))
+        # Group norm, which autocast has in 32 bits, is half of the work.
+        with torch.autocast(frames.device.type, enabled=False):
+            levels.append(self.encoder.conv_in(levels[0].to(self.dtype)))
+            for block in self.encoder.down_blocks[:_LEVELS]:
+                levels.append(block(levels[-1]))
         return levels
 
 
@@ -103,9 +109,11 @@ class PerceptualLoss(nn.Module):
         """The loss, 0-d, of frames ``b 3 h w`` in [0, 1]."""
         total = made.new_zeros(())
         for down in (nn.Identity(), *self.downs):
+            with torch.autocast(made.device.type, enabled=False):
+                small, target = down(made.float()), down(wanted.float())
             with torch.no_grad():
-                targets = self.features(down(wanted))
-            for found, target in zip(self.features(down(made)), targets, strict=True):
+                targets = self.features(target)
+            for found, target in zip(self.features(small), targets, strict=True):
                 size = target.float().square().mean().sqrt().clamp_min(1e-6)
                 total = total + F.l1_loss(found.float(), target.float()) / size
         return total

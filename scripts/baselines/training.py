@@ -68,10 +68,10 @@ def new_model(kind: str, size: int, *, tiny: bool = False, background: bool = Fa
     part["max_features"] = 16 * part["block_expansion"]
     detector = part | {"temperature": 0.1, "single_jacobian_map": True, "pad": 3}
     motion = part | {"block_expansion": 4 if tiny else 32}
-    width = 4 if tiny else 16
+    width = 4 if tiny else 32
     return FOMM(
         size, block_expansion=width, max_features=8 * width,
-        num_bottleneck_blocks=2 if tiny else 4, detector=detector, dense_motion=motion,
+        num_bottleneck_blocks=2 if tiny else 5, detector=detector, dense_motion=motion,
     )  # fmt: skip
 
 
@@ -92,28 +92,32 @@ class Training(Run):
 
     def one_step(self) -> dict[str, Tensor]:
         """One step; returns the loss's parts, still on the device."""
-        options, progress = self.options, self.progress()
-        frames = self.bank.pairs(~self.kept_out, options.batch, self.lot).to(self.device)
-        if progress < options.small:
-            frames = F.avg_pool2d(frames, 2)
-        frames = jittered(frames, options.colour, options.zoom)
-        source, driving = frames.chunk(2)
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=options.half):
-            if isinstance(self.module, TPSMotion):
-                dropout = dropout_at(progress, options)
-                terms = tps_terms(self.module, source, driving, self.perceptual, dropout)
-            else:
-                terms = fomm_terms(self.module, source, driving, self.perceptual)
+        frames = self.bank.pairs(~self.kept_out, self.options.batch, self.lot)
+        terms = terms_of(self.module, frames, self.options, self.progress(), self.perceptual)
         self.descend(torch.stack(list(terms.values())).sum())
         return {name: term.detach() for name, term in terms.items()}
 
     def validation_sets(self) -> dict[str, list[Tensor]]:
         """Fixed pairs of clips kept out of training."""
         lot, count = np.random.default_rng(0), self.options.validation
-        pairs = self.bank.pairs(self.kept_out, count, lot, flip=False).to(self.device)
+        pairs = self.bank.pairs(self.kept_out, count, lot, flip=False)
         source, driving = pairs.chunk(2)
         parts = zip(source.split(16), driving.split(16), strict=True)
         return {"kept out": [torch.cat(part) for part in parts]}
+
+
+def terms_of(
+    model: Rival, frames: Tensor, options: Options, progress: float, perceptual: nn.Module
+) -> dict[str, Tensor]:
+    """The loss's parts for sources, then driving frames ``2b 3 s s`` in [0, 1]."""
+    if progress < options.small:
+        frames = F.avg_pool2d(frames, 2)
+    frames = jittered(frames, options.colour, options.zoom)
+    source, driving = frames.chunk(2)
+    with torch.autocast(frames.device.type, torch.bfloat16, enabled=options.half):
+        if isinstance(model, TPSMotion):
+            return tps_terms(model, source, driving, perceptual, dropout_at(progress, options))
+        return fomm_terms(model, source, driving, perceptual)
 
 
 def dropout_at(progress: float, options: Options) -> float:

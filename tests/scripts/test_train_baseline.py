@@ -2,20 +2,22 @@
 
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
+from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.testing import assert_close
 
 SCRIPTS = Path(__file__).resolve().parents[2] / "scripts"
 sys.path.insert(0, str(SCRIPTS))
 
 import train_baseline  # noqa: E402
-from baselines.clips import Bank, jittered  # noqa: E402
+from baselines.clips import Bank, Wanted, jittered  # noqa: E402
 from baselines.features import PerceptualLoss, VGGFeatures  # noqa: E402
 from baselines.objective import fomm_terms, measure, tps_terms  # noqa: E402
-from baselines.training import Options, Training, dropout_at, new_model, train  # noqa: E402
+from baselines.training import Options, Training, dropout_at, new_model, terms_of, train  # noqa: E402
 
 from anamodiff.baselines.weights import load_rival  # noqa: E402
 from anamodiff.errors import AnaMoDiffError  # noqa: E402
@@ -45,7 +47,7 @@ def clips(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def bank(clips: Path, tmp_path_factory: pytest.TempPathFactory) -> Bank:
-    return Bank.open(tmp_path_factory.mktemp("bank"), [clips], 64, lambda _: None)
+    return Bank.open(tmp_path_factory.mktemp("bank"), Wanted((clips,), 64), lambda _: None)
 
 
 def test_answers_and_the_benchmark_s_clips_are_left_out(bank: Bank) -> None:
@@ -54,12 +56,25 @@ def test_answers_and_the_benchmark_s_clips_are_left_out(bank: Bank) -> None:
 
 
 def test_other_clips_than_the_bank_s_are_refused(clips: Path, tmp_path: Path) -> None:
-    Bank.open(tmp_path, [clips], 64, lambda _: None)
+    Bank.open(tmp_path, Wanted((clips,), 64), lambda _: None)
     with pytest.raises(AnaMoDiffError, match="name another"):
-        Bank.open(tmp_path, [clips], 32, lambda _: None)
+        Bank.open(tmp_path, Wanted((clips,), 32), lambda _: None)
     (tmp_path / "none").mkdir()
     with pytest.raises(AnaMoDiffError, match="expected"):
-        Bank.open(tmp_path / "new", [tmp_path / "none"], 64, lambda _: None)
+        Bank.open(tmp_path / "new", Wanted((tmp_path / "none",), 64), lambda _: None)
+
+
+def test_drawn_clips_join_the_others_whoever_fills(clips: Path, bank: Bank, tmp_path: Path) -> None:
+    wanted = Wanted((clips,), 64, drawn=3)
+    alone, many = (
+        Bank.open(tmp_path / str(workers), wanted, lambda _: None, workers=workers)
+        for workers in (0, 2)
+    )
+    assert many.names[3:] == ["drawn 0", "drawn 1", "drawn 2"] and many.lengths[-1] == 10
+    assert_close(many.frames, alone.frames)
+    assert_close(many.frames[:9], bank.frames)
+    shown = (many.frames[9:].float().mean(-1) < 200).flatten(1).float().mean(1)
+    assert shown.min() > 0.01, "a character in each frame"
 
 
 def test_too_few_clips_are_one_line(tmp_path: Path) -> None:
@@ -69,8 +84,8 @@ def test_too_few_clips_are_one_line(tmp_path: Path) -> None:
             write_video(tmp_path / "clips" / "a.gif", moving(4), 8)
         (tmp_path / "clips" / "broken.mp4").write_bytes(b"no clip")
         with pytest.raises(AnaMoDiffError, match=f"at least two clips .*, got {count} among"):
-            Bank.open(tmp_path / "bank", [tmp_path / "clips"], 64, lambda _: None)
-        assert not any((tmp_path / "bank").iterdir())
+            Bank.open(tmp_path / "bank", Wanted((tmp_path / "clips",), 64), lambda _: None)
+        assert not list((tmp_path / "bank").glob("[!.]*"))
 
 
 def test_some_clips_are_kept_out_and_never_all(bank: Bank) -> None:
@@ -82,7 +97,7 @@ def test_pairs_are_of_one_clip_each(bank: Bank) -> None:
     only = np.array([False, True, False])
     frames = bank.pairs(only, 8, np.random.default_rng(0), flip=False)
     assert frames.shape == (16, 3, 64, 64)
-    wanted = torch.from_numpy(np.array(bank.frames[3:6])).permute(0, 3, 1, 2).float() / 255
+    wanted = bank.frames[3:6].permute(0, 3, 1, 2).float() / 255
     for frame in frames:
         assert min(float((frame - own).abs().max()) for own in wanted) == 0
     source, driving = bank.pairs(only, 32, np.random.default_rng(0)).chunk(2)
@@ -119,6 +134,21 @@ def test_every_part_is_trained(kind: str) -> None:
     torch.stack(list(terms.values())).sum().backward()
     without = {n for n, p in model.named_parameters() if p.grad is None}
     assert not without
+
+
+@pytest.mark.parametrize("kind", ["tps", "fomm"])
+def test_a_step_on_a_gpu_mixes_no_devices_and_waits_for_no_value(kind: str, bank: Bank) -> None:
+    # cuDNN's grid sampling has no fake kernel.
+    with FakeTensorMode(allow_non_fake_inputs=True), torch.backends.cudnn.flags(False):
+        with torch.device("cuda"):
+            model = new_model(kind, 64, tiny=True)
+            perceptual = PerceptualLoss(Pixels())
+        frames = torch.zeros(9, 64, 64, 3, dtype=torch.uint8, device="cuda")
+        there = SimpleNamespace(frames=frames, starts=bank.starts, lengths=bank.lengths)
+        pairs = Bank.pairs(there, np.ones(3, bool), 4, np.random.default_rng(0))
+        assert pairs.is_cuda
+        terms = terms_of(model, pairs, Options(small=0.0), 0.1, perceptual)
+        assert all(term.is_cuda for term in terms.values())
 
 
 def test_splines_are_dropped_more_and_then_no_longer() -> None:
