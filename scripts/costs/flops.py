@@ -42,11 +42,11 @@ def inversion_step(size: Architecture) -> int:
 
 
 @cache
-def training(size: Architecture, *, levels: str, **lora: Any) -> int:
-    """Forward and backward of one clip; `lora` are settings of `add_lora`."""
+def training(size: Architecture, *, levels: str, frames: int | None = None, **lora: Any) -> int:
+    """Forward and backward of one clip or its window; `lora` are settings of `add_lora`."""
     unet = size.make_unet(**{"rank": 16, **lora}).train()
     unet.checkpoint_gradients(levels)
-    clip, generator = NoisyClip(size.latents(), 0, 1000), torch.Generator()
+    clip, generator = NoisyClip(size.latents(frames), 0, 1000), torch.Generator()
     return count(
         lambda: disentangled_loss(
             unet, clip, None, size.embedding(), SCHEDULE, generator, backward=torch.Tensor.backward

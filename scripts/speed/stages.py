@@ -196,7 +196,9 @@ def _operations(
 ) -> Mapping[str, float]:
     """Counted operations of each stage, without LOFNet's."""
     lora = {"rank": tuning.rank, "layers": tuning.lora, "blocks": tuning.lora_blocks}
-    clip = flops.training(size, levels=tuning.checkpoint_levels, **lora)
+    clip = flops.training(
+        size, levels=tuning.checkpoint_levels, frames=min(tuning.window, size.frames), **lora
+    )
     taken = generation.steps - SCHEDULE.start(generation.steps, generation.denoise_from)
     step = flops.forward(size) if generation.guidance == 1 else flops.guided_step(size)
     return {
