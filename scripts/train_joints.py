@@ -5,6 +5,9 @@ the detector learns from drawn creatures alone. `--bank` names a folder that `ma
 filled. `--measure` prints the scores of the saved, averaged weights on the species kept out, and
 stops. `--smoke` runs everything once on a tiny network, in less than a minute.
 
+`--split shipped` learns from the rendered species that are kept out, too, once the recipe is
+known to be good; then only the species that confidence is learnt from are left to measure on.
+
 With `--seconds` the run is over so many seconds after it was called. On a GPU, for example:
 `--device cuda --seconds 390 --batch 256 --resident 100000 --workers 4 --rate 2e-3 --average .997`.
 """

@@ -5,6 +5,9 @@ learns from drawn skeletons alone. `--measure` prints the scores of the saved, a
 the species kept out, with true joints and with noisy ones, and stops. `--smoke` runs everything
 once on a tiny network, in less than a minute.
 
+`--split shipped` learns from the rendered species that are kept out, too; drawn ones are left to
+measure on.
+
 With `--seconds` the run is over so many seconds after it was called. On a GPU, for example:
 `--device cuda --seconds 390 --batch 768 --bank FOLDER`, with the folder that `make_joint_bank.py`
 filled.

@@ -116,6 +116,23 @@ def test_confidence_species_are_marked(lot: np.random.Generator) -> None:
     assert pool_of(replace(samples, species=names)).next(20, 0.3).learnt.all()  # drawn boars
 
 
+def test_shipped_weights_learn_from_species_that_scored_ones_do_not(tmp_path) -> None:
+    """Even there some are only judged; they are also what is left to measure on."""
+    names = ["goat", "wildebeest", "boar", "cow"]
+    Samples.of(drawn.held_out_samples(4), names).save(tmp_path / "rendered-00.npz")
+    learnt, kept = {}, {}
+    for split in rendered.SPLITS:
+        feed = Feed(Options(resident=20, split=split), CPU, tmp_path)
+        feed.fill()
+        shelf = feed.pool.shelves["rendered"]
+        there = {number: name for name, number in shelf.names.items()}
+        rows = range(shelf.count)
+        learnt[split] = {there[int(shelf.species[i])] for i in rows if shelf.learnt[i]}
+        kept[split] = len(feed.kept_out)
+    assert learnt == {"scored": {"cow"}, "shipped": {"goat", "wildebeest", "cow"}}
+    assert kept == {"scored": 1, "shipped": 1}, "the goat; the boar"
+
+
 @pytest.mark.slow
 def test_a_bank_is_filled_by_processes(tmp_path) -> None:
     order = bank.Order(tmp_path, drawn=2 * bank.CHUNK)
