@@ -136,7 +136,7 @@ class PointTracker:
 
 
 def follow_flow(frames: Tensor) -> Tracklets:
-    """Chain DIS optical flow from points on the first frame's foreground.
+    """Chain DIS optical flow from points on the foreground of the first frame that has one.
 
     A point is lost, and stays so, where flow forth and back disagree or it leaves the foreground
     (Kroeger et al. 2016, "Fast Optical Flow using Dense Inverse Search").
@@ -150,9 +150,10 @@ def follow_flow(frames: Tensor) -> Tracklets:
     around = np.ones((2 * FOREGROUND_MARGIN + 1,) * 2, np.uint8)
     flow = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
     middle = _middles(masks)
-    now = _seeds(masks[0])
-    alive, places = np.ones(len(now), bool), [now]
-    for number, (one, other) in enumerate(pairwise(pictures), start=1):
+    began = int(masks.any(axis=(1, 2)).argmax())  # who enters later is not there before
+    now = _seeds(masks[began])
+    alive, places = np.ones(len(now), bool), [np.full_like(now, np.nan)] * began + [now]
+    for number, (one, other) in enumerate(pairwise(pictures[began:]), start=began + 1):
         if not alive.any():
             break
         # Flow searches for a few pixels: the way of the body as a whole, in a jump for instance, is

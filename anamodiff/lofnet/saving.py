@@ -22,7 +22,7 @@ class SavedModule(nn.Module):
     config: dict[str, Any]
 
     def save(self, path: str | Path, half: bool = False) -> None:
-        """Write `path` (.safetensors), whole or not at all, and its configuration (.json).
+        """Write `path` (.safetensors) and its configuration (.json), each whole or not at all.
 
         With `half`, matrices and kernels are written in half precision.
         """
@@ -33,8 +33,8 @@ class SavedModule(nn.Module):
         temporary = path.with_suffix(".tmp")
         save_file(weights, temporary)
         move_into_place(temporary, path.with_suffix(".safetensors"))
-        text = json.dumps(self.config, indent=1) + "\n"
-        path.with_suffix(".json").write_text(text, encoding="utf-8")
+        temporary.write_text(json.dumps(self.config, indent=1) + "\n", encoding="utf-8")
+        move_into_place(temporary, path.with_suffix(".json"))
 
     @classmethod
     def load(cls, path: str | Path) -> Self:

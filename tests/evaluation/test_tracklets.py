@@ -86,6 +86,16 @@ def test_points_that_vanish_are_lost() -> None:
     assert np.isnan(places[:, 2:]).all()
 
 
+def test_who_enters_later_is_followed_from_there() -> None:
+    clip = moving(3, 0)
+    clip[:2] = 1
+    found = follow_flow(clip)
+    assert len(found.places) > 100 and np.isnan(found.places[:, :2]).all()
+    assert np.isfinite(found.places[:, 2:]).all(axis=-1).mean() > 0.9
+    whole = follow_flow(moving(3, 0))
+    assert motion_fidelity(found, whole) > 0.4, "half of the steps, the rest unseen"
+
+
 @pytest.mark.parametrize("kind", ["flow", "joints"])
 def test_a_drawn_clip_is_followed_much_as_its_exact_joints_move(
     kind: str, pair: creatures.Pair, tracker: PointTracker
