@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 import shutil
 import threading
 import time
@@ -34,6 +35,8 @@ from anamodiff.run.result import Result
 logger = logging.getLogger(__name__)
 
 LONGEST = 384  # pixels of what is drawn for the page
+# The folders of an absolute path, of Windows', too; not what follows an address's `https:`.
+_FOLDERS = re.compile(r"(?<![\w.:/\\])(?:[A-Za-z]:)?[\\/]+(?:[^\s'\",;:\\/]+[\\/]+)+")
 OUT_OF_MEMORY = "expected memory for this, got too little: lower the number of frames"
 Files = Sequence[str] | str | None
 
@@ -239,7 +242,14 @@ def panels(shown: Preview) -> dict[str, Any]:
 
 
 def explained(error: BaseException) -> str:
-    """One line for the page; what is not the user's mistake is logged, too."""
+    """One line for the page; what is not the user's mistake is logged, too.
+
+    Files go by their names: the server's folders are nobody's business.
+    """
+    return _FOLDERS.sub("", _line_of(error))
+
+
+def _line_of(error: BaseException) -> str:
     if isinstance(error, AnaMoDiffError):
         return " ".join(str(error).split())
     logger.error("%s: %s", type(error).__name__, one_line(str(error)), exc_info=error)

@@ -9,6 +9,7 @@ import shutil
 import zipfile
 import zlib
 from collections.abc import Sequence
+from importlib.util import find_spec
 from pathlib import Path, PureWindowsPath
 
 from anamodiff.app.options import AppOptions
@@ -21,6 +22,7 @@ from anamodiff.video.sampling import silent
 SUFFIXES = (
     ".mp4", ".mov", ".webm", ".mkv", ".avi", ".m4v", ".gif", ".webp", ".apng", ".png", ".jpg",
     ".jpeg", ".bmp", ".tif", ".tiff", ".zip",
+    *((".heic", ".heif") if find_spec("pillow_heif") else ()),
 )  # fmt: skip
 _UNPACKING = (zipfile.BadZipFile, zlib.error, lzma.LZMAError)
 _GLANCE = 64  # side of the canvas on which an upload is looked at
