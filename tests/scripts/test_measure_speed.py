@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from fake_graph import fake_recorders
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "scripts"))
 
@@ -115,12 +116,17 @@ def test_every_stage_of_every_preset_is_run_and_scaled(monkeypatch, capsys):
 
 def test_a_graph_must_give_the_same(monkeypatch):
     mover = stages.make_mover(TINY, build_lofnet(mini_config()), CPU)
-    monkeypatch.setattr(torch.cuda, "make_graphed_callables", lambda work, _: work)
-    assert set(stages.measure_graph(mover, steps=2)) == {"kernels", "cuda graph"}
-    other = lambda work, _: lambda *given: 1.1 * work(*given)  # noqa: E731
-    monkeypatch.setattr(torch.cuda, "make_graphed_callables", other)
+    recorders = fake_recorders(monkeypatch)
+    assert set(stages.measure_graph(mover, steps=3)) == {"kernels", "cuda graph"}
+    assert [recorder.asked[-1] for recorder in recorders] == ["replay"]
+    invert = stages.ddim_invert
+    monkeypatch.setattr(
+        stages, "ddim_invert", lambda *given, **settings: (
+            (1.1 if settings["cuda_graph"] else 1.0) * invert(*given, **settings)
+        ),
+    )  # fmt: skip
     with pytest.raises(AssertionError, match="not close"):
-        stages.measure_graph(mover, steps=2)
+        stages.measure_graph(mover, steps=3)
 
 
 def test_operations_are_those_of_the_preset(monkeypatch):
