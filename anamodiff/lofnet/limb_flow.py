@@ -23,6 +23,8 @@ GRID = 64  # cells a side
 FARTHEST = 0.2  # of [-1, 1]: the correction of a bone's motion is smaller
 BONE_WIDTH = 0.05  # of [-1, 1]: half of a limb's, about
 UNKNOWN = -30.0  # logit of a bone that is not there
+# The background's logit goes from -RIM to RIM within a cell at a rim; errors beyond do not count.
+RIM, TAKEN_OUT = 2.0, 0.7  # and the share of its error that is taken out
 
 
 @dataclass(frozen=True)
@@ -42,7 +44,12 @@ class LimbMotion:
     visible: Tensor
 
     def flow(
-        self, foregrounds: Tensor, frames: Tensor, height: int = GRID, width: int = GRID
+        self,
+        foregrounds: Tensor,
+        frames: Tensor,
+        height: int = GRID,
+        width: int = GRID,
+        own: LimbMotion | None = None,
     ) -> Tensor:
         """One flow ``b height width 2``: the character's where it is, else one to the background.
 
@@ -53,15 +60,34 @@ class LimbMotion:
         Args:
             foregrounds: of all source frames, bool ``s H W``.
             frames: the source frame ``b`` of each.
+            own: what the network says of the source frames that occur, in their order, in their
+                own poses: its errors there are known, and taken out.
         """
         size = (height, width)
-        ground = F.interpolate(self.ground[:, None], size, mode="bilinear", align_corners=True)
-        beside, flow = (ground[:, 0] > 0)[..., None], resize_flow(self.character, *size).clone()
-        for number in frames.unique().tolist():  # what a source frame needs is computed once
+        ground, flow = _resized(self.ground, size), resize_flow(self.character, *size).clone()
+        for place, number in enumerate(frames.unique().tolist()):  # what a frame needs, once
             of, foreground = frames == number, foregrounds[number]
-            inside = onto_character(flow[of], foreground)
-            flow[of] = torch.where(beside[of], off_character(foreground, size), inside)
+            found, beside = flow[of], ground[of]
+            if own is not None:
+                found = found - own._flow_error(place, found)
+                beside = beside - TAKEN_OUT * own._ground_error(place, foreground, found)
+            inside = onto_character(found, foreground)
+            flow[of] = torch.where(beside[..., None] > 0, off_character(foreground, size), inside)
         return flow
+
+    def _flow_error(self, number: int, flow: Tensor) -> Tensor:
+        """How far a source frame's flow to its own pose is from none, looked up along the flow
+        ``b h w 2``."""
+        wrong = self.character[number] - identity_grid(GRID, GRID, device=flow.device)
+        wrong = rearrange(wrong, "h w xy -> 1 xy h w").expand(len(flow), -1, -1, -1)
+        return rearrange(warp(wrong, flow), "b xy h w -> b h w xy")
+
+    def _ground_error(self, number: int, foreground: Tensor, flow: Tensor) -> Tensor:
+        """The same of the background's logits, ``b h w``."""
+        size = (flow.shape[1], flow.shape[2])
+        found = _resized(self.ground[None, number], size).clamp(-RIM, RIM)
+        wrong = (found - rim_logits(foreground, size).to(flow)).expand(len(flow), -1, -1)
+        return warp(wrong[:, None], flow)[:, 0]
 
 
 class LimbFlow(SavedModule):
@@ -150,6 +176,21 @@ class LimbFlow(SavedModule):
         for narrow, block in zip(self.narrow, self.up, strict=True):
             x = block(F.interpolate(narrow(x), scale_factor=2) + maps.pop())
         return x
+
+
+def rim_logits(foreground: Tensor, size: tuple[int, int]) -> Tensor:
+    """The background's logits ``1 h w`` as a foreground bool ``H W`` has them: 0 at its rim, `RIM`
+    and -`RIM` where all of a cell is background or none is."""
+    cell = max(foreground.shape) // GRID | 1
+    covered = F.avg_pool2d(
+        foreground[None, None].float(), cell, 1, cell // 2, count_include_pad=False
+    )
+    return _resized(RIM * (1 - 2 * covered[0]), size)
+
+
+def _resized(maps: Tensor, size: tuple[int, int]) -> Tensor:
+    """Maps ``b h w`` at another size."""
+    return F.interpolate(maps[:, None], size, mode="bilinear", align_corners=True)[:, 0]
 
 
 def onto_character(flow: Tensor, foreground: Tensor) -> Tensor:

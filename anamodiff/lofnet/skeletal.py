@@ -159,12 +159,14 @@ def skeletal_motion(
     foregrounds = foregrounds.cpu()
     pictures = with_coverage(source, foregrounds)
     motion = networks.limb_flow(pictures[chosen].to(target), poses[chosen], target)
+    used = chosen.unique()
+    still = networks.limb_flow(pictures[used].to(target), poses[used], poses[used])
     visible = torch.where(motion.ground < 0, motion.visible.sigmoid(), 1.0)[:, None]
     visible, mask = (
         F.interpolate(x, grid or size, mode="bilinear", align_corners=True)
         for x in (visible, motion.mask)
     )
-    flow = motion.flow(foregrounds, chosen, *size)
+    flow = motion.flow(foregrounds, chosen, *size, own=still)
     place = Poses(*(x.cpu() for x in (poses, other.known(), target)))
     return SkeletalMotion(flow, mask, visible[:, 0].cpu(), chosen, place)
 

@@ -5,7 +5,13 @@ import torch
 
 from anamodiff.creatures.skeleton import BONES, JOINTS
 from anamodiff.lofnet.bone_motion import bone_distances, bone_motions
-from anamodiff.lofnet.limb_flow import GRID, LimbFlow, off_character, onto_character
+from anamodiff.lofnet.limb_flow import (
+    GRID,
+    LimbFlow,
+    LimbMotion,
+    off_character,
+    onto_character,
+)
 from anamodiff.warp import identity_grid, warp
 
 
@@ -108,6 +114,36 @@ def test_the_flow_shows_character_where_it_is_and_background_elsewhere(net: Limb
         48,
         2,
     )
+
+
+def test_errors_in_the_sources_own_pose_are_taken_out() -> None:
+    """A network that looks up beside, and takes too much for background, in every pose alike."""
+    size, rim = 2 * GRID, 8
+    foreground = torch.zeros(size, size, dtype=torch.bool)
+    foreground[32:96, 24:104] = True
+    grid = identity_grid(GRID, GRID)
+    outside = (grid.abs() - torch.tensor([0.625, 0.5])).amax(-1)
+    shifted = torch.tensor([0.25, 0.0])  # 16 pixels
+
+    def motion(place: torch.Tensor) -> LimbMotion:
+        ground = 20 * (outside + 0.02)[None]
+        nothing = torch.zeros(1, GRID, GRID)
+        return LimbMotion((grid + place + 0.06)[None], nothing[:, None], ground, nothing)
+
+    frames = torch.zeros(1, dtype=torch.long)
+    own = motion(torch.zeros(2))
+    first = own.flow(foreground[None], frames, size, size, own)[0]
+    inner = (slice(32 + rim, 96 - rim), slice(24 + rim, 104 - rim))
+    still = identity_grid(size, size)
+    torch.testing.assert_close(first[inner], still[inner], atol=1e-3, rtol=0)
+    # All of the character is shown, and nothing else; without the correction a part is lost.
+    shown = warp(foreground[None, None].float(), first[None], interpolation="nearest")[0, 0] > 0
+    plain = own.flow(foreground[None], frames, size, size)
+    lost = warp(foreground[None, None].float(), plain, interpolation="nearest")[0, 0] > 0
+    assert (shown != foreground).sum() < 0.4 * (lost != foreground).sum()
+    moved = motion(-shifted).flow(foreground[None], frames, size, size, own)[0]
+    both = (slice(32 + rim, 96 - rim), slice(40 + rim, 104 - rim))
+    torch.testing.assert_close(moved[both], (still - shifted)[both], atol=1e-3, rtol=0)
 
 
 def test_a_flow_within_the_character_stays(net: LimbFlow) -> None:
