@@ -10,7 +10,8 @@ The parts, in the order in which they run:
     d   peak memory of each `--vram`, tuning and generation
     b   the same short demo on CPU and GPU: motion, frames, seconds; then the whole demo on the GPU
     a   the quick suite's device tests
-    e   CUDA graph, share of a tuning iteration that the GPU works, compiled transformer blocks
+    e   tuning as a CUDA graph, the share of an iteration that the GPU works, attention's kernels,
+        memory formats; inversion as a graph; compiled transformer blocks
     f   LOFNet's training rate at MGIF's size
 
 Each runs in a process of its own, which is killed at its time limit and leaves the figures that it

@@ -28,13 +28,15 @@ from anamodiff.unet3d.kv_cache import KeyValueCache
 def clip_group_norm(norm: nn.GroupNorm, hidden: Tensor, clips: int) -> Tensor:
     """Group norm of `hidden`, (b f) c h w, with statistics pooled over the frames of each clip.
 
-    With `clips == len(hidden)` they are those of each frame. In channels-last memory, all
-    rearrangements are views. A GPU's group norm leaves that memory format, to which one copy
-    returns: before the activation, and not once more for the convolution after it.
+    With `clips == len(hidden)` they are those of each frame. In channels-last memory, both
+    rearrangements are views, but for a GPU, whose group norm leaves that memory format: one copy
+    returns to it before the activation, so that the convolution after that need not.
     """
     frames = len(hidden) // clips
     pooled = rearrange(hidden, "(b f) c h w -> b c (f h) w", b=clips)
     pooled = group_norm(norm, pooled)
+    if pooled.device.type == "cpu":
+        return rearrange(pooled, "b c (f h) w -> (b f) c h w", f=frames)
     pooled = rearrange(pooled, "b c (f h) w -> b f h w c", f=frames).contiguous()
     return rearrange(pooled, "b f h w c -> (b f) c h w")
 

@@ -50,7 +50,7 @@ PARTS = {
     "d": Part("peak memory by --vram", "peaks", 50, 38),
     "b": Part("the demo on CPU and device", "demo", 60, 35),
     "a": Part("device tests", "suite", 60, 30),
-    "e": Part("CUDA graph, compilation", "compilation", 80, 30),
+    "e": Part("CUDA graphs, kernels, compilation", "compilation", 80, 40),
     "f": Part("LOFNet's training rate", "training", 30, 18),
 }
 

@@ -124,6 +124,16 @@ def test_kernels_are_summed_against_the_steps_own_time():
     assert "20%" in next(iter(summary._compilation({"tuning_busy": found})))
 
 
+def test_trials_of_tuning_have_their_lines():
+    graph = {"seconds": {"kernels": 0.3, "cuda graph": 0.2}, "gain": 1.5, "same": True,
+             "not_recorded": ["CUDA out of memory."]}  # fmt: skip
+    attention = {"temporal": {"default": 0.01, "cudnn_attention": "No available kernel."}}
+    figures = {"tuning_graph": graph, "attention": {"attention_seconds": attention}}
+    first, reason, kernels = summary._compilation(figures)
+    assert "1.50 times as fast" in first and reason.endswith("CUDA out of memory.")
+    assert kernels == "attention, temporal: default 0.01000 s, cudnn_attention No available kernel."
+
+
 def test_unknown_parts_are_named(tmp_path, capsys):
     assert gpu_day.main([str(tmp_path / "out"), "--parts", "c,x"]) == 2
     assert "got x" in capsys.readouterr().err
@@ -148,6 +158,7 @@ def test_all_parts_on_small_models(tmp_path):
     assert len(figures["d"]["presets"]) == 4
     assert figures["b"]["same_motion"] and figures["b"]["within_rounding"]
     assert figures["a"]["passed"]
+    assert figures["e"]["tuning_graph"]["same"] and figures["e"]["channels_last"]["same"]
     assert figures["e"]["compiled_sampling"]["same"] and figures["e"]["compiled_tuning"]["same"]
     assert len(figures["f"]["pairs_per_second"]) == 2
     assert {path.name for path in tmp_path.iterdir()} == {
