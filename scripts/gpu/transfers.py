@@ -8,11 +8,12 @@ from typing import Any
 from speed import stages
 from speed.timing import matmul_peak
 
-from anamodiff.options import PRESETS
+from anamodiff.options import PRESETS, TuningOptions
 from gpu.bench import Bench
 
 BARS = {"paper": 45.0, "fast": 15.0}  # seconds of a transfer on an H100
 WARM_UP = 6  # tuning iterations
+LEAST_ITERATIONS = 30  # as many as are replayed as a CUDA graph, and more
 RESERVE = 12.0  # seconds for what the estimate leaves out
 SMALL_ITERATIONS = 4
 
@@ -48,17 +49,26 @@ def _affordable(bench: Bench, warm: stages.Figures, presets: list[str], preset: 
     """Tuning iterations of `preset` for which there is time, if all `presets` are to be run."""
     if bench.small:
         return SMALL_ITERATIONS
-    iterations, steps = {}, 0
+    # Frames that all iterations of a preset see, as the time of one is about proportional to them.
+    iterations, frames, steps = {}, {}, 0
     for name in presets:
         chosen = PRESETS[name]
-        iterations[name] = chosen.get("tuning", {}).get("iterations", 250)
+        tuning = chosen.get("tuning", {})
+        iterations[name] = tuning.get("iterations", 250)
+        frames[name] = iterations[name] * _window(name, bench.size.frames)
         steps += chosen.get("generation", {}).get("steps", 50)
     fast_steps = PRESETS["fast"]["generation"]["steps"]
     others = steps / fast_steps * warm["invert and sample"]["measured"]
     others += len(presets) * sum(warm[s]["measured"] for s in ("encode and warp", "decode"))
     left = bench.record.left() - RESERVE - others
-    share = left / (warm["tuning"]["seconds_per_iteration"] * sum(iterations.values()))
-    return max(WARM_UP, int(min(1.0, share) * iterations[preset]))
+    each = warm["tuning"]["seconds_per_iteration"] / _window("fast", bench.size.frames)
+    share = left / (each * sum(frames.values()))
+    return max(LEAST_ITERATIONS, int(min(1.0, share) * iterations[preset]))
+
+
+def _window(preset: str, frames: int) -> int:
+    """Frames of a clip that an iteration sees."""
+    return min(frames, PRESETS[preset].get("tuning", {}).get("window", TuningOptions.window))
 
 
 def _summed(made: stages.Figures, wanted: int, peak: float) -> dict[str, Any]:

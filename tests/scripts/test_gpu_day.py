@@ -5,6 +5,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -12,10 +13,12 @@ SCRIPTS = Path(__file__).resolve().parents[2] / "scripts"
 sys.path.insert(0, str(SCRIPTS))
 
 import gpu_day  # noqa: E402
-from gpu import runner, suite, summary  # noqa: E402
+from gpu import runner, suite, summary, transfers  # noqa: E402
 from gpu.kernels import summarise  # noqa: E402
 from gpu.record import Record  # noqa: E402
 from gpu.runner import PARTS, Part, run_parts  # noqa: E402
+
+from anamodiff.options import PRESETS  # noqa: E402
 
 CHILD = """
 import sys, time
@@ -122,6 +125,26 @@ def test_kernels_are_summed_against_the_steps_own_time():
     assert [row["seconds"] for row in found["kernels"]] == [0.03, 0.01]
     assert len(found["kernels"][0]["name"]) < 300
     assert "20%" in next(iter(summary._compilation({"tuning_busy": found})))
+
+
+def test_iterations_share_the_time_by_their_frames(monkeypatch):
+    """`paper` sees ten frames in each of 250 iterations; the warm-up measured `fast`."""
+    monkeypatch.setitem(PRESETS, "fast", {"tuning": {"iterations": 150, "window": 4},
+                                          "generation": {"steps": 20}})  # fmt: skip
+    stage = {"measured": 1.0}
+    warm = {"encode and warp": stage, "decode": stage, "invert and sample": stage,
+            "tuning": {"seconds_per_iteration": 0.1}}  # fmt: skip
+
+    def run(left: float, *presets: str) -> int:
+        bench = SimpleNamespace(small=False, size=SimpleNamespace(frames=10),
+                                record=SimpleNamespace(left=lambda: left))  # fmt: skip
+        return transfers._affordable(bench, warm, list(presets), presets[0])
+
+    # Tuning of both takes 62.5 + 15 s, all else 7.5 s, and some are kept.
+    assert run(transfers.RESERVE + 86, "paper", "fast") == 250
+    assert run(transfers.RESERVE + 7.5 + 77.5 / 2, "paper", "fast") == 125
+    assert run(transfers.RESERVE + 3 + 7.5, "fast") == 75
+    assert run(0, "fast") == transfers.LEAST_ITERATIONS
 
 
 def test_trials_of_tuning_have_their_lines():
