@@ -341,9 +341,10 @@ class RunOptions(Options):
     )  # fmt: skip
     size: int | None = setting(
         None,
-        "pixels along the side of the square that the backbone works at, such as 256 with mini, "
-        "which takes three times as long (default: the backbone's own: 128 with mini, 512 with SD "
-        "v1.4)",
+        "pixels along the side of the square that the backbone works at; mini takes less than half "
+        "the time at 128 (default: what the backbone recommends, 256 with mini, else what its UNet "
+        "was made for, 512 with SD v1.4; in benchmark and ablation always the latter, 128 with "
+        "mini, so that figures stay comparable)",
         low=16, high=4096, flag="--size", metavar="N",
     )  # fmt: skip
     frames: int = setting(

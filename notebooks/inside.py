@@ -22,8 +22,9 @@
 # take [quickstart.ipynb](quickstart.ipynb).
 #
 # *The settings are small, so that all of it takes about half a minute on a CPU:* 8 frames of 128x128
-# pixels and 6 iterations of tuning on the embedded backbone. The paper's are 10 frames of 512x512
-# pixels and 250 iterations on Stable Diffusion v1.4.
+# pixels and 6 iterations of tuning on the embedded backbone, whose usual ones are 10 frames of 256x256
+# pixels and 20 iterations. The paper's are 10 frames of 512x512 pixels and 250 iterations on Stable
+# Diffusion v1.4.
 
 # %%
 import importlib.util

@@ -49,11 +49,12 @@ anamodiff.read_clip(driving)
 # %% [markdown]
 # ## A preview
 #
-# Load the models once. The first look takes seconds: the joints that are found in both clips, and the
-# source warped along the motion of the driving clip. If this looks wrong, a transfer will, too.
+# Load the models once; `size=128` is for haste, without it the model works at its usual 256x256 pixels.
+# The first look takes seconds: the joints that are found in both clips, and the source warped along the
+# motion of the driving clip. If this looks wrong, a transfer will, too.
 
 # %%
-mover = anamodiff.MotionTransfer.load("mini")
+mover = anamodiff.MotionTransfer.load("mini", size=128)
 anamodiff.preview(mover, source, driving, frames=8)
 
 # %% [markdown]
@@ -62,8 +63,9 @@ anamodiff.preview(mover, source, driving, frames=8)
 # The model is tuned on your pair of clips, then it samples the result. The prompt says in a few words
 # what the source shows.
 #
-# *The settings here are small, so that this takes seconds on a CPU:* 8 frames rather than 10, and 10
-# iterations of tuning rather than 20. Leave `tuning` out for the usual quality.
+# *The settings here are small, so that this takes seconds on a CPU:* 128x128 pixels rather than 256x256,
+# 8 frames rather than 10, and 10 iterations of tuning rather than 20. Leave `size` and `tuning` out for
+# the usual quality.
 
 # %%
 small = {"frames": 8, "tuning": {"iterations": 10}}

@@ -4,7 +4,7 @@
 
 Draws the clips that `anamodiff examples` lacks into FOLDER/more, runs the commands of
 docs/gallery.md and the demo in FOLDER (a run that is there already is kept), and writes what they
-made into docs/. A transfer takes about 40 seconds on an idle core. The report's picture is a
+made into docs/. A transfer takes about 35 seconds on two idle cores. The report's picture is a
 browser's, by hand:
 
     chromium --headless --window-size=1100,1905 --screenshot FOLDER/runs/turtle/report.html
@@ -149,10 +149,11 @@ def write_gallery(folder: Path, shown: Sequence[Transfer]) -> None:
 def write_demo(run_folder: Path) -> None:
     """The demo's contact sheet: source, driving clip, warped clip and result."""
     pair = ClipPair.load(run_folder)
-    warped = read_clip(run_folder / "warped.mp4", frames=10, size=128).frames
-    result = read_clip(run_folder / "frames", frames=10, size=128).frames
+    size = pair.warped.source.shape[-1]
+    warped = read_clip(run_folder / "warped.mp4", frames=10, size=size).frames
+    result = read_clip(run_folder / "frames", frames=10, size=size).frames
     rows = [("source", pair.warped.source), ("driving", pair.warped.driving)]
-    save_small(DOCS / "demo.png", contact_sheet([*rows, ("warped", warped), ("result", result)]))
+    write_sheet(DOCS / "demo.png", [*rows, ("warped", warped), ("result", result)])
 
 
 def write_sheet(path: Path, rows: Sequence[tuple[str, Tensor]]) -> None:

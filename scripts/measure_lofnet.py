@@ -28,10 +28,12 @@ import torch
 from measure import Pairs, noise, quality, speed, transfer
 from measure.table import table
 
+from anamodiff.backbone.size import UNET
 from anamodiff.errors import AnaMoDiffError
 from anamodiff.evaluation.pairs import BenchmarkPair, find_pairs, folder_pairs
 from anamodiff.options import FRAMES
 from anamodiff.pipeline import AnaMoDiff
+from anamodiff.run.models import load_models
 from anamodiff.run.motion_transfer import MotionTransfer
 
 
@@ -51,7 +53,8 @@ def main(words: list[str] | None = None) -> int:
     arguments = parser.parse_args(words)
     torch.set_num_threads(arguments.threads)
     try:
-        method = MotionTransfer.load(arguments.backbone, arguments.lofnet, device="cpu").method
+        models = load_models(arguments.backbone, arguments.lofnet, device="cpu", size=UNET)
+        method = MotionTransfer.of(models).method
         size = method.backbone.image_size
         pairs = read_pairs(folder_pairs(arguments.folder), arguments.frames, size)
         for name in arguments.only or PARTS:

@@ -32,6 +32,7 @@ from measure.table import table
 from torch import Tensor
 
 from anamodiff import creatures
+from anamodiff.backbone.size import UNET
 from anamodiff.cli import compose as config
 from anamodiff.diffusion import Schedule
 from anamodiff.evaluation.metrics import flicker
@@ -39,6 +40,7 @@ from anamodiff.inversion.windows import split_frames
 from anamodiff.lofnet.animate import WarpedIntermediate
 from anamodiff.options import STAGES, GenerationOptions, TransferOptions
 from anamodiff.pipeline import AnaMoDiff
+from anamodiff.run.models import load_models
 from anamodiff.run.motion_transfer import MotionTransfer
 from anamodiff.video.foreground import foreground_mask
 from anamodiff.video.letterbox import from_pixels
@@ -65,7 +67,7 @@ def main(words: list[str] | None = None) -> int:
     arguments, overrides = parser.parse_known_args(words)
     given = ["source=x", "driving=x", "prompt=x", *overrides]
     settings = config.plain(config.compose("transfer", given))
-    mover = MotionTransfer.load(arguments.backbone, device="cpu")
+    mover = MotionTransfer.of(load_models(arguments.backbone, device="cpu", size=UNET))
     options = mover.resolve(**{section: settings[section] for section in STAGES})
     seams = seams_of(arguments.frames, options.generation, mover.backbone.schedule)
     results = []

@@ -33,6 +33,7 @@ from anamodiff.backbone.precision import (
     is_measured,
     stage_precision,
 )
+from anamodiff.backbone.size import Size, cells_along
 from anamodiff.diffusion import Schedule
 from anamodiff.errors import AnaMoDiffError, shorten
 
@@ -65,7 +66,7 @@ class Backbone:
         device: torch.device | None = None,
         offload: bool = False,
         precision: str | None = None,
-        size: int | None = None,
+        size: Size | None = None,
     ) -> None:
         self.device = unet.device if device is None else device
         self._named_precision = precision or PRECISIONS[unet.dtype]
@@ -80,8 +81,9 @@ class Backbone:
         self.folder = folder
         self.files = files
         self.frames_at_once = frames_at_once
-        self.latent_size = (
-            int(unet.config["sample_size"]) if size is None else self._cells_along(size)
+        self._names_size = size is not None
+        self.latent_size = cells_along(
+            size, self.recommended, unet_cells=self._unet_cells, unit=self.reduction, name=self.name
         )
 
     @classmethod
@@ -93,13 +95,14 @@ class Backbone:
         precision: str = "auto",
         offload: bool = False,
         frames_at_once: int = 4,
-        size: int | None = None,
+        size: Size | None = None,
     ) -> Backbone:
         """Load a diffusers folder, a hub id, one file in CompVis' layout, `mini`, or `auto`.
 
         Of weights in 16 and in 32 bits those that suit the precision are taken, the others where
         they are all there is. `offload` keeps idle parts in main memory; the autoencoder takes
-        `frames_at_once`. `size` is the side in pixels of the frames, if not the backbone's own.
+        `frames_at_once`. `size` is the side in pixels of the frames: None is what the backbone's
+        folder recommends, else its UNet's; `"unet"` is the UNet's in any case.
 
         Raises:
             AnaMoDiffError: it is incomplete, damaged, or not like Stable Diffusion 1.x, or has no
@@ -126,7 +129,7 @@ class Backbone:
         precision: str | None = None,
         offload: bool = False,
         frames_at_once: int = 4,
-        size: int | None = None,
+        size: Size | None = None,
     ) -> Backbone:
         """From parts that were loaded from a folder or file; the arguments are `load`'s.
 
@@ -204,21 +207,24 @@ class Backbone:
         """Pixels along one latent's side."""
         return reduction_of(self.vae.config)
 
-    def _cells_along(self, size: int) -> int:
-        """Latents along the side of frames of `size` pixels."""
-        unit = self.reduction
-        if size < unit or size % unit:
-            nearest = max(unit, round(size / unit) * unit)
-            raise AnaMoDiffError(
-                f"--size: expected a multiple of {unit} pixels for {self.name}, got {size}; "
-                f"{nearest} is the nearest"
-            )
-        return size // unit
-
     @property
     def image_size(self) -> int:
         """Pixels along a frame's side."""
         return self.latent_size * self.reduction
+
+    @property
+    def named_size(self) -> int | None:
+        """`image_size`, or None where nobody named one, so that a run that goes on decides."""
+        return self.image_size if self._names_size else None
+
+    @property
+    def unet_size(self) -> int:
+        """`image_size` as the UNet was made for first."""
+        return self._unet_cells * self.reduction
+
+    @property
+    def _unet_cells(self) -> int:
+        return int(self.unet.config["sample_size"])
 
     @property
     def name(self) -> str:

@@ -175,6 +175,7 @@ def survey_results(values: dict[str, Any], started: float) -> None:
 
 def train_lofnet(values: dict[str, Any], started: float) -> None:
     from anamodiff.backbone.model import Backbone
+    from anamodiff.backbone.size import UNET
     from anamodiff.lofnet.training.train import check_inputs, train_lofnet
 
     load = {key: values.pop(key) for key in ("device", "precision")}
@@ -183,7 +184,7 @@ def train_lofnet(values: dict[str, Any], started: float) -> None:
     start["detector_config"] = start.pop("config")
     files = {key: value for key, value in start.items() if key != "detector_lr"}
     check_inputs(data, values["output"], resume=values["resume"], **files)
-    backbone = Backbone.load(name, **load)
+    backbone = Backbone.load(name, size=UNET, **load)  # as networks for its latents are shaped
     folder = train_lofnet(data, backbone=backbone, config=network, **values, **training, **start)
     if "WORLD_SIZE" in os.environ:
         from accelerate import PartialState

@@ -108,7 +108,9 @@ class CommandOptions(Options):
         metavar="FOLDER",
     )  # fmt: skip
     cache: str | None = setting(
-        None, "folder for the clips' latents (default: latents/ in the output)"
+        None,
+        "folder for the clips' latents, in the size that the backbone's UNet was made for: 128 "
+        "pixels with mini (default: latents/ in the output)",
     )
     run: str = setting(
         help="run folder that tune or transfer wrote (default: --output, if that is one)",

@@ -239,7 +239,8 @@ def _made_with(models: Models, options: BenchmarkOptions) -> dict[str, Any]:
         "anamodiff": __version__,
         "backbone": mover.backbone.hashes,
         "lofnet": list(mover.lofnet_hashes.values()),
-        "recommended": mover.backbone.recommended,
+        # Its size is no part of a benchmark, and results from before it was recommended still hold.
+        "recommended": {k: v for k, v in backbone.recommended.items() if k != "size"},
         # As in results from before stages had formats of their own, where they are alike.
         "precision": str(backbone.dtype if uniform else backbone.precision),
         "device": mover.backbone.device.type,

@@ -6,10 +6,12 @@ from dataclasses import asdict, dataclass
 
 import torch
 
+from anamodiff.backbone.size import UNET
 from anamodiff.evaluation.instruments import Instruments
 from anamodiff.evaluation.tracklets import TrackerKind
 from anamodiff.fields import settings_of
 from anamodiff.options import FRAMES, RunOptions
+from anamodiff.run.models import load_models
 from anamodiff.run.motion_transfer import MotionTransfer
 
 
@@ -26,7 +28,8 @@ class BenchmarkOptions:
     """What all runs of a benchmark share; most are settings of a transfer (`RunOptions`).
 
     `clip_model` and `tracker` are for `Instruments.load`; `threads` are the CPU's in each process,
-    0 leaves the choice to torch.
+    0 leaves the choice to torch. `size` None is what the backbone's UNet was made for, not what
+    its folder recommends, so that figures stay comparable.
     """
 
     backbone: str = RunOptions.backbone
@@ -48,10 +51,11 @@ class BenchmarkOptions:
         """The models, in this process; `precision` is what another one measured."""
         if self.threads:
             torch.set_num_threads(self.threads)
-        mover = MotionTransfer.load(
-            self.backbone, self.lofnet, device=self.device, size=self.size,
+        models = load_models(
+            self.backbone, self.lofnet, device=self.device, size=self.size or UNET,
             precision=precision or self.precision,
         )  # fmt: skip
+        mover = MotionTransfer.of(models)
         mover.report = False  # run folders are deleted
         device = mover.backbone.device
         return Models(mover, Instruments.load(self.clip_model, device, self.tracker))

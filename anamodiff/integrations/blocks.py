@@ -49,6 +49,7 @@ _SHARED = [
     InputParam("lofnet", str, description="folder of a flow network, or mini"),
     InputParam("precision", str, description="by default that of the weights"),
     InputParam("memory", dict, description="how to save graphics memory"),
+    InputParam("size", int, description="pixels along a frame's side; by default what suits"),
 ]
 
 
@@ -76,6 +77,7 @@ class _Step(ModularPipelineBlocks):
             mover = mover_of(
                 {name: getattr(components, name) for name in COMPONENTS},
                 lofnet=block.lofnet, precision=block.precision, memory=block.memory,
+                size=block.size,
             )  # fmt: skip
             self.run(mover, block)
         self.set_block_state(state, block)

@@ -12,6 +12,7 @@ from anamodiff.backbone.find import find_backbone
 from anamodiff.backbone.load import Parts
 from anamodiff.backbone.precision import PRECISIONS, choose_precision
 from anamodiff.errors import AnaMoDiffError
+from anamodiff.options import RunOptions
 from anamodiff.run.models import models_around
 from anamodiff.run.motion_transfer import MotionTransfer
 
@@ -26,12 +27,13 @@ def mover_of(
     lofnet: str | None = None,
     precision: str | None = None,
     memory: Mapping[str, Any] | None = None,
+    size: int | None = None,
 ) -> MotionTransfer:
     """A `MotionTransfer` that computes with a pipeline's own components, on their device.
 
     Args:
         components: those of `COMPONENTS`, by name.
-        lofnet, memory: as for `anamodiff.transfer`.
+        lofnet, memory, size: as for `anamodiff.transfer`.
         precision: likewise, and the weights get it; None is what the UNet's have, and on a CPU
             `auto` where that is fp32.
 
@@ -43,6 +45,7 @@ def mover_of(
             f"expected a pipeline with {', '.join(COMPONENTS)}, got it without {missing[0]}: load "
             "the components first"
         )
+    RunOptions.check(size=size)
     unet = components["unet"]
     if precision is None and unet.device.type == "cpu" and unet.dtype == torch.float32:
         precision = "auto"
@@ -63,7 +66,7 @@ def mover_of(
         files=_files(components, folder),
     )
     models = models_around(
-        parts, folder, lofnet, device=unet.device, precision=precision, memory=memory
+        parts, folder, lofnet, device=unet.device, precision=precision, memory=memory, size=size
     )
     return MotionTransfer.of(models)
 

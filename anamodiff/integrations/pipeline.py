@@ -82,6 +82,7 @@ class AnaMoDiffPipeline(DiffusionPipeline):
         lofnet: folder of a flow network, or `mini`, as for `anamodiff.transfer`.
         precision: as for `anamodiff.transfer`; None is the number format of the UNet.
         memory: as for `anamodiff.transfer`, in place of `enable_model_cpu_offload`.
+        size: as for `anamodiff.transfer`.
     """
 
     def __init__(
@@ -94,13 +95,14 @@ class AnaMoDiffPipeline(DiffusionPipeline):
         lofnet: str | None = None,
         precision: str | None = None,
         memory: dict[str, Any] | None = None,
+        size: int | None = None,
     ) -> None:
         super().__init__()
         self.register_modules(
             vae=vae, text_encoder=text_encoder, tokenizer=tokenizer, unet=unet, scheduler=scheduler
         )
         lofnet = None if lofnet is None else str(lofnet)
-        self.register_to_config(lofnet=lofnet, precision=precision, memory=memory)
+        self.register_to_config(lofnet=lofnet, precision=precision, memory=memory, size=size)
         self._built: tuple[dict[str, Any], MotionTransfer] | None = None
 
     @classmethod
@@ -134,8 +136,9 @@ class AnaMoDiffPipeline(DiffusionPipeline):
         if self._built is None or any(parts[n] is not part for n, part in self._built[0].items()):
             config: Any = self.config
             mover = mover_of(
-                parts, lofnet=config.lofnet, precision=config.precision, memory=config.memory
-            )
+                parts, lofnet=config.lofnet, precision=config.precision, memory=config.memory,
+                size=config.size,
+            )  # fmt: skip
             self._built = parts, mover
         return self._built[1]
 

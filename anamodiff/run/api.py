@@ -25,6 +25,7 @@ from anamodiff.run.result import Result
 from anamodiff.video.clip import Clip, write_video
 from anamodiff.video.letterbox import from_pixels
 
+DEMO_SIZE = 256  # of the drawn clips, and so of the result
 DEMO_PAIR = 470  # a green turtle and a grey rhino, both plain enough to tell at a glance
 
 
@@ -62,7 +63,8 @@ def transfer(
         backbone: `auto`, `mini`, a diffusers folder, one file of Stable Diffusion 1.x, or a hub id.
         lofnet: folder of LOFNet weights for the backbone's latents, or `mini`, the embedded ones,
             which serve any backbone; None takes those beside the backbone, else `mini`.
-        size: pixels along the side of the square that the backbone works at; None is its own.
+        size: pixels along the side of the square that the backbone works at; None is what it
+            recommends, 256 with `mini`.
         frames: length of the result.
         seed: fixes all that is random; kernels of a GPU still add in no fixed order.
         start_frame: the source frame that is moved: `first`, its number from 0, or `auto`, the
@@ -191,8 +193,9 @@ def demo(
     from anamodiff import creatures
 
     pair = creatures.draw_pair(
-        DEMO_PAIR, source_species="turtle", driving_species="rhino", motion="jump"
-    )
+        DEMO_PAIR, source_species="turtle", driving_species="rhino", motion="jump",
+        size=size or DEMO_SIZE,
+    )  # fmt: skip
     folder = OUTPUTS / "demo"
     clips = {folder / "turtle.gif": pair.source, folder / "rhino.gif": pair.driving}
     for path, drawn in clips.items():

@@ -48,12 +48,14 @@ class RunFolder:
     def open(
         cls, output: str | Path | None, name: str, settings: dict[str, Any], *, resume: bool,
         unnamed: Mapping[str, Callable[[], Any]] | None = None,
+        former: Mapping[str, Any] | None = None,
     ) -> RunFolder:  # fmt: skip
         """A new run folder or, to resume, the old one.
 
         `output` names the folder, or a video file, whose run folder then goes under `outputs/`.
         Of the settings in `unnamed`, those that are None in `settings` are the old run's, and in a
-        new one what the function gives. The folder is locked, for `close` to unlock.
+        new one what the function gives; `former` are those of old runs that name none. The folder
+        is locked, for `close` to unlock.
 
         Raises:
             AnaMoDiffError: the folder holds something else, another process is at work in it, or no
@@ -65,25 +67,25 @@ class RunFolder:
             if not resume:
                 run.check_free()
         elif resume:
-            run = cls._find(name, settings)
+            run = cls._find(name, settings, former or {})
         else:
             run = cls(new_folder(OUTPUTS / name))
         run.lock()
         try:
-            run._begin(settings, unnamed or {}, resume)
+            run._begin(settings, unnamed or {}, former or {}, resume)
         except BaseException:
             run.close()
             raise
         return run
 
     def _begin(
-        self, settings: dict[str, Any], unnamed: Mapping[str, Callable[[], Any]], resume: bool
-    ) -> None:
+        self, settings: dict[str, Any], unnamed: Mapping[str, Callable[[], Any]],
+        former: Mapping[str, Any], resume: bool,
+    ) -> None:  # fmt: skip
         """Check the locked folder, and write the settings."""
         old: dict[str, Any] | None = None
         if resume and not self._is_empty():
-            self._check_resumable(settings)
-            old = self.settings
+            old = self._check_resumable(settings, former)
             self._clean()
         else:
             self.check_free()
@@ -187,22 +189,30 @@ class RunFolder:
             if _HALF_WRITTEN.fullmatch(path.name):
                 path.unlink(missing_ok=True)
 
-    def _check_resumable(self, settings: dict[str, Any]) -> None:
-        """Refuse a folder whose run has other settings."""
-        others = _others(RunFolder.load(self.path).settings, settings)
-        if others:
+    def _check_resumable(
+        self, settings: dict[str, Any], former: Mapping[str, Any]
+    ) -> dict[str, Any]:
+        """The settings of the run in the folder; refuses one with others."""
+        old = RunFolder.load(self.path)._settings_with(former)
+        if others := _others(old, settings):
             raise AnaMoDiffError(
                 f"expected the settings in {self.path / CONFIG} to resume, got others: {others}; "
                 "repeat the first command, or name a new --output"
             )
+        return old
+
+    def _settings_with(self, former: Mapping[str, Any]) -> dict[str, Any]:
+        """`settings`, with `former` ones where they name none."""
+        named = {key: value for key, value in self.settings.items() if value is not None}
+        return {**self.settings, **former, **named}
 
     @classmethod
-    def _find(cls, name: str, settings: dict[str, Any]) -> RunFolder:
+    def _find(cls, name: str, settings: dict[str, Any], former: Mapping[str, Any]) -> RunFolder:
         """The newest run under `outputs/` with these settings."""
         folders = sorted(OUTPUTS.glob(f"{name}*/{CONFIG}"), key=os.path.getmtime, reverse=True)
         for config in folders:
             run = cls(config.parent)
-            if not _others(run.settings, settings):
+            if not _others(run._settings_with(former), settings):
                 return run
         raise AnaMoDiffError(
             f"expected an interrupted run with these settings under {OUTPUTS}/, found none: "

@@ -25,6 +25,7 @@ from anamodiff.backbone.load import Parts
 from anamodiff.backbone.memory import Memory, choose_memory
 from anamodiff.backbone.model import Backbone, choose_device
 from anamodiff.backbone.precision import choose_precision
+from anamodiff.backbone.size import Size
 from anamodiff.errors import AnaMoDiffError
 from anamodiff.lofnet.model import LOFNet
 from anamodiff.lofnet.skeletal import FOLDER as SKELETAL
@@ -69,7 +70,7 @@ def load_models(
     device: str | torch.device = "auto",
     precision: str = "auto",
     memory: MemoryOptions | Mapping[str, Any] | None = None,
-    size: int | None = None,
+    size: Size | None = None,
 ) -> Models:
     """Load a backbone and a flow network; what can be checked is, before anything large is fetched.
 
@@ -114,12 +115,14 @@ def models_around(
     device: torch.device,
     precision: str | None = None,
     memory: MemoryOptions | Mapping[str, Any] | None = None,
+    size: Size | None = None,
 ) -> Models:
     """`load_models` for a backbone whose parts are in memory, such as a pipeline's of diffusers.
 
     Args:
         folder: where they were loaded from, for what lies beside them.
         precision: as for `Backbone.of`.
+        size: as for `Backbone.load`.
 
     Raises:
         AnaMoDiffError: the flow network is missing or of other latents, or a setting is wrong.
@@ -130,7 +133,7 @@ def models_around(
     check_config(flow, folder)
     backbone = Backbone.of(
         parts, folder, device=device, precision=precision, offload=chosen.offload,
-        frames_at_once=chosen.frames_at_once,
+        frames_at_once=chosen.frames_at_once, size=size,
     )  # fmt: skip
     return _fitting(backbone, flow, chosen, lofnet)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import asdict
 from pathlib import Path
@@ -231,16 +231,24 @@ class MotionTransfer(Stages):
             "source": clip_name(source), "driving": clip_name(driving), "prompt": prompt,
             "backbone": str(self.backbone.folder), "lofnet": self.lofnet_name,
             "precision": self.backbone.named_precision,
-            "size": self.backbone.image_size, "frames": frames, "seed": seed, "preset": preset,
+            "size": self.backbone.named_size, "frames": frames, "seed": seed, "preset": preset,
             "start_frame": start_frame,
             "adaptation": asdict(options.adaptation), "tuning": asdict(options.tuning),
         }  # fmt: skip
         name = f"{Path(clip_name(source)).stem}-{Path(clip_name(driving)).stem}"
-        unnamed = {"precision": lambda: self.backbone.precision_name}
-        run = RunFolder.open(output, name, settings, resume=resume, unnamed=unnamed)
+        unnamed: dict[str, Callable[[], Any]] = {
+            "precision": lambda: self.backbone.precision_name,
+            "size": lambda: self.backbone.image_size,
+        }
+        run = RunFolder.open(
+            output, name, settings, resume=resume, unnamed=unnamed,
+            former={"size": self.backbone.unet_size},
+        )  # fmt: skip
         stack.callback(run.close)
         if (run.path / WEIGHTS).is_dir():  # resumed after tuning was done
             (run.path / CHECKPOINT).unlink(missing_ok=True)
             return TunedRun(run)
+        if (size := run.settings["size"]) != self.backbone.image_size:  # as the run began
+            clips = read_pair(source, driving, frames, size)
         with run.named_on_stop(), self.backbone.in_precision(run.settings["precision"]):
             return self._tune_in(run, clips, options, prompt, seed, start_frame, progress)

@@ -20,8 +20,8 @@ from gpu.bench import Bench
 
 SHEET = "demo.png"
 # Of the demo that is compared: a CPU beside other work took longer than half a minute for all.
-SHORT = {"tuning": {"iterations": 4}}
-SMALL = {"frames": 4, "tuning": {"iterations": 2}, "generation": {"steps": 2}}
+SHORT = {"size": 128, "tuning": {"iterations": 4}}
+SMALL = {"size": 128, "frames": 4, "tuning": {"iterations": 2}, "generation": {"steps": 2}}
 THREADS = 4  # of the CPU: more than are free make it slow
 FLOW_BAR = 0.05  # cells of the latent grid
 ROUNDING_BAR = 2.0  # mean levels of 255, of frames sampled with the same tuned weights

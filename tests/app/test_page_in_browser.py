@@ -28,7 +28,9 @@ PATIENCE = 120  # seconds for what computes; a busy machine is slow
 @pytest.fixture(scope="module")
 def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     before = dict(os.environ)
-    server = Server(AppOptions(max_megapixels=0.5), backbone="mini", device="cpu", precision="fp32")
+    server = Server(
+        AppOptions(max_megapixels=0.5), backbone="mini", device="cpu", precision="fp32", size=128
+    )
     yield server.launch("127.0.0.1")
     server.close()
     for name in set(os.environ) - set(before):

@@ -5,6 +5,8 @@ import torch
 
 from anamodiff import creatures
 from anamodiff.backbone.model import Backbone
+from anamodiff.backbone.size import UNET
+from anamodiff.integrations.pipeline import AnaMoDiffPipeline
 from anamodiff.lofnet.model import LOFNet
 from anamodiff.lofnet.training.report import self_reconstruction
 from anamodiff.resources import find
@@ -25,10 +27,17 @@ def psnr(backbone: Backbone, frames: torch.Tensor) -> float:
 def test_it_is_small_and_has_sd_s_schedule(mini):
     size = sum(path.stat().st_size for path in mini.folder.rglob("*") if path.is_file())
     assert size <= 60 * 2**20
-    assert (mini.image_size, mini.latent_size) == (128, 32)
     torch.testing.assert_close(
         mini.schedule.alphas_cumprod[[0, 999]], torch.tensor([0.99915, 0.004660]), rtol=1e-3, atol=0
     )
+
+
+def test_it_works_at_256_pixels_unless_told_otherwise(mini):
+    assert (mini.image_size, mini.latent_size, mini.named_size) == (256, 64, None)
+    for size in (128, UNET):
+        small = Backbone.load("mini", device="cpu", size=size)
+        assert (small.image_size, small.latent_size, small.named_size) == (128, 32, 128)
+    assert AnaMoDiffPipeline.from_pretrained("mini").mover.backbone.image_size == 256
 
 
 def test_colours_and_species_are_single_tokens(mini):

@@ -3,12 +3,14 @@
 import json
 import logging
 import shutil
+from pathlib import Path
 
 import pytest
 import torch
 
 from anamodiff.backbone.find import find_backbone
 from anamodiff.backbone.model import Backbone, choose_device, choose_precision
+from anamodiff.backbone.size import UNET, Size
 from anamodiff.errors import AnaMoDiffError
 
 
@@ -26,6 +28,30 @@ def test_another_size_can_be_asked_for(tiny_backbone_folder):
     assert (larger.latent_size, larger.image_size) == (24, 96)
     with pytest.raises(AnaMoDiffError, match=r"multiple of 4 pixels .* got 98; 96 is the nearest"):
         Backbone.load(tiny_backbone_folder, device="cpu", size=98)
+
+
+@pytest.mark.parametrize(
+    ("size", "given", "pixels"),
+    [(32, None, 32), (32, 96, 96), (32, UNET, 64), (None, None, 64), (None, UNET, 64)],
+)
+def test_it_works_at_the_size_that_its_folder_recommends(
+    size: int | None, given: Size | None, pixels: int, tiny_backbone_folder: Path, tmp_path: Path
+) -> None:
+    folder = shutil.copytree(tiny_backbone_folder, tmp_path / "backbone")
+    (folder / "anamodiff.json").write_text(json.dumps({"size": size}))
+    found = Backbone.load(folder, device="cpu", size=given)
+    assert (found.image_size, found.latent_size, found.unet_size) == (pixels, pixels // 4, 64)
+    assert found.named_size == (None if given is None else pixels)
+
+
+@pytest.mark.parametrize("size", [98, "large", 8, True])
+def test_a_size_that_cannot_be_recommended_is_refused(
+    size: object, tiny_backbone_folder: Path, tmp_path: Path
+) -> None:
+    folder = shutil.copytree(tiny_backbone_folder, tmp_path / "backbone")
+    (folder / "anamodiff.json").write_text(json.dumps({"size": size}))
+    with pytest.raises(AnaMoDiffError, match="size in anamodiff.json: expected a .*, got "):
+        Backbone.load(folder, device="cpu")
 
 
 def test_latents_are_scaled_and_independent_of_the_slicing(backbone):

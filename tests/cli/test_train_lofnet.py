@@ -14,7 +14,7 @@ def test_train_lofnet_loads_the_backbone(stages: Stages) -> None:
     (check, checked), (load, loaded), (train, trained) = stages.calls
     assert (check, checked["arguments"]) == ("check_inputs", ("my clips, new", "outputs/lofnet"))
     assert (load, loaded["arguments"]) == ("load", ("mini",))
-    assert loaded["device"] == "cpu"
+    assert (loaded["device"], loaded["size"]) == ("cpu", "unet")
     assert (train, trained["arguments"]) == ("train_lofnet", ("my clips, new",))
     assert (trained["steps"], trained["resume"]) == (7, True)
     assert trained["backbone"].name == "owner/name"

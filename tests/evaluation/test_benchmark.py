@@ -3,6 +3,7 @@
 import csv
 import json
 import logging
+import shutil
 import sys
 from pathlib import Path
 from typing import Any
@@ -322,6 +323,18 @@ def test_the_benchmark_measures_a_users_transfer(
     )  # fmt: skip
     assert torch.equal(written["anamodiff.mp4"], user.canvas)
     assert not torch.equal(user.canvas, torch.ones_like(user.canvas))
+
+
+def test_a_recommended_size_changes_no_figures(tiny_backbone_folder: Path, tmp_path: Path) -> None:
+    folder = shutil.copytree(tiny_backbone_folder, tmp_path / "backbone")
+    (folder / "anamodiff.json").write_text(json.dumps({"size": 32, "generation": BRIEF}))
+    common = {"backbone": str(folder), "device": "cpu", "precision": "fp32", "clip_model": "none"}
+    options = module.BenchmarkOptions(**common)
+    models = options.load()
+    made_with = module._made_with(models, options)
+    assert models.mover.backbone.image_size == made_with["size"] == 64
+    assert made_with["recommended"] == {"generation": BRIEF}
+    assert module.BenchmarkOptions(**common, size=96).load().mover.backbone.image_size == 96
 
 
 def test_tune_a_video_inverts_with_an_empty_prompt_and_tunes_at_one_rate(

@@ -59,6 +59,11 @@ def model(nodes, tiny_backbone_folder):
     return comfy_stub.run(nodes["LoadModel"], backbone=str(tiny_backbone_folder)).args[0]
 
 
+def test_a_size_can_be_asked_for(nodes, model, tiny_backbone_folder) -> None:
+    smaller = comfy_stub.run(nodes["LoadModel"], backbone=str(tiny_backbone_folder), size=32)
+    assert (model.backbone.image_size, smaller.args[0].backbone.image_size) == (64, 32)
+
+
 @pytest.fixture(scope="module")
 def clips(nodes, host, drawn_clips) -> dict:
     """What Load Clip gives of both clips."""

@@ -73,10 +73,10 @@ def test_the_embedded_backbone_gives_the_frames_of_a_transfer(
     generation = {"steps": 4, "denoise_from": 500}
     made = anamodiff.transfer(
         *drawn_clips, prompt="a turtle", output=tmp_path / "run", backbone="mini", frames=4, seed=7,
-        tuning={"iterations": 2}, generation=generation, progress=False, device="cpu",
+        tuning={"iterations": 2}, generation=generation, progress=False, device="cpu", size=128,
     )  # fmt: skip
     pipeline = DiffusionPipeline.from_pretrained(
-        str(find("checkpoints/mini")), custom_pipeline=FOLDER[0], trust_remote_code=True
+        str(find("checkpoints/mini")), custom_pipeline=FOLDER[0], trust_remote_code=True, size=128
     )
     assert type(pipeline).__name__ == "AnaMoDiffPipeline"
     pipeline.set_progress_bar_config(disable=True)

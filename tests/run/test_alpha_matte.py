@@ -135,7 +135,7 @@ def test_a_picture_that_is_not_square_is_transparent_beside_it(ghost, tmp_path) 
 def test_the_result_stays_on_white_and_is_transparent_where_that_is_asked_for(
     ghost, tmp_path
 ) -> None:
-    mover = MotionTransfer.load("mini", device="cpu", precision="fp32")
+    mover = MotionTransfer.load("mini", device="cpu", precision="fp32", size=128)
     clip = read_clip(write(ghost, tmp_path, "folder"), frames=FRAMES, size=128)
     pair = moved(mover, clip)
     assert pair.source_ground is None

@@ -303,6 +303,35 @@ def test_an_unnamed_precision_is_the_one_that_the_run_began_with(
     assert old.settings["precision"] == "fp32"
 
 
+def test_an_unnamed_size_is_the_one_that_the_run_began_with(
+    mover, result, drawn_clips, tiny_backbone_folder, tmp_path
+):
+    """A folder recommends another size than when the run began, or a flag names one."""
+    folder = shutil.copytree(tiny_backbone_folder, tmp_path / "backbone")
+    (folder / "anamodiff.json").write_text(json.dumps({"size": 32}))
+    smaller = MotionTransfer.load(folder, device="cpu")
+    named = MotionTransfer.load(folder, device="cpu", size=32)
+    for recorded in (64, None, "nothing"):  # as in runs of now, and of before sizes were settings
+        old = RunFolder(shutil.copytree(result.run, tmp_path / str(recorded)))
+        settings = old.settings | {"backbone": str(folder), "lofnet": str(folder / "lofnet")}
+        settings["size"] = recorded
+        if recorded == "nothing":
+            del settings["size"]
+        (old.path / "config.yaml").write_text(yaml.safe_dump(settings))
+        shutil.rmtree(old.path / "weights")  # stopped in tuning
+        with pytest.raises(AnaMoDiffError, match="got others: size was 64 and is 32; "):
+            named.tune(*drawn_clips, output=old.path, resume=True, **QUICK)
+        again = smaller.transfer(
+            *drawn_clips, output=old.path, resume=True, generation=SAMPLING, **QUICK
+        )
+        assert torch.equal(again.frames, result.frames)
+        assert old.settings["size"] == 64
+    made = smaller.transfer(*drawn_clips, output=tmp_path / "new", generation=SAMPLING, **QUICK)
+    assert made.canvas.shape[-1] == 32 and RunFolder(made.run).settings["size"] == 32
+    alone = anamodiff.generate(made.run, device="cpu", generation=SAMPLING, progress=False)
+    assert torch.equal(alone.frames, made.frames)
+
+
 def test_refusals_leave_no_folder_behind(mover, drawn_clips, tmp_path):
     still = tmp_path / "frames"
     from anamodiff.video.clip import read_clip, write_frames

@@ -57,7 +57,7 @@ def white(pair: creatures.Pair, tmp_path_factory) -> tuple[Clip, Clip]:
 
 @pytest.fixture(scope="module")
 def mover() -> MotionTransfer:
-    return MotionTransfer.load("mini", device="cpu", precision="fp32")
+    return MotionTransfer.load("mini", device="cpu", precision="fp32", size=128)
 
 
 def result_of(

@@ -15,7 +15,7 @@ from anamodiff.video.clip import read_clip
 
 @pytest.fixture(scope="module")
 def mover() -> MotionTransfer:
-    return MotionTransfer.load("mini", device="cpu", precision="fp32")
+    return MotionTransfer.load("mini", device="cpu", precision="fp32", size=128)
 
 
 @pytest.fixture(scope="module")
