@@ -66,6 +66,8 @@ def test_memory_is_compared_with_what_is_free(monkeypatch: pytest.MonkeyPatch) -
 
 def test_all_is_told_without_a_net(fake_hub, monkeypatch: pytest.MonkeyPatch) -> None:
     fake_hub.online = False
+    load = doctor.Backbone.load  # at its own size it would take seconds
+    monkeypatch.setattr(doctor.Backbone, "load", lambda name, **more: load(name, size=128, **more))
     lines = "\n".join(doctor.doctor(frames=2, device="cpu"))
     for word in ("device: cpu", "memory: ", "precision: float32", f"hub cache: {fake_hub.cache}"):
         assert word in lines
