@@ -25,7 +25,7 @@ DETECTOR, RETARGETER, LIMB_FLOW = "joint_detector", "retargeter", "limb_flow"
 CERTAIN = 0.35
 # The less sure the joints, the less like anything learnt the animals are: the motion then follows a
 # plain rule by up to `RULE`, all of it from `FOREIGN` on, none from `FAMILIAR` on.
-RULE, FOREIGN, FAMILIAR = 0.5, 0.7, 0.9
+RULE, FOREIGN, FAMILIAR = 0.25, 0.7, 0.9
 # Of a joint that begins as far from the source's own as `NEAR` (in [-1, 1]), half of `OWN` of the
 # way is an error of retargeting, as far as it can be told; of one that begins there, all of `OWN`.
 OWN, NEAR = 0.6, 0.08
