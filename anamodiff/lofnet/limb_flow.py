@@ -25,6 +25,7 @@ BONE_WIDTH = 0.05  # of [-1, 1]: half of a limb's, about
 UNKNOWN = -30.0  # logit of a bone that is not there
 # The background's logit goes from -RIM to RIM within a cell at a rim; errors beyond do not count.
 RIM, TAKEN_OUT = 2.0, 0.7  # and the share of its error that is taken out
+SPECK = 0.01  # of the largest part of the character: what is smaller, beside it, is a fault
 
 
 @dataclass(frozen=True)
@@ -71,8 +72,9 @@ class LimbMotion:
             if own is not None:
                 found = found - own._flow_error(place, found)
                 beside = beside - TAKEN_OUT * own._ground_error(place, foreground, found)
-            inside = onto_character(found, foreground)
-            flow[of] = torch.where(beside[..., None] > 0, off_character(foreground, size), inside)
+            inside = without_specks(beside <= 0)[..., None]
+            found = onto_character(found, foreground)
+            flow[of] = torch.where(inside, found, off_character(foreground, size))
         return flow
 
     def _flow_error(self, number: int, flow: Tensor) -> Tensor:
@@ -176,6 +178,17 @@ class LimbFlow(SavedModule):
         for narrow, block in zip(self.narrow, self.up, strict=True):
             x = block(F.interpolate(narrow(x), scale_factor=2) + maps.pop())
         return x
+
+
+def without_specks(masks: Tensor) -> Tensor:
+    """Masks ``b h w`` without parts by themselves that are smaller than `SPECK` of the largest."""
+    kept = []
+    for mask in masks.cpu().numpy().astype(np.uint8):
+        _, labels, figures, _ = cv2.connectedComponentsWithStats(mask, connectivity=8)
+        area = figures[:, cv2.CC_STAT_AREA]
+        area[0] = 0  # what is no part
+        kept.append(mask & (area >= SPECK * area.max())[labels])
+    return torch.from_numpy(np.stack(kept) > 0).to(masks.device)
 
 
 def rim_logits(foreground: Tensor, size: tuple[int, int]) -> Tensor:

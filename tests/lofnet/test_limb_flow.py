@@ -11,6 +11,7 @@ from anamodiff.lofnet.limb_flow import (
     LimbMotion,
     off_character,
     onto_character,
+    without_specks,
 )
 from anamodiff.warp import identity_grid, warp
 
@@ -144,6 +145,16 @@ def test_errors_in_the_sources_own_pose_are_taken_out() -> None:
     moved = motion(-shifted).flow(foreground[None], frames, size, size, own)[0]
     both = (slice(32 + rim, 96 - rim), slice(40 + rim, 104 - rim))
     torch.testing.assert_close(moved[both], (still - shifted)[both], atol=1e-3, rtol=0)
+
+
+def test_specks_go_and_severed_parts_stay() -> None:
+    masks = torch.zeros(3, 40, 40, dtype=torch.bool)
+    masks[:2, 5:25, 5:35] = True  # 600 cells
+    masks[0, 30, 30], masks[0, 35, 2:7] = True, True
+    masks[1, 26:29, 10:13] = True
+    wanted = masks.clone()
+    wanted[0, 30:] = False
+    assert torch.equal(without_specks(masks), wanted), "one frame's alone, and none of an empty one"
 
 
 def test_a_flow_within_the_character_stays(net: LimbFlow) -> None:
