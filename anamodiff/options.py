@@ -43,7 +43,10 @@ PRESETS: dict[str, dict[str, dict[str, Any]]] = {
         "tuning": {"temporal_lr": 1.0},
         "generation": {"noise_warp": "paper"},
     },
-    "fast": {"tuning": {"iterations": 150}, "generation": {"steps": 20, "solver": "dpm"}},
+    "fast": {
+        "tuning": {"iterations": 150, "window": 4},
+        "generation": {"steps": 20, "solver": "dpm"},
+    },
 }
 
 START = Kind(

@@ -18,7 +18,7 @@ from speed import cpu, stages, timing  # noqa: E402
 from speed.baseline import MaterialisedBlock, slow_down, train_as_published  # noqa: E402
 
 from anamodiff.lofnet.model import build_lofnet, mini_config
-from anamodiff.options import PRESETS  # noqa: E402
+from anamodiff.options import PRESETS, GenerationOptions, TuningOptions  # noqa: E402
 from anamodiff.pipeline import AnaMoDiff
 
 CPU = torch.device("cpu")
@@ -127,6 +127,13 @@ def test_a_graph_must_give_the_same(monkeypatch):
     )  # fmt: skip
     with pytest.raises(AssertionError, match="not close"):
         stages.measure_graph(mover, steps=3)
+
+
+def test_tuning_on_a_window_costs_its_frames():
+    size, generation = clip_of(6), GenerationOptions(steps=1)
+    made = stages._operations(size, TuningOptions(iterations=3, window=4), generation)
+    window = flops.training(size, levels="none", layers="attention", blocks="all", frames=4)
+    assert made["tuning"] == 2 * 3 * window
 
 
 def test_operations_are_those_of_the_preset(monkeypatch):
