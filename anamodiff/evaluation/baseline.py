@@ -5,6 +5,7 @@ They are imported where they are used: nothing else of a benchmark needs them.
 
 from __future__ import annotations
 
+import copy
 import hashlib
 from dataclasses import dataclass
 from functools import lru_cache
@@ -14,6 +15,7 @@ from typing import TYPE_CHECKING
 from torch import Tensor
 
 from anamodiff.run.motion_transfer import MotionTransfer
+from anamodiff.video.foreground import ground_colour
 
 if TYPE_CHECKING:
     from anamodiff.baselines.fomm import FOMM
@@ -62,6 +64,43 @@ class Baseline:
         rival = _loaded(place, weights_file(place).stat().st_mtime_ns)
         clips = (subjects.source.clip.frames, subjects.driving.clip.frames)
         frames = transfer(rival.to(device), *(clip.to(device) for clip in clips)).cpu()
+        zoom = subjects.source.zoom
+        return zoom.leave(frames) if zoom else frames
+
+
+@dataclass(frozen=True)
+class JOKR:
+    """JOKR (`anamodiff.baselines.jokr`), trained on each pair alone, in its two stages.
+
+    What is compared in the second one are features of the backbone's own autoencoder.
+
+    Attributes:
+        shape_steps, look_steps: iterations of the stages. Published: 45,001 and 30,001, of eight
+            and of four pairs of frames; here of four.
+    """
+
+    shape_steps: int = 400
+    look_steps: int = 200
+
+    def run(self, mover: MotionTransfer, task: Task) -> Tensor:
+        from anamodiff.baselines.jokr import Cut, JOKROptions
+        from anamodiff.baselines.jokr_training import fit
+        from anamodiff.baselines.perceptual import EncoderFeatures, PerceptualLoss
+
+        subjects = mover.cut(task.source, task.driving, mover.resolve().adaptation)
+        backbone, options = (
+            mover.backbone,
+            JOKROptions(shape_steps=self.shape_steps, look_steps=self.look_steps),
+        )
+        source, driving = (
+            Cut.of(one.clip.frames, one.mattes.float(), options.size).to(backbone.device)
+            for one in (subjects.source, subjects.driving)
+        )
+        encoder = copy.deepcopy(backbone.vae.encoder)
+        perceptual = PerceptualLoss(EncoderFeatures(encoder)).to(backbone.device)
+        model = fit(source, driving, options, perceptual, seed=task.seed)
+        ground = ground_colour(subjects.source.clip.frames).view(3, 1, 1).to(backbone.device)
+        frames = model.transfer(driving, ground, task.source.frames.shape[-1]).cpu()
         zoom = subjects.source.zoom
         return zoom.leave(frames) if zoom else frames
 

@@ -12,7 +12,7 @@ from typing import Any, ClassVar, Protocol
 from torch import Tensor, nn
 
 from anamodiff.errors import AnaMoDiffError
-from anamodiff.evaluation.baseline import Baseline, is_rival
+from anamodiff.evaluation.baseline import JOKR, Baseline, is_rival
 from anamodiff.evaluation.pairs import BenchmarkPair
 from anamodiff.fields import Options
 from anamodiff.inversion.ddim import ddim_invert
@@ -185,6 +185,7 @@ METHODS: dict[str, Method] = {
     "tune-a-video": TuneAVideo(),
     "tps": Baseline("tps"),
     "fomm": Baseline("fomm"),
+    "jokr": JOKR(),
     "no-warped": FullMethod(tuning={"warped_weight": 0.0}),
     "no-tuning": FullMethod(tuning={"iterations": 0}),
     # Figure 7: nothing of Z_WI, neither in the loss nor where denoising starts.

@@ -9,7 +9,7 @@ import torch
 from anamodiff.baselines import weights
 from anamodiff.baselines.tps import TPSMotion
 from anamodiff.errors import AnaMoDiffError
-from anamodiff.evaluation.baseline import Baseline
+from anamodiff.evaluation.baseline import JOKR, Baseline
 from anamodiff.evaluation.benchmark import benchmark
 from anamodiff.evaluation.methods import METHODS, choose_methods, described
 from anamodiff.video.clip import write_video
@@ -51,6 +51,20 @@ def test_a_rival_is_benchmarked_by_its_weights(
     assert row["measures"]["foreground_iou"] > 0.6  # the source, little moved, through 32 pixels
     assert row["made_with"]["method"]["kind"] == "Baseline"
     assert (results / "pairs" / "square" / "mine.mp4").is_file()
+
+
+def test_jokr_is_trained_on_each_pair(
+    tiny_backbone_folder: Path, pairs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    quick = JOKR(shape_steps=1, look_steps=1)
+    monkeypatch.setitem(METHODS, "jokr", quick)
+    results = benchmark(
+        pairs, methods="jokr", output=tmp_path / "results", frames=2,
+        backbone=str(tiny_backbone_folder), device="cpu", clip_model="none", progress=False,
+    )  # fmt: skip
+    row = json.loads((results / "pairs" / "square" / "jokr.json").read_text())
+    assert row["made_with"]["method"] == {"kind": "JOKR", "shape_steps": 1, "look_steps": 1}
+    assert (results / "pairs" / "square" / "jokr.mp4").is_file()
 
 
 def test_results_of_other_weights_are_made_again(rival: Path, tmp_path: Path) -> None:
