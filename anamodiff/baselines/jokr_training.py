@@ -59,9 +59,9 @@ def fit_shapes(
     for rate in _rates(options.rate, options.shape_steps):
         for group in ours.param_groups:
             group["lr"] = rate
-        pairs = [neighbours(clip, options.batch, generator) for clip in (source, driving)]
+        own, other = (neighbours(clip, options.batch, generator) for clip in (source, driving))
         with torch.autocast(source.frames.device.type, torch.bfloat16):
-            terms, points = shape_terms(model, judge, *pairs, generator)
+            terms, points = shape_terms(model, judge, own, other, generator)
         ours.zero_grad()
         torch.stack(list(terms.values())).sum().backward()
         nn.utils.clip_grad_norm_(learnt, 1.0)

@@ -121,7 +121,7 @@ COMMANDS = {
         {"output": "folder of results, old or new (default: a new one in outputs/)"},
     ),
     "ablation": Command(
-        "make Figure 7 or 8 or Table 1 of the paper, on pairs with ground truth",
+        "make a figure or table of the paper, on pairs with ground truth",
         ("figure", "pairs", "method", "output", "limit", *_MODELS, "frames", *_MACHINE),
         "launcher=joblib",
         actions.ablation,

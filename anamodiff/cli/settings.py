@@ -56,8 +56,9 @@ class CommandOptions(Options):
     )
     pairs: str = setting(
         help="folder of NAME/source, driving and truth; or for drawn pairs creatures, "
-        "creatures-apart, where source and driving clip begin in different poses, or "
-        "creatures-outdoors, filmed on textured grounds by a drifting camera",
+        "creatures-apart, where source and driving clip begin in different poses, "
+        "creatures-outdoors, filmed on textured grounds by a drifting camera, or "
+        "letters-and-flags; several with commas between",
         flag="PAIRS",
     )
     methods: str = setting(
@@ -163,7 +164,10 @@ FROM = Setting(
     "--from", "OWNER/NAME/FILE",
 )  # fmt: skip
 # A group with a word of its own on the command line.
-FIGURE = Setting("figure", TEXT, "figure7", "figure7, figure8 or table1", "FIGURE", "")
+FIGURE = Setting(
+    "figure", TEXT, "figure7", "figure5 to figure10, table1 or rivals, the table of all rivals",
+    "FIGURE", "",
+)  # fmt: skip
 
 OPTIONS: tuple[type[Options], ...] = (
     RunOptions, *STAGES.values(), MemoryOptions, CommandOptions, AppOptions, FigureOptions,

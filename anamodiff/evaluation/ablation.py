@@ -1,4 +1,4 @@
-"""Figures 7 and 8 and Table 1 of the paper, on pairs with ground truth (`anamodiff ablation`)."""
+"""Figures and tables of the paper, on pairs with ground truth (`anamodiff ablation`)."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import Any
 from anamodiff.evaluation.benchmark import benchmark
 from anamodiff.evaluation.methods import split_names
 from anamodiff.evaluation.pairs import CLIPS
-from anamodiff.evaluation.report import by_method
+from anamodiff.evaluation.report import by_method, worst_pairs
 from anamodiff.options import FRAMES
 from anamodiff.resources import expanded
 from anamodiff.run.folder import OUTPUTS, unused
@@ -31,6 +31,12 @@ LABELS = {
     "noise-900": "noise 900-1000",
     "one-frame": "one frame as source",
     "anamodiff": "ours",
+    "still": "the source held still",
+    "warp-only": "the bare warp",
+    "tune-a-video": "Tune-A-Video",
+    "tps": "TPS Motion",
+    "fomm": "FOMM",
+    "jokr": "JOKR",
 }
 SHOWN_PAIRS = 3  # in the picture, as in the paper
 
@@ -58,8 +64,10 @@ def ablation(
 ) -> Ablation:
     """Run a figure's methods on all pairs; write the numbers and the figure as a picture.
 
+    Where ours is among the methods, `worst.png` shows the pairs where it is worst.
+
     Args:
-        figure: ``figure7``, ``figure8`` or ``table1``: the picture's name.
+        figure: such as ``figure7``: the picture's name.
         methods: the figure's, with commas between them.
         method: one more: ``NAME=FOLDER`` of clips made elsewhere.
         sweep: runs the methods in processes of their own; None runs them one after the other.
@@ -72,14 +80,19 @@ def ablation(
     # Takes the results of the sweep, and runs again what failed there.
     benchmark(pairs, methods=words, output=folder, **settings)
     data = json.loads((folder / "results.json").read_text(encoding="utf-8"))
-    return Ablation(folder, draw_figure(folder, data, folder / f"{figure}.png"))
+    known = {pair["name"]: pair for pair in data["pairs"]}
+    if worst := worst_pairs(data["rows"]):
+        draw_figure(folder, data, [known[name] for name in worst], folder / "worst.png")
+    shown = data["pairs"][:: max(1, len(known) // SHOWN_PAIRS)][:SHOWN_PAIRS]
+    return Ablation(folder, draw_figure(folder, data, shown, folder / f"{figure}.png"))
 
 
-def draw_figure(folder: Path, data: dict[str, Any], file: Path) -> Path:
-    """Rows of frames as in the paper: the pair's clips, then each method with its measures."""
+def draw_figure(
+    folder: Path, data: dict[str, Any], pairs: Sequence[dict[str, Any]], file: Path
+) -> Path:
+    """Rows of frames as in the paper: the pairs' clips, then each method with its measures."""
     rows = []
     titles = {name: _title(name, data["rows"]) for name in data["methods"]}
-    pairs = data["pairs"][:: max(1, len(data["pairs"]) // SHOWN_PAIRS)][:SHOWN_PAIRS]
     for pair in pairs:
         rows += [(f"{pair['name']}: {clip}", _frames(folder / pair[clip])) for clip in CLIPS]
         for name in data["methods"]:

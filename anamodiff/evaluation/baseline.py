@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from torch import Tensor
 
 from anamodiff.run.motion_transfer import MotionTransfer
+from anamodiff.run.progress import timed
 from anamodiff.video.foreground import ground_colour
 
 if TYPE_CHECKING:
@@ -98,7 +99,8 @@ class JOKR:
         )
         encoder = copy.deepcopy(backbone.vae.encoder)
         perceptual = PerceptualLoss(EncoderFeatures(encoder)).to(backbone.device)
-        model = fit(source, driving, options, perceptual, seed=task.seed)
+        with timed(task.timings, "tuning"):
+            model = fit(source, driving, options, perceptual, seed=task.seed)
         ground = ground_colour(subjects.source.clip.frames).view(3, 1, 1).to(backbone.device)
         frames = model.transfer(driving, ground, task.source.frames.shape[-1]).cpu()
         zoom = subjects.source.zoom

@@ -17,6 +17,7 @@ from typing import Any
 from tqdm.auto import tqdm
 
 from anamodiff import __version__
+from anamodiff.backbone.memory import peak_memory
 from anamodiff.backbone.precision import StagePrecision
 from anamodiff.errors import AnaMoDiffError
 from anamodiff.evaluation.benchmark_options import BenchmarkOptions, Models
@@ -28,12 +29,13 @@ from anamodiff.evaluation.methods import (
     described,
     split_names,
 )
-from anamodiff.evaluation.pairs import BenchmarkPair, find_pairs
+from anamodiff.evaluation.pairs import BenchmarkPair, find_pairs, split_sets
 from anamodiff.evaluation.report import write_report
 from anamodiff.fields import construct
 from anamodiff.lock import held
 from anamodiff.resources import expanded
 from anamodiff.run.folder import OUTPUTS, new_folder, write_text
+from anamodiff.run.machine import begin_peak_memory, peak_memory_mb
 from anamodiff.run.outputs import check_no_input
 from anamodiff.video.clip import read_clip, write_video
 
@@ -65,7 +67,8 @@ def benchmark(pairs: str | Path, *, output: str | Path | None = None, **settings
     methods or pairs can be added. Results of other weights or settings are made again.
 
     Args:
-        pairs: folder of pairs (see `folder_pairs`), or a set of fifty drawn ones (`DRAWN_SETS`).
+        pairs: folder of pairs (see `folder_pairs`), or a set of drawn ones (`DRAWN_SETS`); several
+            with commas between, each of which gets tables of its own.
         output: the folder; a new one under ``outputs/`` by default.
         settings: of `run_all`.
 
@@ -92,9 +95,9 @@ def _benchmark(pairs: str | Path, folder: Path, **settings: Any) -> Path:
 
 def _check_apart(pairs: str | Path, folder: Path) -> None:
     """Refuse a folder of results whose files would lie among the pairs'."""
-    if os.path.isdir(pairs):
+    for own in filter(os.path.isdir, split_sets(pairs)):
         for place in (folder, folder / "pairs"):  # the second is where results lie
-            check_no_input(place, (pairs,))
+            check_no_input(place, (own,))
 
 
 def run_all(
@@ -202,9 +205,12 @@ def run_job(
     """Run the method on the pair, measure its result, and write the videos and the row."""
     mover = models.mover
     source, driving, truth = job.pair.read(options.frames, mover.backbone.image_size)
-    began = time.perf_counter()
-    frames = job.method.run(mover, Task(job.pair, source, driving, options.seed))
-    seconds = time.perf_counter() - began
+    task, peaks, known = Task(job.pair, source, driving, options.seed), {}, begin_peak_memory()
+    began, worked = time.perf_counter(), time.process_time()
+    with peak_memory(peaks, "run", mover.backbone.device):
+        frames = job.method.run(mover, task)
+    seconds, worked = time.perf_counter() - began, time.process_time() - worked
+    resident = peak_memory_mb() if known else None
     for name, clip in {"source": source, "driving": driving, "truth": truth}.items():
         if not (job.folder / f"{name}.mp4").is_file():
             write_video(job.folder / f"{name}.mp4", clip.frames, driving.fps)
@@ -224,6 +230,9 @@ def run_job(
         "not_measured": found.skipped,
         "remarks": found.remarks,
         "seconds": round(seconds, 2),
+        "cpu_seconds": round(worked, 2),
+        "tuning_seconds": round(task.timings.get("tuning", 0.0), 2),
+        "memory_mb": peaks.get("run", resident),
         "traits": job.pair.traits,
         "made_with": {**made_with, "method": described(job.method)},
     }

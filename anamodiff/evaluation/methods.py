@@ -20,6 +20,7 @@ from anamodiff.inversion.sampling import sample
 from anamodiff.options import GenerationOptions, TuningOptions
 from anamodiff.run.intermediate import ClipPair
 from anamodiff.run.motion_transfer import MotionTransfer
+from anamodiff.run.progress import timed
 from anamodiff.tuning.loop import tune
 from anamodiff.unet3d.lora import is_temporal
 from anamodiff.video.clip import Clip, read_clip
@@ -28,12 +29,18 @@ from anamodiff.video.find import find_clips
 
 @dataclass(frozen=True)
 class Task:
-    """One pair for a method: source and driving clip, read on the backbone's canvas."""
+    """One pair for a method: source and driving clip, read on the backbone's canvas.
+
+    Attributes:
+        timings: seconds of its stages, which a method may note; ``tuning`` is what it learns from
+            this pair.
+    """
 
     pair: BenchmarkPair
     source: Clip
     driving: Clip
     seed: int
+    timings: dict[str, float] = field(default_factory=dict)
 
 
 class Method(Protocol):
@@ -96,6 +103,7 @@ class FullMethod:
                 preset=self.preset, tuning=self.tuning, generation=self.generation,
                 progress=False,
             )  # fmt: skip
+        task.timings.update(result.timings)
         return result.canvas
 
 
@@ -131,7 +139,8 @@ class TuneAVideo:
         unet = mover.method.inflate(options).to(backbone.precision.tuning)
         train_as_published(unet)
         driving, wanted, empty = backbone.embed([pair.driving_prompt, pair.prompt, ""]).split(1)
-        tune(unet, latents, latents, driving, backbone.schedule, options, seed=seed)
+        with timed(task.timings, "tuning"):
+            tune(unet, latents, latents, driving, backbone.schedule, options, seed=seed)
         unet.to(backbone.precision.sampling)
         clip = latents.transpose(0, 1)[None]  # b c f h w
         noise = ddim_invert(unet, clip, embedding=empty, schedule=backbone.schedule, steps=steps)

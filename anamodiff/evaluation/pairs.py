@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass, field
-from itertools import product
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TypeVar
 
 import numpy as np
 
-from anamodiff import creatures
 from anamodiff.creatures import ground
-from anamodiff.creatures.pair import Pair, StartPose
+from anamodiff.creatures.pair import Pair
 from anamodiff.errors import AnaMoDiffError
+from anamodiff.evaluation.drawn import DRAWN_SETS, OUTDOORS, plans
 from anamodiff.evaluation.tracklets import KnownJoints
 from anamodiff.video.clip import Clip, read_clip, write_frames
 from anamodiff.video.letterbox import from_pixels
@@ -23,22 +22,6 @@ T = TypeVar("T")
 
 #: The clips of a pair, by the names of their files.
 CLIPS = ("source", "driving", "truth")
-#: The paper moves ten sources by five motions each.
-DRAWN_MOTIONS = ("walk", "gallop", "jump", "graze", "rear")
-DRAWN_SOURCES = (
-    "turtle", "cat", "elephant", "horse", "rabbit", "giraffe", "pig", "crocodile", "camel",
-    "letter m",
-)  # fmt: skip
-DRAWN_DRIVING = (
-    "rhino", "dog", "cow", "lion", "giraffe", "horse", "cat", "elephant", "rabbit", "fox",
-)  # fmt: skip
-FIRST_SEED = 7000
-#: The set whose clips are filmed on textured grounds.
-OUTDOORS = "creatures-outdoors"
-#: Names of the sets of drawn pairs, and how the first poses of source and driving clip compare.
-DRAWN_SETS: dict[str, StartPose] = {
-    "creatures": "similar", "creatures-apart": "different", OUTDOORS: "similar",
-}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -82,20 +65,43 @@ class BenchmarkPair:
 
 
 def find_pairs(pairs: str | Path, drawn: Path, limit: int | None = None) -> list[BenchmarkPair]:
-    """Pairs of a folder, or one of the `DRAWN_SETS`.
+    """Pairs of a folder, or one of the `DRAWN_SETS`; or of several of them, with commas between.
+
+    Of several sets the pairs have names ``SET--NAME`` and the trait ``set``.
 
     Args:
         pairs: the folder, or the set's name.
         drawn: folder where the frames of drawn pairs are kept.
-        limit: only so many, spread evenly; None for all.
+        limit: only so many of each set, spread evenly; None for all.
 
     Raises:
-        AnaMoDiffError: there are none.
+        AnaMoDiffError: there are none, or two sets have one name.
     """
-    start = DRAWN_SETS.get(str(pairs))
-    if start is not None:
-        return list(drawn_pairs(drawn, start, limit, outdoors=str(pairs) == OUTDOORS))
-    return _spread(list(folder_pairs(Path(pairs))), limit)
+    sets = split_sets(pairs)
+    if len(sets) == 1:
+        return _pairs_of(sets[0], drawn, limit)
+    labels = [name if name in DRAWN_SETS else Path(name).resolve().name for name in sets]
+    if len(set(labels)) < len(labels):
+        raise AnaMoDiffError(
+            f"expected sets of different names, got {', '.join(sets)}: rename a folder"
+        )
+    return [
+        replace(pair, name=f"{label}--{pair.name}", traits=pair.traits | {"set": label})
+        for label, name in zip(labels, sets, strict=True)
+        for pair in _pairs_of(name, drawn / label, limit)
+    ]
+
+
+def split_sets(pairs: str | Path) -> list[str]:
+    """Names of sets and folders with commas between them; a folder's name may have some itself."""
+    text = str(pairs)
+    return [text] if Path(text).is_dir() else [name for name in text.split(",") if name] or [text]
+
+
+def _pairs_of(name: str, drawn: Path, limit: int | None) -> list[BenchmarkPair]:
+    if name in DRAWN_SETS:
+        return list(drawn_pairs(drawn, name, limit))
+    return _spread(list(folder_pairs(Path(name))), limit)
 
 
 def folder_pairs(folder: Path) -> Iterator[BenchmarkPair]:
@@ -121,37 +127,29 @@ def folder_pairs(folder: Path) -> Iterator[BenchmarkPair]:
 
 
 def drawn_pairs(
-    folder: Path, start: StartPose = "similar", limit: int | None = None, *, outdoors: bool = False
+    folder: Path, name: str = "creatures", limit: int | None = None
 ) -> Iterator[BenchmarkPair]:
-    """Fifty drawn pairs: ten sources by five motions, each driven by another species.
+    """The pairs of one of the `DRAWN_SETS`; what they are is in `drawn.plans`.
 
-    With `start` ``similar`` the source stands, so that it never shows the motion. With
-    ``different`` it moves in another way, and starts in the pose that is furthest from the truth's
-    first one. `outdoors` films both on textured grounds with a drifting camera; the truth stays on
+    Those of `OUTDOORS` are filmed on textured grounds with a drifting camera; the truth stays on
     white. Frames are written losslessly under `folder`, unless they are there. `limit` draws only
     so many, spread evenly.
     """
-    numbered = list(enumerate(product(DRAWN_MOTIONS, DRAWN_SOURCES)))
-    for number, (motion, species) in _spread(numbered, limit):
-        driver = DRAWN_DRIVING[(number + number // len(DRAWN_SOURCES)) % len(DRAWN_DRIVING)]
-        if driver == species:
-            driver = DRAWN_DRIVING[(DRAWN_DRIVING.index(driver) + 3) % len(DRAWN_DRIVING)]
-        other = DRAWN_MOTIONS[(DRAWN_MOTIONS.index(motion) + 1 + number % 4) % len(DRAWN_MOTIONS)]
-        pair = creatures.draw_pair(
-            FIRST_SEED + number, source_species=species, driving_species=driver, motion=motion,
-            source_motion="idle" if start == "similar" else other, start=start,
-        )  # fmt: skip
-        name = f"{species}-{driver}-{motion}".replace(" ", "_")
+    outdoors = name == OUTDOORS
+    for plan in _spread(plans(name), limit):
+        pair = plan.draw()
         clips = {clip: getattr(pair, clip).frames for clip in CLIPS}
         if outdoors:
-            clips = _filmed(pair, number)
-        files = {clip: folder / name / clip for clip in clips}
+            clips = _filmed(pair, plan.number)
+        files = {clip: folder / plan.name / clip for clip in clips}
         for clip, path in files.items():
             if not path.is_dir():
                 write_frames(path, from_pixels(clips[clip]))
         yield BenchmarkPair(
-            name, **files, prompt=pair.source_caption, driving_prompt=pair.driving_caption,
-            traits={"motion": motion, "start_pose": start, "proportions": "different"},
+            plan.name, **files, prompt=pair.source_caption, driving_prompt=pair.driving_caption,
+            traits={
+                "motion": plan.motion, "start_pose": plan.start, "proportions": "different",
+            },
             joints=known_joints(pair, at_a_distance=outdoors),
         )  # fmt: skip
 

@@ -10,7 +10,7 @@ import logging
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -23,18 +23,25 @@ from anamodiff.run.folder import versions, write_text
 logger = logging.getLogger(__name__)
 
 BASE = "anamodiff"
+WORST = 10  # pairs on a page of their own
 _BOLD = re.compile(r"\*\*(.+?)\*\*")
 _KEPT = (
     "pair", "method", "measures", "measured_with", "not_measured", "remarks", "seconds",
-    "made_with",
+    "tuning_seconds", "cpu_seconds", "memory_mb", "made_with",
 )  # fmt: skip
 Rows = Sequence[Mapping[str, Any]]
+#: What a result costs, by its name in a row, and what tables call it.
+COSTS = {
+    "seconds": "seconds", "tuning_seconds": "of these tuning", "cpu_seconds": "CPU seconds",
+    "memory_mb": "peak MB",
+}  # fmt: skip
 
 
 def write_report(
     folder: Path, pairs: Sequence[BenchmarkPair], methods: Sequence[str], rows: Rows
 ) -> Path:
-    """Write ``results.json``, ``results.csv``, ``table.md``, ``plots/`` and ``index.html``."""
+    """Write ``results.json``, ``results.csv``, ``table.md``, ``plots/``, ``index.html``, and
+    ``worst.html`` with the pairs where ours is worst."""
     data = {
         "version": 1,
         "methods": list(methods),
@@ -53,13 +60,24 @@ def write_report(
     }
     write_text(folder / "results.json", json.dumps(data, indent=1) + "\n")
     write_text(folder / "results.csv", _as_csv(rows))
-    made = tables(methods, rows)
+    made = tables_of_sets(methods, rows)
     remarks = notes(rows)
     text = "\n".join(table.markdown for table in made)
     write_text(folder / "table.md", text + "".join(f"\n- {line}" for line in remarks) + "\n")
     plotted = _plot(folder / "plots", methods, rows)
-    write_text(folder / "index.html", _page(data, made, plotted, remarks))
+    write_text(folder / "index.html", _page("Benchmark", data, made, plotted, remarks))
+    if worst := worst_pairs(rows):
+        shown = {pair["name"]: pair for pair in data["pairs"]}
+        less = data | {"pairs": [shown[name] for name in worst]}
+        words = f"The {len(worst)} pairs with the lowest foreground IoU of {BASE}"
+        write_text(folder / "worst.html", _page(words, less, [], [], []))
     return folder
+
+
+def worst_pairs(rows: Rows, count: int = WORST) -> list[str]:
+    """Names of pairs where ours has the lowest foreground IoU, the worst first."""
+    values = by_method(rows, "foreground_iou").get(BASE, {})
+    return sorted(values, key=lambda name: values[name])[:count]
 
 
 def measures_of(rows: Rows) -> list[str]:
@@ -124,6 +142,20 @@ class Table:
         return f"<table><caption>{caption}</caption><tr>{head}</tr>\n{body}</table>\n"
 
 
+def tables_of_sets(methods: Sequence[str], rows: Rows) -> list[Table]:
+    """`tables` of each set of pairs apart, where there are several."""
+    sets: dict[str, list[Mapping[str, Any]]] = {}
+    for row in rows:
+        sets.setdefault(row.get("traits", {}).get("set", ""), []).append(row)
+    if len(sets) < 2:
+        return tables(methods, rows)
+    return [
+        replace(table, caption=f"{name}. {table.caption}")
+        for name, own in sets.items()
+        for table in tables(methods, own)
+    ]
+
+
 def tables(methods: Sequence[str], rows: Rows) -> list[Table]:
     """Means with 95 % bootstrap intervals over pairs, and ours less each other, pair by pair."""
     measures = measures_of(rows)
@@ -131,12 +163,11 @@ def tables(methods: Sequence[str], rows: Rows) -> list[Table]:
     headings = [heading(measure) for measure in measures]
     means = []
     for name in methods:
-        seconds = [row["seconds"] for row in rows if row["method"] == name]
+        own = [row for row in rows if row["method"] == name]
         cells = [str(bootstrap(list(values[m].get(name, {}).values()))) for m in measures]
-        mean = f"{sum(seconds) / len(seconds):.1f}" if seconds else ""
-        means.append([name, str(len(seconds)), *cells, mean])
-    caption = "Means over pairs, with 95 % bootstrap intervals:"
-    made = [Table(caption, ["method", "pairs", *headings, "seconds"], means)]
+        means.append([name, str(len(own)), *cells, *_costs(own)])
+    caption = "Means over pairs, with 95 % bootstrap intervals (BCa):"
+    made = [Table(caption, ["method", "pairs", *headings, *COSTS.values()], means)]
     if BASE in methods and len(methods) > 1:
         lines = []
         for name in methods:
@@ -146,6 +177,18 @@ def tables(methods: Sequence[str], rows: Rows) -> list[Table]:
         caption = f"{BASE} less the other, pair by pair (bold: zero lies outside):"
         made.append(Table(caption, ["other", *headings], lines))
     return made
+
+
+def _costs(rows: Rows) -> list[str]:
+    """Mean seconds, seconds of tuning, and the largest memory; empty where nobody measured."""
+    cells = []
+    for key in COSTS:
+        known = [row[key] for row in rows if row.get(key) is not None]
+        if key == "memory_mb":
+            cells.append(str(max(known)) if known else "")
+        else:
+            cells.append(f"{sum(known) / len(known):.1f}" if known else "")
+    return cells
 
 
 def _marked(mean: MeanInterval) -> str:
@@ -193,9 +236,10 @@ def _plot(folder: Path, methods: Sequence[str], rows: Rows) -> list[str]:
 
 
 def _page(
-    data: Mapping[str, Any], made: Sequence[Table], plotted: Sequence[str], remarks: Sequence[str]
-) -> str:
-    """One page that needs neither scripts nor the network."""
+    words: str, data: Mapping[str, Any], made: Sequence[Table], plotted: Sequence[str],
+    remarks: Sequence[str],
+) -> str:  # fmt: skip
+    """One page, headed by words, that needs neither scripts nor the network."""
     methods = [name for name in data["methods"] if any(r["method"] == name for r in data["rows"])]
     videos = {(row["pair"], row["method"]): row for row in data["rows"]}
     heads = "".join(f"<th>{html.escape(name)}</th>" for name in (*CLIPS, *methods))
@@ -210,7 +254,10 @@ def _page(
     plots = "".join(f'<img src="{html.escape(path)}" alt="">' for path in plotted)
     shown = "".join(table.html for table in made)
     shown += f"<ul>{''.join(f'<li>{html.escape(line)}</li>' for line in remarks)}</ul>\n"
-    return _PAGE.format(plots=plots, tables=shown, heads=heads, lines="\n".join(lines))
+    lines = "\n".join(lines)
+    return _PAGE.format(
+        heading=html.escape(words), plots=plots, tables=shown, heads=heads, lines=lines
+    )
 
 
 def _caption(measures: Mapping[str, float | None]) -> str:
@@ -227,7 +274,7 @@ def _video(path: str, caption: str) -> str:
 
 
 _PAGE = """<!doctype html>
-<meta charset="utf-8"><title>Benchmark</title>
+<meta charset="utf-8"><title>{heading}</title>
 <style>
 body {{ font: 15px/1.4 system-ui, sans-serif; margin: 2rem; color: #222 }}
 th {{ position: sticky; top: 0; background: #fff; font-weight: 600; font-size: 13px }}
@@ -237,7 +284,7 @@ table {{ border-collapse: collapse }} td, th {{ padding: .2rem .6rem }}
 tr:nth-child(odd) td {{ background: #f6f6f6 }}
 img {{ height: 220px }}
 </style>
-<h1>Benchmark</h1>
+<h1>{heading}</h1>
 {plots}
 {tables}<table><thead><tr><th>pair</th>{heads}</tr></thead>
 <tbody>

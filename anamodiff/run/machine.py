@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 
 import psutil
 
@@ -20,6 +21,19 @@ def peak_memory_mb() -> int:
         return round(getattr(now, "peak_wset", now.rss) / 2**20)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return round(peak / (2**20 if sys.platform == "darwin" else 2**10))
+
+
+def begin_peak_memory() -> bool:
+    """Forget the peak so far, so that `peak_memory_mb` is that of what follows; Linux can do so.
+
+    Returns:
+        Whether it did.
+    """
+    try:
+        Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
+    except OSError:  # other systems, and sandboxes
+        return False
+    return True
 
 
 def free_memory() -> int:

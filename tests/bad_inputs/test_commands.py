@@ -83,7 +83,7 @@ ROWS = [
     Row("inspect B/clips/whole.gif adaptation.scal=none", r"did you mean adaptation.scale\?"),
     Row("evaluate B/clips/whole.gif sise=64", r"did you mean size\?"),
     Row("benchmark creatures --limt 1", r"did you mean --limit\?"),
-    Row("ablation figure9", "figure: expected figure7 or figure8 or table1, got 'figure9'"),
+    Row("ablation figure4", "figure: expected figure10 or figure5 or"),
     Row("survey B/tables/page show.titel=x", r"did you mean show.title\?"),
     Row("survey-results B/tables/page.json unti=person", r"did you mean unit\?"),
     Row("train-lofnet --data B/clips training.ler=1", r"did you mean training.lr\?"),

@@ -16,10 +16,11 @@ from anamodiff.errors import AnaMoDiffError
 from anamodiff.evaluation import benchmark as module
 from anamodiff.evaluation import methods
 from anamodiff.evaluation.benchmark import benchmark
+from anamodiff.evaluation.drawn import plans
 from anamodiff.evaluation.methods import METHODS, Task, choose_methods, train_as_published
 from anamodiff.evaluation.metrics import flicker, masked_psnr, masked_ssim
 from anamodiff.evaluation.pairs import drawn_pairs, find_pairs
-from anamodiff.evaluation.report import Table, tables
+from anamodiff.evaluation.report import Table, tables, worst_pairs
 from anamodiff.options import TuningOptions
 from anamodiff.run.motion_transfer import MotionTransfer
 from anamodiff.video.clip import read_clip, write_video
@@ -266,6 +267,54 @@ def test_there_are_fifty_drawn_pairs(tmp_path: Path) -> None:
     source, driving, truth = found[0].read(10, 64)
     assert source.frames.shape == driving.frames.shape == truth.frames.shape == (10, 3, 64, 64)
     assert (truth.frames[0] - truth.frames[5]).abs().max() > 0.5, "it moves"
+
+
+def test_letters_are_moved_by_animals_and_flags_by_flags(tmp_path: Path) -> None:
+    found = {plan.name: plan for plan in plans("letters-and-flags")}
+    assert len(found) == 24
+    flags = [plan for plan in found.values() if plan.source == "flag"]
+    assert len(flags) == 6 and {(p.driving, p.motion) for p in flags} == {("flag", "wave")}
+    letters = [plan for plan in found.values() if plan.source.startswith("letter")]
+    assert len(letters) == 18 and not any(p.driving.startswith("letter") for p in letters)
+    (first, last) = find_pairs("letters-and-flags", tmp_path, 2)
+    assert first.prompt.endswith("letter m") and "letter" in last.prompt
+    _, driving, truth = first.read(10, 64)
+    assert (truth.frames[0] - truth.frames[5]).abs().max() > 0.5, "it moves"
+
+
+def test_several_sets_have_names_folders_and_tables_of_their_own(run, pairs: Path) -> None:
+    folder = run(f"creatures,{pairs},creatures-apart", "still", limit=1)
+    rows = json.loads((folder / "results.json").read_text())["rows"]
+    names = [row["pair"] for row in rows]
+    assert [name.partition("--")[0] for name in names] == ["creatures", "pairs", "creatures-apart"]
+    first, _, last = (row["measures"]["foreground_iou"] for row in rows)
+    assert first != last, "the sources of both sets stand in different poses"
+    table = (folder / "table.md").read_text()
+    for name in ("creatures", "pairs", "creatures-apart"):
+        assert f"{name}. Means over pairs" in table
+    with pytest.raises(AnaMoDiffError, match="different names"):
+        run(f"creatures,{pairs.parent / 'elsewhere' / '..' / 'pairs'},{pairs}")
+
+
+def test_costs_are_beside_the_measures(run, pairs: Path) -> None:
+    folder = run(pairs, "still,warp-only")
+    rows = json.loads((folder / "results.json").read_text())["rows"]
+    assert all(row["tuning_seconds"] == 0 for row in rows)
+    if sys.platform == "linux":
+        assert all(100 < row["memory_mb"] < 10_000 for row in rows)
+    head = (folder / "table.md").read_text().splitlines()[2]
+    assert head.endswith("| seconds | of these tuning | CPU seconds | peak MB |")
+
+
+def test_the_worst_pairs_have_a_page(tmp_path: Path) -> None:
+    values = {f"pair{number}": number / 20 for number in range(12)}
+    rows = [
+        {"pair": pair, "method": method, "measures": {"foreground_iou": value * factor}}
+        for pair, value in values.items()
+        for method, factor in (("still", -1), ("anamodiff", 1))
+    ]
+    assert worst_pairs(rows) == [f"pair{number}" for number in range(10)]
+    assert worst_pairs(rows[::2]) == []
 
 
 def test_outdoor_pairs_are_filmed_on_textures_and_their_truth_is_on_white(tmp_path: Path) -> None:

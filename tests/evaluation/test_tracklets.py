@@ -162,7 +162,7 @@ def test_letters_have_joints_of_their_own() -> None:
 
 
 def test_outdoors_joints_are_where_the_truth_shows_them(tmp_path) -> None:
-    (pair,) = drawn_pairs(tmp_path, limit=1, outdoors=True)
+    (pair,) = drawn_pairs(tmp_path, "creatures-outdoors", limit=1)
     _, _, truth = pair.read(10, 160)
     mask = foreground_mask(truth.frames, thin=True).numpy()
     assert pair.joints is not None
