@@ -14,7 +14,8 @@ from typing import get_args
 
 import pytest
 import torch
-from fake_cuda import CUDA, Waits, fake_cuda
+from fake_cuda import CUDA, FakeCuda, Waits, fake_cuda
+from fake_graph import fake_recorders
 from torch import Tensor, nn
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "scripts"))
@@ -76,14 +77,20 @@ def _no_synchronisation() -> Iterator[None]:
 
 
 @pytest.fixture(scope="module")
-def without_waiting():
-    """Enters the CUDA device; yields a context in which waiting for it is an error."""
+def fake() -> Iterator[FakeCuda | None]:
+    """Enters the CUDA device; yields it if it is a fake one."""
     if REAL:
-        yield _no_synchronisation
+        yield None
         return
     with pytest.MonkeyPatch.context() as patch, fake_cuda(patch) as mode:
         patch.setattr(MasterWeights, "backward", _no_backward)
-        yield mode.without_waiting
+        yield mode
+
+
+@pytest.fixture(scope="module")
+def without_waiting(fake):
+    """A context in which waiting for the device is an error."""
+    return fake.without_waiting if fake else _no_synchronisation
 
 
 @pytest.fixture(scope="module")
@@ -236,6 +243,22 @@ def test_cuda_computes_what_the_cpu_does(monkeypatch):
     # The steps of Adam amplify rounding.
     for cpu, cuda, share in zip(results["cpu"], results["cuda"], (1e-3, 1e-3, 2e-2), strict=True):
         torch.testing.assert_close(cuda, cpu, rtol=share, atol=share * float(cpu.std()))
+
+
+@pytest.mark.skipif(REAL, reason="records with a fake; the tests below record on this device")
+def test_what_is_recorded_is_on_the_device_alone(fake, make_mover, monkeypatch):
+    recorders = fake_recorders(monkeypatch, around=fake.recording)
+    mover = make_mover(torch.bfloat16)
+    warped = mover.method.warp(*stages.make_frames(TINY))
+    options = mover.resolve(
+        tuning={"iterations": 3, "plateau": 0.0, "window": 3, "clips_at_once": 1,
+                "cuda_graph": True},
+        generation={"steps": 3, "cuda_graph": True},
+    )  # fmt: skip
+    unet, _ = mover.method.fit(warped, "x", options.tuning)
+    mover.method.sample(unet, warped, "x", options.generation)
+    asked = ["warm up", "warm up", "record", "replay"]
+    assert [recorder.asked for recorder in recorders] == 3 * [asked]
 
 
 @pytest.mark.skipif(not REAL, reason="records CUDA graphs, and no CUDA device is here")

@@ -30,12 +30,13 @@ class Waits(AssertionError):
 class FakeCuda(TorchDispatchMode):
     """Computes CPU tensors, and only the shapes of CUDA tensors.
 
-    Inside `without_waiting`, copies in either direction must be asynchronous.
+    Inside `without_waiting`, copies in either direction must be asynchronous. Inside `recording`,
+    nothing may come from the CPU's tensors at all: a CUDA graph would keep what they contain now.
     """
 
     def __init__(self) -> None:
         super().__init__()
-        self.strict = False
+        self.strict = self.recorded = False
         self.pinned: set[int] = set()
         self.operations = 0
 
@@ -47,6 +48,15 @@ class FakeCuda(TorchDispatchMode):
         finally:
             self.strict = False
 
+    @contextmanager
+    def recording(self) -> Iterator[None]:
+        self.recorded = True
+        try:
+            with self.without_waiting():
+                yield
+        finally:
+            self.recorded = False
+
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
         leaves = tree_leaves((args, kwargs))
@@ -56,6 +66,11 @@ class FakeCuda(TorchDispatchMode):
             with unset_fake_temporarily():
                 return func(*args, **kwargs)
         self.operations += 1
+        if self.recorded and (
+            (target is not None and target.type == "cpu")
+            or any(isinstance(leaf, Tensor) and not isinstance(leaf, FakeTensor) for leaf in leaves)
+        ):
+            raise Waits(f"{func} takes or makes a tensor of the CPU")
         if func is torch.ops.aten._local_scalar_dense.default:
             if self.strict:
                 raise Waits("a number of the GPU is read")

@@ -1,6 +1,7 @@
 """In place of CUDA graphs where there is no such device: what is recorded runs when replayed."""
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 
 import pytest
 import torch
@@ -11,8 +12,10 @@ from anamodiff import cuda_graph
 class FakeRecorder:
     """Notes what a `GraphedCall` asks for; a replay runs the work on what its inputs contain."""
 
-    def __init__(self, fail: Callable[[], None] | None) -> None:
-        self.fail = fail
+    def __init__(
+        self, fail: Callable[[], None] | None, around: Callable[[], AbstractContextManager]
+    ) -> None:
+        self.fail, self.around = fail, around
         self.asked: list[str] = []
 
     def warm_up(self, work: Callable[[], None]) -> None:
@@ -27,23 +30,27 @@ class FakeRecorder:
 
         def replay() -> None:
             self.asked.append("replay")
-            work()
+            with self.around():
+                work()
 
         return replay
 
 
 def fake_recorders(
-    patch: pytest.MonkeyPatch, fail: Callable[[], None] | None = None
+    patch: pytest.MonkeyPatch,
+    fail: Callable[[], None] | None = None,
+    around: Callable[[], AbstractContextManager] = nullcontext,
 ) -> list[FakeRecorder]:
     """Let graphs be recorded by fakes; returns those that come to be made.
 
     Args:
         fail: what a recording that runs out of memory leaves behind; None lets all succeed.
+        around: what is recorded runs in such a context.
     """
     made: list[FakeRecorder] = []
 
     def make(*_: object) -> FakeRecorder:
-        made.append(FakeRecorder(fail))
+        made.append(FakeRecorder(fail, around))
         return made[-1]
 
     patch.setattr(cuda_graph, "Recorder", make)
