@@ -243,6 +243,12 @@ class GenerationOptions(Options):
     match_colours: bool = setting(
         True, "match the histogram of the result's foreground to the source's"
     )
+    detail: float = setting(
+        0.0,
+        "width, as a share of the picture's side, up to which detail within the character is the "
+        "warped clip's, for UNets that blur patterns; 0 is none",
+        low=0, high=0.25,
+    )  # fmt: skip
     denoise_from: int = setting(
         1000,
         "timestep at which sampling starts: 1000 is noise alone; below, the warped clip noised to "

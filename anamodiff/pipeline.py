@@ -12,6 +12,7 @@ from anamodiff.backbone.autoencoder import Encoder
 from anamodiff.backbone.model import Backbone
 from anamodiff.diffusion import StepProgress, generator_of
 from anamodiff.inversion.colours import match_histograms
+from anamodiff.inversion.detail import keep_detail
 from anamodiff.inversion.noise import starting_latents, warped_noise
 from anamodiff.inversion.sampling import sample
 from anamodiff.lofnet.animate import WarpedIntermediate, animate
@@ -141,13 +142,23 @@ class AnaMoDiff:
         return sampled[0].transpose(0, 1)
 
     def decode_result(
-        self, latents: Tensor, warped: WarpedIntermediate, options: GenerationOptions
+        self,
+        latents: Tensor,
+        warped: WarpedIntermediate,
+        options: GenerationOptions,
+        decoded: Tensor | None = None,
     ) -> Tensor:
-        """Frames f c H W on the backbone's canvas, in the source's colours (section 3.5)."""
+        """Frames f c H W on the backbone's canvas, in the source's colours (section 3.5).
+
+        `decoded` are the warped clip's frames, where they are there already.
+        """
         frames = self.backbone.decode(latents).cpu()
-        if not options.match_colours:
+        if options.match_colours:
+            frames = match_histograms(frames, warped.source, reference_mask=warped.foreground)
+        if options.detail == 0:
             return frames
-        return match_histograms(frames, warped.source, reference_mask=warped.foreground)
+        decoded = self.backbone.decode(warped.warped).cpu() if decoded is None else decoded
+        return keep_detail(frames, decoded, options.detail, warped.visible)
 
     def inflate(self, options: TuningOptions) -> UNet3D:
         """A fresh UNet for clips on the device; the backbone's own stays as it is."""

@@ -190,6 +190,7 @@ PAPER = {
     "generation.noise_warp": ("3.5", "paper"),  # the inverted noise warped, plus fresh noise
     "generation.noise_weight": (None, 0.7),
     "generation.match_colours": ("3.5", True),
+    "generation.detail": ("3.5", 0.0),  # all of a frame is sampled
     "generation.denoise_from": ("3.5", 1000),  # noise alone
     "generation.unseen_from": ("3.5", None),  # no visibility in the paper
     "generation.window": ("3.5", 10),  # all frames together

@@ -176,10 +176,12 @@ class Folder:
 def _from_noise(**tuning: Any) -> FullMethod:
     """From noise alone, as in the paper: all timesteps are sampled, and the source learnt at all.
 
+    No detail comes from the warped clip, for these methods are about what noise alone keeps.
+
     A backbone whose own sampling starts later may recommend narrower ranges.
     """
     source = {"source_noise_min": 0, "source_noise_max": 1000}
-    return FullMethod(tuning=source | tuning, generation={"denoise_from": 1000})
+    return FullMethod(tuning=source | tuning, generation={"denoise_from": 1000, "detail": 0.0})
 
 
 def _noise(low: int) -> FullMethod:

@@ -150,8 +150,8 @@ class Stages:
                     watch=watch and watching(watch, self.backbone, pair),
                 )  # fmt: skip
             with timed(timings, "decoding"), peak_memory(peaks, "decoding", device):
-                canvas = self.method.decode_result(latents, pair.warped, options)
                 warped = self.backbone.decode(pair.warped.warped).cpu()
+                canvas = self.method.decode_result(latents, pair.warped, options, warped)
             with timed(timings, "writing"):
                 box = output_box(pair.box, options.max_size)
                 times = canvas_factor(pair, box)

@@ -246,7 +246,7 @@ def test_an_ablation_changes_one_thing() -> None:
     for name in words.removeprefix("methods: ").split(","):
         method = METHODS[name]
         assert isinstance(method, methods.FullMethod)
-        assert method.generation == {"denoise_from": 1000}
+        assert method.generation == {"denoise_from": 1000, "detail": 0.0}
         # Whatever narrower ranges the backbone recommends for a later start.
         source = {"source_noise_min": 0, "source_noise_max": 1000}
         low = name.removeprefix("noise-")
