@@ -60,8 +60,8 @@ def literal(word: str) -> str:
     key, equals, value = word.partition("=")
     if not equals or not re.fullmatch(r"[A-Za-z_][\w./@-]*", key):
         raise AnaMoDiffError(
-            "expected a flag such as --prompt or SETTING=VALUE such as tuning.lr=1e-4, "
-            f"got {word!r}"
+            "expected a flag and its value, such as --source FILE, or SETTING=VALUE, such as "
+            f"tuning.lr=1e-4, got {word!r}"
         )
     if "${" in value or value.lower() == "null" or value[:1] in ("'", '"'):
         return word

@@ -117,8 +117,9 @@ def measured_mini(device: torch.device, precision: str, frames: int) -> Estimate
     inversion = _step(lambda note: ddim_invert(unet, latents[:, :, :1], progress=note, **common))
     sampling = _step(lambda note: sample(unet, latents, progress=note, **windows, **common))
     add_lora(unet.to(backbone.precision.tuning), rank=tuning.rank, layers=tuning.lora)
-    two = replace(tuning, iterations=2)
-    step = _step(lambda note: tune(unet, clip, clip, text, schedule, two, seed=0, progress=note))
+    # An iteration is told of once the next one is on its way.
+    few = replace(tuning, iterations=3)
+    step = _step(lambda note: tune(unet, clip, clip, text, schedule, few, seed=0, progress=note))
     prompts = 1 if generation.guidance == 1 else 2
     # Inversion goes as far as sampling begins.
     taken = generation.steps - schedule.start(generation.steps, generation.denoise_from)
@@ -160,7 +161,7 @@ def version_of(package: str) -> str:
 
 
 def _step(run: Callable[[Callable[..., None]], object]) -> float:
-    """Seconds of the second of two steps of a stage that reports its progress."""
+    """Seconds between the first two reports of a stage on its progress."""
     stamps = []
     run(lambda *_: stamps.append(now()))
     return stamps[1] - stamps[0]

@@ -47,12 +47,16 @@ def warnings_of(warped: WarpedIntermediate, unknown: list[str]) -> list[str]:
             "will hardly move. Cut the clip to the part with the motion."
         )
     if unknown:
-        words = ", ".join(unknown)
-        lines.append(
-            f"The backbone's model was not trained on these words of the prompt: {words}. Name "
-            'the character and its colour in plain words, such as "a green turtle".'
-        )
+        lines.append(unknown_line(unknown))
     return lines
+
+
+def unknown_line(unknown: list[str]) -> str:
+    """What is said of words of the prompt that the model does not know."""
+    return (
+        f"The backbone's model was not trained on these words of the prompt: {', '.join(unknown)}. "
+        'Name the character and its colour in plain words, such as "a green turtle".'
+    )
 
 
 def start_distance(warped: WarpedIntermediate) -> float | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,8 @@ from anamodiff.run.folder import RunFolder, check_writable
 from anamodiff.run.outputs import check_no_input, check_output_name, is_video
 from anamodiff.video.clip import Clip, read_clip
 from anamodiff.video.sampling import silent
+
+logger = logging.getLogger(__name__)
 
 # Side of the canvas on which clips are looked at before models are loaded.
 _GLANCE = 64
@@ -64,10 +67,16 @@ def clip_name(clip: GivenClip) -> str:
 
 def read_pair(source: GivenClip, driving: GivenClip, frames: int, size: int) -> tuple[Clip, Clip]:
     """Source and driving clip on square canvases of `size` pixels."""
-    return (
+    clips = (
         fitted_clip(source, frames, size, 1, "source"),
         fitted_clip(driving, frames, size, 2, "driving clip"),
     )
+    if clips[1].total > len(set(clips[1].indices)):
+        logger.info(
+            "frames: %d of the driving clip's %d (--frames takes more)",
+            len(clips[1].indices), clips[1].total,
+        )  # fmt: skip
+    return clips
 
 
 def fitted_clip(clip: GivenClip, frames: int, size: int, minimum: int, role: str) -> Clip:

@@ -194,6 +194,9 @@ def transfer_many(
                 check_no_input(
                     place, (one for other in rows for one in (other.source, other.driving))
                 )
+    for row in rows:
+        if gone := _gone(row):
+            logger.warning("row %d will fail: no %s", row.number, " and no ".join(gone))
     with held(folder, "folder of results"):
         return _do_all(file, rows, shared, folder, progress, sweep, settings)
 
@@ -294,7 +297,7 @@ def _try(
     progress: bool,
 ) -> Outcome:  # fmt: skip
     """Do one row. What is wrong with its clips or settings becomes its reason."""
-    gone = [str(path) for path in (row.source, row.driving) if not os.path.exists(path)]
+    gone = _gone(row)
     models = None if gone else mover()  # not a row's failure: without models all would fail
     began = time.perf_counter()
     reason = f"expected a clip, found no {' and no '.join(gone)}"
@@ -302,6 +305,11 @@ def _try(
         reason = _attempt(models, folder, row, request, progress)
     seconds = round(time.perf_counter() - began, 1)
     return Outcome(row.number, FAILED if reason else DONE, seconds, row.output, reason)
+
+
+def _gone(row: Row) -> list[str]:
+    """Clips of a row that are not there."""
+    return [str(path) for path in (row.source, row.driving) if not os.path.exists(path)]
 
 
 def _attempt(

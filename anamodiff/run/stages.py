@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ from anamodiff.options import (
 from anamodiff.pipeline import AnaMoDiff, Progress
 from anamodiff.resources import find, move_into_place
 from anamodiff.run.compositing import canvas_factor, set_on_ground
+from anamodiff.run.findings import unknown_line, unknown_words
 from anamodiff.run.folder import RunFolder
 from anamodiff.run.grounds import Subjects, cut_pair, matte_network_on
 from anamodiff.run.intermediate import ClipPair
@@ -32,6 +34,8 @@ from anamodiff.tuning.loss_terms import LossTerms
 from anamodiff.unet3d.model import UNet3D
 from anamodiff.unet3d.weights import load_weights, save_weights
 from anamodiff.video.clip import Clip
+
+logger = logging.getLogger(__name__)
 
 CHECKPOINT, WEIGHTS = "tuning.pt", "weights"
 
@@ -96,6 +100,8 @@ class Stages:
         peaks: dict[str, int] = {}
         terms = LossTerms()
         device = self.backbone.device
+        if unknown := unknown_words(self.backbone.tokenizer, prompt):
+            logger.info("%s", unknown_line(unknown))  # before anything is paid for
         with timed(timings, "warp"), peak_memory(peaks, "warp", device):
             subjects = self.cut(*clips, options.adaptation)
             warped = self.warp(subjects, options.adaptation, start_frame)

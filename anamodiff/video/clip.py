@@ -16,6 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from anamodiff.errors import nothing_at
 from anamodiff.options import FRAMES
 from anamodiff.resources import expanded, remove_stale, replacing
 from anamodiff.video.embed import clip_html
@@ -179,9 +180,7 @@ def open_clip(path: Path, role: str) -> FrameSource:
         if path.is_dir():
             return open_folder(path, role)
         if not path.exists():
-            raise ClipError(
-                f"expected a {role} (file or folder), got nothing at {path}; check the name"
-            )
+            raise ClipError(nothing_at(path, role))
         if not path.is_file():
             raise ClipError(
                 f"expected a {role} (file or folder), got a pipe, socket or device, which may "
@@ -211,9 +210,10 @@ def open_clip(path: Path, role: str) -> FrameSource:
 def _check_count(path: Path, role: str, total: int, minimum: int) -> None:
     if total < minimum:
         got = "one picture" if total == 1 else f"{total} frames"
+        swap = ", or swap the two if the other one moves" if role == "driving clip" else ""
         raise ClipError(
             f"expected a {role} of at least {minimum} frames, got {got}: {path}; "
-            "give a video, an animation or a folder of frames"
+            f"give a video, an animation or a folder of frames{swap}"
         )
 
 

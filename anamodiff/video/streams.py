@@ -22,7 +22,7 @@ def main_stream(container: av.container.InputContainer) -> av.VideoStream:
     """
     films = [stream for stream in container.streams.video if not stream.disposition & _ASIDE]
     if not films:
-        raise NoFilm(_without_film(container), "name a film, an animation or a picture")
+        raise NoFilm(_without_film(container), "name a film or an animation")
     shown = [stream for stream in films if stream.codec_context is not None]
     if not shown:
         raise NoFilm(

@@ -22,7 +22,10 @@ from anamodiff.errors import AnaMoDiffError
         ),
         ([*PAIR, "--promt=x"], r"has no flag --promt; did you mean --prompt\?"),
         ([*PAIR, "--itera", "5"], r"has no flag --itera; did you mean --iterations\?"),
-        ([*PAIR, "x.gif"], r"expected a flag such as --prompt or SETTING=VALUE.*got 'x.gif'"),
+        (
+            [*PAIR, "x.gif"],
+            r"expected a flag and its value, such as --source FILE, or SETTING=VALUE.*got 'x.gif'",
+        ),
         ([*PAIR, "--frames"], r"--frames: expected one argument"),
         (
             [*PAIR, "--frames", "1"],
@@ -49,7 +52,7 @@ from anamodiff.errors import AnaMoDiffError
             [*PAIR, "tuning.lr=1,2"],
             r"tuning.lr: expected a number above 0 or null, got '1,2'; the default is 0.0005$",
         ),
-        ([*PAIR, "+a=1"], r"expected a flag such as --prompt or SETTING=VALUE"),
+        ([*PAIR, "+a=1"], r"expected a flag and its value"),
     ],
 )
 def test_mistakes_are_one_line(
