@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from anamodiff.matting.checks import has_useful_alpha, is_empty, remarks
-from anamodiff.matting.cutout import WHITE, Cutout, cut_by_matte, cut_plain, matte_of
+from anamodiff.matting.cutout import SOLID, WHITE, Cutout, cut_by_matte, cut_plain, matte_of
 from anamodiff.matting.network import FOLDER, MatteNetwork, fast_format
 from anamodiff.matting.plate import clean_plate
 from anamodiff.matting.refine import refine_saliency
@@ -22,6 +22,8 @@ from anamodiff.run.masks import Masks
 from anamodiff.video.clip import Clip
 from anamodiff.video.closer import read_closer
 from anamodiff.video.foreground import (
+    cleaned,
+    differs_from_ground,
     foreground_mask,
     ground_colour,
     lab_distance,
@@ -120,7 +122,7 @@ def cut_clip(clip: Clip, mask: Tensor | None, network: NetworkLoader, role: str)
         "in which it is larger for a sharper result", role,
     )  # fmt: skip
     large = replace(subject.clip, frames=zoom.enter(subject.clip.frames), alpha=None)
-    return Subject(large, enlarged, ground, enlarged >= 0.5, zoom)
+    return Subject(large, enlarged, ground, canonical_foreground(large.frames, enlarged), zoom)
 
 
 def _from_near(
@@ -142,7 +144,8 @@ def _from_near(
     both = (mattes * enlarged).sum() / torch.maximum(mattes, enlarged).sum().clamp_min(1e-6)
     if both < SAME_FROM_NEAR:
         return None
-    return replace(found, clip=replace(found.clip, box=clip.box), foreground=mattes >= 0.5)
+    foreground = canonical_foreground(found.clip.frames, mattes)
+    return replace(found, clip=replace(found.clip, box=clip.box), foreground=foreground)
 
 
 def _with_room(subject: Subject) -> Subject:
@@ -152,7 +155,8 @@ def _with_room(subject: Subject) -> Subject:
         return subject
     mattes = zoom.enter(subject.mattes[:, None], 0.0)[:, 0]
     clip = replace(subject.clip, frames=zoom.enter(subject.clip.frames), alpha=None)
-    return replace(subject, clip=clip, mattes=mattes, foreground=mattes >= 0.5, zoom=zoom)
+    foreground = canonical_foreground(clip.frames, mattes)
+    return replace(subject, clip=clip, mattes=mattes, foreground=foreground, zoom=zoom)
 
 
 def _cut(clip: Clip, mask: Tensor | None, network: NetworkLoader, role: str) -> Subject:
@@ -252,7 +256,22 @@ def _on_canvas(clip: Clip, cutout: Cutout, ground: Tensor) -> Subject:
     whole = torch.full_like(frames[0], WHITE)
     whole[(..., *own)] = ground
     white = replace(clip, frames=frames, background=(WHITE, WHITE, WHITE), alpha=None)
-    return Subject(white, mattes, whole, mattes >= 0.5)
+    return Subject(white, mattes, whole, canonical_foreground(frames, mattes))
+
+
+def canonical_foreground(frames: Tensor, mattes: Tensor) -> Tensor:
+    """Where a character is that was set on white, ``f h w``, bool.
+
+    As `foreground_mask` finds one that was filmed on white, whose edges it takes in as far as they
+    can be seen, so that results are the same; and what is white of it.
+
+    Args:
+        frames: ``f 3 h w`` in [-1, 1], on white.
+        mattes: ``f h w`` in [0, 1].
+    """
+    different = differs_from_ground(frames, torch.full((3,), WHITE))
+    solid = mattes.detach().cpu().numpy() >= SOLID
+    return torch.from_numpy(cleaned(different | solid, thin=True)).to(frames.device)
 
 
 def _inside(clip: Clip) -> tuple[slice, slice]:
