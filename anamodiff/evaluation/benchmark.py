@@ -9,7 +9,7 @@ import os
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
@@ -215,11 +215,15 @@ def run_job(
         if not (job.folder / f"{name}.mp4").is_file():
             write_video(job.folder / f"{name}.mp4", clip.frames, driving.fps)
     write_video(job.video, frames, driving.fps)
-    plain, size = source.frames, mover.backbone.image_size
+    plain, size = source, mover.backbone.image_size
     if job.pair.plain_source is not None:
-        plain = read_clip(job.pair.plain_source, frames=options.frames, size=size).frames
+        plain = read_clip(job.pair.plain_source, frames=options.frames, size=size)
     joints = job.pair.joints and job.pair.joints.at(driving.indices, truth.indices)
-    case = Case(frames, plain, truth.frames, job.pair.prompt, driving.frames, joints)
+    case = Case(frames, plain.frames, truth.frames, job.pair.prompt, driving.frames, joints)
+    clips = {"frames": replace(source, frames=frames), "source": plain, "truth": truth}
+    if joints is None:  # else the driving clip is not looked at
+        clips["driving"] = driving
+    case = replace(case, cut=models.grounds.case(case, clips))
     found = measure(case, models.instruments)
     values = found.values | dict.fromkeys(found.skipped, math.nan)
     row = {

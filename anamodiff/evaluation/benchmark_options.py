@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass
 import torch
 
 from anamodiff.backbone.size import UNET
+from anamodiff.evaluation.grounds import PlainGrounds
 from anamodiff.evaluation.instruments import Instruments
 from anamodiff.evaluation.tracklets import TrackerKind
 from anamodiff.fields import settings_of
@@ -21,6 +22,7 @@ class Models:
 
     mover: MotionTransfer
     instruments: Instruments
+    grounds: PlainGrounds
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,4 +60,5 @@ class BenchmarkOptions:
         mover = MotionTransfer.of(models)
         mover.report = False  # run folders are deleted
         device = mover.backbone.device
-        return Models(mover, Instruments.load(self.clip_model, device, self.tracker))
+        instruments = Instruments.load(self.clip_model, device, self.tracker)
+        return Models(mover, instruments, PlainGrounds(device))

@@ -59,12 +59,12 @@ def _read(
     distinct = sorted(set(clip.indices))
     wanted = ceil(size * max(1.0, size / square[2]))  # decoders give at least twice as many
     while source is not None:
-        if len(source.durations) != clip.total:
-            return None
         kept: list[np.ndarray] = []
         alphas: list[np.ndarray] = []
+        # A header that counts frames otherwise than `clip`, which was decoded, is wrong.
+        counted = distinct if len(source.durations) == clip.total else []
         try:
-            for picture in source.pictures(distinct, wanted):
+            for picture in source.pictures(counted, wanted) if counted else ():
                 kept.append(_cut(picture.pixels, square, box, size, colour))
                 if picture.alpha is not None:
                     alphas.append(_cut(picture.alpha[..., None], square, box, size, np.zeros(1)))

@@ -12,6 +12,8 @@ import pytest
 import torch
 from torch.testing import assert_close
 
+from anamodiff import creatures
+from anamodiff.creatures.ground import draw_ground, on_ground
 from anamodiff.errors import AnaMoDiffError
 from anamodiff.evaluation import benchmark as module
 from anamodiff.evaluation import methods
@@ -23,8 +25,9 @@ from anamodiff.evaluation.pairs import drawn_pairs, find_pairs
 from anamodiff.evaluation.report import Table, tables, worst_pairs
 from anamodiff.options import TuningOptions
 from anamodiff.run.motion_transfer import MotionTransfer
-from anamodiff.video.clip import read_clip, write_video
+from anamodiff.video.clip import read_clip, write_frames, write_video
 from anamodiff.video.foreground import foreground_mask, plain_ground
+from anamodiff.video.letterbox import from_pixels
 
 FRAMES = 4
 SHORT = {"iterations": 2}
@@ -437,3 +440,15 @@ def test_worker_processes_give_the_same_results(run, pairs: Path, tmp_path: Path
     for one, other in zip(*rows, strict=True):
         assert one["measures"] == pytest.approx(other["measures"], abs=1e-4)
     assert module.BenchmarkOptions().threads == 0
+
+
+def test_pairs_on_textures_are_measured_by_their_characters(run, tmp_path: Path) -> None:
+    drawn = creatures.draw(creatures.Character.sample(101, species="rabbit"), "walk", frames=FRAMES)
+    grass = from_pixels(on_ground(drawn, draw_ground("grass", 128, 128, 0)))
+    for name in ("source", "driving", "truth"):
+        write_frames(tmp_path / "outside" / "rabbit" / name, grass)
+    write_frames(tmp_path / "made" / "rabbit", from_pixels(drawn.frames))
+    folder = run(tmp_path / "outside", methods=f"made={tmp_path / 'made'}")
+    row = json.loads((folder / "pairs" / "rabbit" / "made.json").read_text())
+    assert row["measures"]["foreground_iou"] > 0.8
+    assert row["measures"]["colour_distance"] < 8

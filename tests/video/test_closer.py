@@ -9,6 +9,7 @@ import torch
 from PIL import Image
 
 from anamodiff.matting.zoom import Zoom
+from anamodiff.video import closer
 from anamodiff.video.clip import read_clip, write_frames, write_video
 from anamodiff.video.closer import read_closer
 from anamodiff.video.letterbox import from_pixels
@@ -31,11 +32,11 @@ def test_it_shows_the_same_place(tmp_path: Path, kind: str, square) -> None:
     else:
         write_video(path, from_pixels(pictures()), 8)
     clip = read_clip(path, frames=4, size=96)  # of three frames one is twice there
-    closer = read_closer(clip, *square)
-    assert closer is not None and closer.box is None and closer.frames.shape == clip.frames.shape
+    found = read_closer(clip, *square)
+    assert found is not None and found.box is None and found.frames.shape == clip.frames.shape
     enlarged = Zoom(*square).enter(clip.frames)
-    apart = (closer.frames - enlarged).abs()[..., 4:-4, 4:-4].mean()
-    shifted = (closer.frames.roll(3, -1) - enlarged).abs()[..., 4:-4, 4:-4].mean()
+    apart = (found.frames - enlarged).abs()[..., 4:-4, 4:-4].mean()
+    shifted = (found.frames.roll(3, -1) - enlarged).abs()[..., 4:-4, 4:-4].mean()
     assert apart < 0.06 and apart < 0.5 * shifted
 
 
@@ -45,9 +46,9 @@ def test_a_turned_photo_is_cut_where_it_is_seen(tmp_path: Path) -> None:
     exif[274] = 6
     image.save(tmp_path / "a.jpg", exif=exif, quality=95)
     clip = read_clip(tmp_path / "a.jpg", size=96)
-    closer = read_closer(clip, 10, 20, 40)
-    assert closer is not None
-    assert (closer.frames - Zoom(10, 20, 40).enter(clip.frames)).abs().mean() < 0.06
+    found = read_closer(clip, 10, 20, 40)
+    assert found is not None
+    assert (found.frames - Zoom(10, 20, 40).enter(clip.frames)).abs().mean() < 0.06
 
 
 def test_alpha_is_read_from_near_too(tmp_path: Path) -> None:
@@ -55,11 +56,11 @@ def test_alpha_is_read_from_near_too(tmp_path: Path) -> None:
     picture[200:280, 100:180] = (200, 30, 30, 255)
     Image.fromarray(picture).save(tmp_path / "a.png")
     clip = read_clip(tmp_path / "a.png", size=50)
-    closer = read_closer(clip, 20, 5, 25)
-    assert closer is not None and closer.alpha is not None
+    found = read_closer(clip, 20, 5, 25)
+    assert found is not None and found.alpha is not None
     truth = torch.zeros(50, 50)
     truth[10:30, 15:35] = 1
-    assert (closer.alpha[0] - truth).abs().mean() < 0.01
+    assert (found.alpha[0] - truth).abs().mean() < 0.01
 
 
 def test_the_first_frame_of_a_clip_is_read_alone(tmp_path: Path) -> None:
@@ -70,9 +71,9 @@ def test_the_first_frame_of_a_clip_is_read_alone(tmp_path: Path) -> None:
     whole = read_clip(tmp_path / "a", size=96)
     first = whole.first()
     assert first.alpha is not None and len(first.frames) == len(first.alpha) == 1
-    closer = read_closer(first, 30, 20, 40)
-    assert closer is not None and closer.alpha is not None
-    assert len(closer.frames) == len(closer.alpha) == 1
+    found = read_closer(first, 30, 20, 40)
+    assert found is not None and found.alpha is not None
+    assert len(found.frames) == len(found.alpha) == 1
     # Frames that somebody chose by hand are not those that the clip's numbers say.
     assert read_closer(replace(whole, frames=whole.frames[:1]), 30, 20, 40) is None
 
@@ -90,3 +91,19 @@ def test_a_file_that_is_gone_or_another_one_now_is_not_read(tmp_path: Path) -> N
     for left in (tmp_path / "a").iterdir():
         left.unlink()
     assert read_closer(clip, 10, 10, 40) is None
+
+
+def test_a_header_that_counts_wrongly_is_passed_over(tmp_path: Path, monkeypatch) -> None:
+    path = tmp_path / "a.gif"
+    write_video(path, from_pixels(pictures()), 8)
+    clip = read_clip(path, frames=3, size=96)
+    expected = read_closer(clip, 30, 20, 40)
+    right = closer.open_clip(path, "clip")
+    wrong = replace(right, durations=(*right.durations, 0.1), recount=lambda: right)
+    monkeypatch.setattr(closer, "open_clip", lambda *_: wrong)
+    found = read_closer(clip, 30, 20, 40)
+    assert found is not None and expected is not None
+    assert torch.equal(found.frames, expected.frames)
+    never = replace(wrong, recount=None)
+    monkeypatch.setattr(closer, "open_clip", lambda *_: never)
+    assert read_closer(clip, 30, 20, 40) is None
