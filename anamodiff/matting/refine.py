@@ -20,6 +20,7 @@ UNSEEN = 2e-4  # share of a colour of which nothing is known
 SURE = 0.7  # saliency from which on a colour is the character's; below the rest it is the ground's
 TRUST = 1.0  # in colours, against the network
 ROUNDS = 2
+THICK = 1 / 64  # of the picture's side: a character's colours are read that deep in it
 # Of the picture's side: how far a character may reach beyond what is at least so salient.
 REACH, PERHAPS = 0.12, 0.3
 
@@ -40,7 +41,7 @@ def refine_saliency(saliency: Tensor, frames: Tensor) -> Tensor:
     first = saliency.detach().cpu().float().numpy().clip(0.02, 0.98)
     far, found = _far(first), first
     for _ in range(ROUNDS):
-        own = _histogram(bins, np.where(found > SURE, found, 0.0))
+        own = _histogram(bins, np.where(_thick(found > SURE), found, 0.0))
         other = _histogram(bins, np.where(found < 1 - SURE, 1 - found, 0.0))
         likelihood = np.log((own + UNSEEN) / (other + UNSEEN))[bins]
         odds = np.log(first / (1 - first)) + TRUST * likelihood
@@ -48,6 +49,12 @@ def refine_saliency(saliency: Tensor, frames: Tensor) -> Tensor:
         found = np.stack([cv2.GaussianBlur(one, (0, 0), 0.7) for one in found.astype(np.float32)])
         found[far] = 0
     return torch.from_numpy(found).to(saliency)
+
+
+def _thick(masks: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """What lies deep in masks ``f h w``: not thin lines of the ground that stand out with them."""
+    size = 2 * max(1, round(THICK * max(masks.shape[1:]))) + 1
+    return np.stack([cv2.erode(one.astype(np.uint8), np.ones((size, size))) for one in masks]) > 0
 
 
 def _bins(lab: Array) -> NDArray[np.int64]:

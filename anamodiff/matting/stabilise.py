@@ -11,6 +11,7 @@ from einops import rearrange
 from numpy.typing import NDArray
 from torch import Tensor
 
+from anamodiff.matting.brightness import camera_by_brightness
 from anamodiff.video.letterbox import to_pixels
 
 Array = NDArray[np.float64]
@@ -49,7 +50,9 @@ class Camera:
 
 
 def find_camera(frames: Tensor, mask: Tensor) -> Camera | None:
-    """The camera's motion, from points outside of the character; None where it cannot be told.
+    """The camera's motion, from points outside of the character, or from the ground's brightness.
+
+    None where it cannot be told.
 
     Args:
         frames: ``f 3 h w`` in [-1, 1].
@@ -61,8 +64,9 @@ def find_camera(frames: Tensor, mask: Tensor) -> Camera | None:
     matrices = [np.eye(2, 3)]
     for number in range(1, len(greys)):
         step = _step(greys[number], greys[number - 1], grounds[number], grounds[number - 1])
-        if step is None:
-            return None
+        if step is None:  # a sky, say
+            smooth = camera_by_brightness(greys, grounds)
+            return None if smooth is None else Camera(smooth)
         matrices.append(_joined(matrices[-1], step))
     return Camera(np.stack(matrices))
 

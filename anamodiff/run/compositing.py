@@ -11,7 +11,7 @@ from torch import Tensor
 
 from anamodiff.matting.cutout import WHITE, Cutout, cut_plain
 from anamodiff.run.intermediate import ClipPair
-from anamodiff.video.foreground import ground_colour
+from anamodiff.video.foreground import GROUND_DISTANCE, ground_colour
 from anamodiff.video.letterbox import Letterbox
 from anamodiff.warp import resize_flow, warp
 
@@ -66,7 +66,7 @@ def cut_result(frames: Tensor, pair: ClipPair) -> Cutout:
     if warped.foreground is not None:
         own = warped.foreground[warped.source_frames][:, None].float().to(warped.flow.device)
         expected = warp(own, resize_flow(warped.flow, *frames.shape[-2:]))[:, 0] > 0.5
-    return cut_plain(frames, ground_colour(frames), expected=expected)
+    return cut_plain(frames, ground_colour(frames), expected, least=GROUND_DISTANCE)
 
 
 def backdrop(pair: ClipPair, ground: str) -> Tensor:

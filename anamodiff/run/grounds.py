@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cache
 
@@ -11,7 +10,7 @@ import torch
 from torch import Tensor
 
 from anamodiff.matting.checks import has_useful_alpha, is_empty, remarks
-from anamodiff.matting.cutout import SOLID, WHITE, Cutout, cut_by_matte, cut_plain, matte_of
+from anamodiff.matting.cutout import WHITE, Cutout, cut_by_matte, matte_of
 from anamodiff.matting.network import FOLDER, MatteNetwork, fast_format
 from anamodiff.matting.plate import clean_plate
 from anamodiff.matting.refine import refine_saliency
@@ -19,11 +18,15 @@ from anamodiff.matting.stabilise import find_camera
 from anamodiff.matting.zoom import Zoom
 from anamodiff.resources import find
 from anamodiff.run.masks import Masks
+from anamodiff.run.plain_grounds import (
+    NetworkLoader,
+    canonical_foreground,
+    cut_from_plain,
+    white_foreground,
+)
 from anamodiff.video.clip import Clip
 from anamodiff.video.closer import read_closer
 from anamodiff.video.foreground import (
-    cleaned,
-    differs_from_ground,
     foreground_mask,
     ground_colour,
     lab_distance,
@@ -38,7 +41,6 @@ logger = logging.getLogger(__name__)
 WHITE_DISTANCE = 4.0
 # Overlap (IoU) of mattes from near and from afar, below which they are of different things.
 SAME_FROM_NEAR = 0.4
-NetworkLoader = Callable[[], MatteNetwork]
 
 
 @dataclass(frozen=True)
@@ -167,13 +169,14 @@ def _cut(clip: Clip, mask: Tensor | None, network: NetworkLoader, role: str) -> 
         return _by_alpha(clip, own, role)
     colour = plain_ground(frames)
     if mask is None and colour is not None and _is_white(colour):
-        mattes = _by_colour(clip.frames)
+        foreground = white_foreground(clip.frames, colour, network)
+        mattes = _by_colour(clip.frames) if foreground is None else foreground.float()
         _warn(mattes[(..., *own)] > 0, role)
-        return Subject(clip, mattes)
+        return Subject(clip, mattes, foreground=foreground)
     if mask is not None:
         cutout = cut_by_matte(frames, mask[(..., *own)])
     elif colour is not None:
-        cutout = cut_plain(frames, colour, outlines=True)
+        cutout = cut_from_plain(frames, colour, network)
     else:
         logger.info("the %s's ground is textured: its character is cut out by a network", role)
         cutout = cut_by_matte(frames, _network_matte(frames, network()))
@@ -257,21 +260,6 @@ def _on_canvas(clip: Clip, cutout: Cutout, ground: Tensor) -> Subject:
     whole[(..., *own)] = ground
     white = replace(clip, frames=frames, background=(WHITE, WHITE, WHITE), alpha=None)
     return Subject(white, mattes, whole, canonical_foreground(frames, mattes))
-
-
-def canonical_foreground(frames: Tensor, mattes: Tensor) -> Tensor:
-    """Where a character is that was set on white, ``f h w``, bool.
-
-    As `foreground_mask` finds one that was filmed on white, whose edges it takes in as far as they
-    can be seen, so that results are the same; and what is white of it.
-
-    Args:
-        frames: ``f 3 h w`` in [-1, 1], on white.
-        mattes: ``f h w`` in [0, 1].
-    """
-    different = differs_from_ground(frames, torch.full((3,), WHITE))
-    solid = mattes.detach().cpu().numpy() >= SOLID
-    return torch.from_numpy(cleaned(different | solid, thin=True)).to(frames.device)
 
 
 def _inside(clip: Clip) -> tuple[slice, slice]:

@@ -17,6 +17,9 @@ NOISE_MARGIN = 3.5  # of the median; one in ten thousand normal deviates is furt
 BORDER = 1 / 32  # of the height and width
 PLAIN_DISTANCE = 3.5  # Lab, from the border's median: compression stays below it, textures do not
 PLAIN_SHARE = 0.7  # of the border
+# A character hides some of it, with colours that are further away than this, Lab. Nearer ones are
+# the ground's own, and those of them that are no stain make a texture: sand, or a vignette.
+HIDDEN_DISTANCE, UNEVEN_SHARE = 12.0, 0.07
 LARGEST_HOLE = 0.02  # of the picture
 SMALLEST_PART = 0.01  # of the largest part
 
@@ -39,8 +42,14 @@ def foreground_mask(
     return torch.from_numpy(cleaned(different, thin=thin)).to(frames.device)
 
 
-def differs_from_ground(frames: Tensor, background: Tensor | None = None) -> Mask:
-    """What `foreground_mask` begins with: f h w, with specks and pinholes."""
+def differs_from_ground(
+    frames: Tensor, background: Tensor | None = None, *, least: float = GROUND_DISTANCE
+) -> Mask:
+    """What `foreground_mask` begins with: f h w, with specks and pinholes.
+
+    Args:
+        least: distance in Lab from which on a colour differs, on a ground without noise.
+    """
     lab = rgb_to_lab(frames)
     border = _border(lab)
     ground = np.median(border, axis=0)
@@ -49,7 +58,7 @@ def differs_from_ground(frames: Tensor, background: Tensor | None = None) -> Mas
     if background is not None:
         ground = rgb_to_lab(background.reshape(1, 3, 1, 1)).reshape(3)
     distance = np.linalg.norm(lab - ground, axis=-1)
-    return distance > max(GROUND_DISTANCE, NOISE_MARGIN * noise)
+    return distance > max(least, NOISE_MARGIN * noise)
 
 
 def cleaned(masks: Mask, *, thin: bool = False, largest_hole: float = LARGEST_HOLE) -> Mask:
@@ -64,8 +73,10 @@ def plain_ground(frames: Tensor) -> Tensor | None:
     """
     border = _border(rgb_to_lab(frames))
     distance = np.linalg.norm(border - np.median(border, axis=0), axis=-1)
-    plain = float((distance < PLAIN_DISTANCE).mean()) >= PLAIN_SHARE
-    return ground_colour(frames) if plain else None
+    plain = float((distance < PLAIN_DISTANCE).mean())
+    uneven = float((distance < HIDDEN_DISTANCE).mean()) - plain
+    even = plain >= PLAIN_SHARE and uneven <= UNEVEN_SHARE * (plain + uneven)
+    return ground_colour(frames) if even else None
 
 
 def ground_colour(frames: Tensor) -> Tensor:

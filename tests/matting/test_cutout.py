@@ -91,7 +91,7 @@ def test_a_matte_gives_the_character_s_own_colours(drawn: creatures.Drawn, kind)
 
 
 def test_textures_are_not_plain_and_compressed_colours_are() -> None:
-    for kind in ("grass", "gravel", "brick", "sky", "leaves"):
+    for kind in ("grass", "gravel", "brick", "sky", "sand", "leaves"):
         assert plain_ground(from_pixels(draw_ground(kind, 128, 128, 1)[None])) is None
     noise = np.random.default_rng(0).normal(0, 2, (1, 64, 64, 3))
     noisy = from_pixels((np.array([90, 140, 90]) + noise).round().astype(np.uint8))

@@ -8,7 +8,7 @@ import torch
 from safetensors.torch import load_file
 
 from anamodiff import creatures
-from anamodiff.creatures.ground import draw_ground, on_ground, outdoors
+from anamodiff.creatures.ground import MORTAR, draw_ground, on_ground, outdoors
 from anamodiff.errors import AnaMoDiffError
 from anamodiff.matting.checks import box_of
 from anamodiff.matting.cutout import matte_of
@@ -84,3 +84,18 @@ def test_colours_tell_what_the_network_overlooks(kind) -> None:
 
     assert overlap(before) < 0.8
     assert overlap(after) > overlap(before) + 0.1
+
+
+def test_thin_lines_of_the_ground_are_not_the_character_s() -> None:
+    """Mortar that stands out with a character has none of the colours deep inside of it."""
+    drawn = creatures.draw(creatures.Character.sample(101, species="rabbit"), "walk", frames=2)
+    truth = torch.from_numpy(drawn.coverage > 127)
+    picture = draw_ground("brick", 128, 128, 1)
+    frames = from_pixels(on_ground(drawn, picture))
+    mortar = torch.from_numpy((picture == MORTAR).all(-1)) & ~truth
+    near = mortar & (torch.arange(128) > 40) & (torch.arange(128)[:, None] > 50)
+    saliency = 0.05 + 0.9 * (truth | near).float()
+    after = refine_saliency(saliency, frames) > 0.5
+    assert near.float().mean() > 0.05
+    assert (after & near).float().sum() < 0.35 * near.float().sum()
+    assert (after & truth).float().sum() > 0.9 * truth.float().sum()

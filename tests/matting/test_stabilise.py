@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from anamodiff import creatures
-from anamodiff.creatures.ground import at_a_distance, draw_ground, outdoors
+from anamodiff.creatures.ground import at_a_distance, camera, draw_ground, outdoors
 from anamodiff.matting.plate import clean_plate
 from anamodiff.matting.stabilise import find_camera
 from anamodiff.video.letterbox import from_pixels
@@ -36,6 +36,31 @@ def test_the_camera_s_motion_is_taken_out(drawn: creatures.Drawn, kind) -> None:
     after = (undone[-1] - first[0]).abs().mean(0)[both].mean()
     assert after < 0.6 * before
     assert still.shape == moving.shape
+
+
+@pytest.mark.parametrize("seed", [11, 13])
+def test_smooth_skies_are_followed_by_their_brightness(drawn: creatures.Drawn, seed) -> None:
+    frames = from_pixels(outdoors(drawn, "sky", seed, drift=0.06))
+    # What drifts with the camera is a little more than the character.
+    near = torch.nn.functional.max_pool2d(mask_of(drawn).float(), 25, 1, 12) > 0
+    found = find_camera(frames, near)
+    assert found is not None
+    side, margin = frames.shape[-1], round(frames.shape[-1] * 0.16)
+    true = camera(len(frames), side, seed, drift=0.06, centre=side / 2 + margin)
+    shift = np.array([[1.0, 0, margin], [0, 1, margin], [0, 0, 1]])
+    whole = [np.vstack([one, [0, 0, 1]]) for one in true]
+    corners = np.array([[0.0, side, 0, side], [0, 0, side, side], [1, 1, 1, 1]])
+    for matrix, one in zip(found.matrices, whole, strict=True):
+        wanted = (np.linalg.inv(shift) @ whole[0] @ np.linalg.inv(one) @ shift @ corners)[:2]
+        assert np.abs(matrix @ corners - wanted).max() < 1.5  # pixels, of up to 9
+        assert np.abs(corners[:2] - wanted).max() < 12
+    assert found.moves(side, side)
+
+
+def test_a_still_sky_is_left_alone(drawn: creatures.Drawn) -> None:
+    frames = from_pixels(outdoors(drawn, "sky", 11, drift=0.0))
+    found = find_camera(frames, mask_of(drawn))
+    assert found is None or not found.moves(160, 160)
 
 
 def test_a_still_camera_is_left_alone(drawn: creatures.Drawn) -> None:

@@ -1,0 +1,88 @@
+"""Characters on plain grounds, white ones among them: the same foreground on all of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from anamodiff.matting.cutout import (
+    FINE_DISTANCE,
+    SOLID,
+    WHITE,
+    Cutout,
+    cut_plain,
+    enclosed,
+    least_distance,
+    likely_holes,
+)
+from anamodiff.matting.network import MatteNetwork
+from anamodiff.video.foreground import (
+    LARGEST_HOLE,
+    cleaned,
+    differs_from_ground,
+    foreground_mask,
+)
+
+NetworkLoader = Callable[[], MatteNetwork]
+
+# Of what is found by colour: how much more is worth a foreground of one's own on white; and how
+# much more a finer eye has to see, and the network to agree with, on a compressed clip.
+MUCH, DOUBTFUL = 0.05, 0.25
+SURE = 0.8  # saliency of what is white, and enclosed by a character
+
+
+def canonical_foreground(frames: Tensor, mattes: Tensor) -> Tensor:
+    """Where a character is that was set on white, ``f h w``, bool.
+
+    As `foreground_mask` finds one that was filmed on white, whose edges it takes in as far as they
+    can be seen, so that results are the same; and what is white of it.
+
+    Args:
+        frames: ``f 3 h w`` in [-1, 1], on white.
+        mattes: ``f h w`` in [0, 1].
+    """
+    different = differs_from_ground(frames, torch.full((3,), WHITE))
+    solid = mattes.detach().cpu().numpy() >= SOLID
+    return torch.from_numpy(cleaned(different | solid, thin=True)).to(frames.device)
+
+
+def white_foreground(frames: Tensor, colour: Tensor, network: NetworkLoader) -> Tensor | None:
+    """Where the character of a clip on white is, ``f h w``, bool; None where its colours say so.
+
+    What is nearly white of it counts where no compression hides it, and what is white and enclosed
+    by others of its colours where the network says so.
+
+    Args:
+        frames: ``f 3 h w`` in [-1, 1].
+        colour: the ground's ``(3,)``, nearly white.
+    """
+    different = differs_from_ground(frames, least=least_distance(frames, colour))
+    found = torch.from_numpy(cleaned(different, thin=True)).to(frames.device)
+    if float(enclosed(found).float().mean()) > LARGEST_HOLE:
+        found = found | likely_holes(found, network().saliency(frames) > SURE).to(found)
+    usual = foreground_mask(frames, thin=True)
+    more = float((found & ~usual).sum()) > MUCH * float(usual.sum())
+    return found | usual if more else None
+
+
+def cut_from_plain(frames: Tensor, colour: Tensor, network: NetworkLoader) -> Cutout:
+    """Cut a character out of a plain ground's colour ``(3,)``, as far as it differs from it.
+
+    Where compression hides faint differences and a finer eye sees much more, the network decides.
+    """
+    cutout = cut_plain(frames, colour, outlines=True)
+    if least_distance(frames, colour) <= FINE_DISTANCE:
+        return cutout
+    fine = cut_plain(frames, colour, outlines=True, least=FINE_DISTANCE)
+    if float((fine.mask & ~cutout.mask).sum()) <= DOUBTFUL * float(cutout.mask.sum()):
+        return cutout
+    salient = network().saliency(frames).to(frames.device) > SOLID
+    gain = _overlap(fine.mask, salient) - _overlap(cutout.mask, salient)
+    return fine if gain > DOUBTFUL else cutout
+
+
+def _overlap(masks: Tensor, others: Tensor) -> float:
+    """Intersection over union of masks ``f h w``."""
+    return float((masks & others).sum() / (masks | others).sum().clamp_min(1))
