@@ -41,6 +41,7 @@ from anamodiff.visual.sheets import contact_sheet, label, save_picture, side_by_
 
 DOCS = Path(__file__).resolve().parents[1] / "docs"
 FRAMES, SIZE, FPS = 16, 256, 8
+SMALL = 192  # of the six side by side
 #: Drawn clips by file: species, motion, colour.
 MORE = {
     "letter-n.gif": ("letter n", "idle", "purple"),
@@ -113,7 +114,7 @@ def run(folder: Path, words: Sequence[str]) -> None:
         subprocess.run([sys.executable, "-m", "anamodiff", *words], cwd=folder, check=True)
 
 
-def clips(folder: Path, one: Transfer, size: int = 128) -> list[tuple[str, Tensor]]:
+def clips(folder: Path, one: Transfer, size: int = SIZE) -> list[tuple[str, Tensor]]:
     """Source, driving clip and result of a transfer, by what they are."""
     files = {
         "source": folder / one.source,
@@ -136,9 +137,8 @@ def write_gallery(folder: Path, shown: Sequence[Transfer]) -> None:
     """An animation of each transfer, and one of the six side by side in two columns."""
     cells = []
     for one in shown:
-        columns = clips(folder, one)
-        write_animation(DOCS / "pictures" / f"{one.name}.webp", side_by_side(columns))
-        columns = [(name, frames.expand(10, -1, -1, -1)) for name, frames in columns]
+        write_animation(DOCS / "pictures" / f"{one.name}.webp", side_by_side(clips(folder, one)))
+        columns = [(n, x.expand(10, -1, -1, -1)) for n, x in clips(folder, one, SMALL)]
         cells.append(torch.cat([label(frames, name) for name, frames in columns], dim=-1))
     pad = torch.nn.functional.pad
     cells = [pad(cell, (4, 4, 2, 2), value=1.0) for cell in cells]
