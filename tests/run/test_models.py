@@ -93,6 +93,10 @@ def test_the_embedded_network_serves_any_backbone(
     native = mini.method.warp(*small, adaptation=AdaptationOptions(pose="points"))
     assert native.flow.shape == (4, 32, 32, 2)
     assert_close(made.flow, resize_flow(native.flow, 64, 64), atol=1e-4, rtol=0)
+    # So is the embedded backbone's at 256 pixels, for which its network was not trained either.
+    large = mini.method.warp(source, driving, adaptation=AdaptationOptions(pose="points"))
+    assert large.warped.shape == (4, 4, 64, 64)
+    assert_close(large.flow, made.flow, atol=1e-4, rtol=0)
     # What it warps are the backbone's latents.
     assert_close(made.latents, mover.backbone.encode(source))
     assert_close(made.warped, warp(made.latents[:1], made.flow))
