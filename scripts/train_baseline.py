@@ -27,12 +27,13 @@ sys.path[:0] = [str(ROOT), str(ROOT / "scripts")]
 
 import torch  # noqa: E402
 from baselines.clips import Bank, Wanted  # noqa: E402
-from baselines.features import AutoencoderFeatures, PerceptualLoss, VGGFeatures  # noqa: E402
+from baselines.features import VGGFeatures, autoencoder_features  # noqa: E402
 from baselines.objective import measure  # noqa: E402
 from baselines.training import Options, Training, new_model, train  # noqa: E402
 from joints.command import add_run_flags, given_options, resume_and_log, set_up_torch  # noqa: E402
 from joints.state import logger  # noqa: E402
 
+from anamodiff.baselines.perceptual import PerceptualLoss  # noqa: E402
 from anamodiff.errors import AnaMoDiffError  # noqa: E402
 
 SMOKE = Options(
@@ -77,7 +78,7 @@ def _run(arguments: argparse.Namespace) -> int:
         workers=arguments.workers,
     )  # fmt: skip
     dtype = torch.bfloat16 if options.half else torch.float32
-    features = VGGFeatures(arguments.vgg) if arguments.vgg else AutoencoderFeatures(dtype)
+    features = VGGFeatures(arguments.vgg) if arguments.vgg else autoencoder_features(dtype)
     model = new_model(
         arguments.kind, options.size, tiny=arguments.smoke, background=arguments.background
     ).to(arguments.device)

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from anamodiff.lofnet.keypoints import AntiAliasDownsample
 
+#: Published is one scale more, for frames of twice the size.
 SCALES = (1.0, 0.5, 0.25)
 _LEVELS = 2  # of the encoder; a third costs a quarter of a step
 

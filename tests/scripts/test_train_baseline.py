@@ -15,10 +15,11 @@ sys.path.insert(0, str(SCRIPTS))
 
 import train_baseline  # noqa: E402
 from baselines.clips import Bank, Wanted, jittered  # noqa: E402
-from baselines.features import PerceptualLoss, VGGFeatures  # noqa: E402
+from baselines.features import VGGFeatures  # noqa: E402
 from baselines.objective import fomm_terms, measure, tps_terms  # noqa: E402
 from baselines.training import Options, Training, dropout_at, new_model, terms_of, train  # noqa: E402
 
+from anamodiff.baselines.perceptual import PerceptualLoss  # noqa: E402
 from anamodiff.baselines.weights import load_rival  # noqa: E402
 from anamodiff.errors import AnaMoDiffError  # noqa: E402
 from anamodiff.video.clip import write_video  # noqa: E402
