@@ -82,27 +82,30 @@ def ablation(
     data = json.loads((folder / "results.json").read_text(encoding="utf-8"))
     known = {pair["name"]: pair for pair in data["pairs"]}
     if worst := worst_pairs(data["rows"]):
-        draw_figure(folder, data, [known[name] for name in worst], folder / "worst.png")
+        own = [known[name] for name in worst]
+        draw_figure(folder, data, own, folder / "worst.png", means=False)
     shown = data["pairs"][:: max(1, len(known) // SHOWN_PAIRS)][:SHOWN_PAIRS]
     return Ablation(folder, draw_figure(folder, data, shown, folder / f"{figure}.png"))
 
 
 def draw_figure(
-    folder: Path, data: dict[str, Any], pairs: Sequence[dict[str, Any]], file: Path
-) -> Path:
-    """Rows of frames as in the paper: the pairs' clips, then each method with its measures."""
+    folder: Path, data: dict[str, Any], pairs: Sequence[dict[str, Any]], file: Path, *,
+    means: bool = True,
+) -> Path:  # fmt: skip
+    """Rows of frames as in the paper: the pairs' clips, then each method with its measures: their
+    means over all pairs, or without `means` those of the pair."""
     rows = []
-    titles = {name: _title(name, data["rows"]) for name in data["methods"]}
     for pair in pairs:
         rows += [(f"{pair['name']}: {clip}", _frames(folder / pair[clip])) for clip in CLIPS]
         for name in data["methods"]:
             found = [r for r in data["rows"] if (r["pair"], r["method"]) == (pair["name"], name)]
-            rows += [(titles[name], _frames(folder / r["video"])) for r in found]
+            words = _title(name, data["rows"] if means else found)
+            rows += [(words, _frames(folder / r["video"])) for r in found]
     return save_picture(file, contact_sheet(rows))
 
 
 def _title(name: str, rows: Sequence[dict[str, Any]]) -> str:
-    """A method's label with its means over all pairs."""
+    """A method's label with its means over the rows."""
     parts = [LABELS.get(name, name)]
     for measure, words in (
         ("foreground_iou", "IoU"), ("masked_ssim", "SSIM"),

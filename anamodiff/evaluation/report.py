@@ -17,7 +17,7 @@ from typing import Any
 
 from anamodiff.evaluation.catalogue import TITLES, heading, title
 from anamodiff.evaluation.pairs import CLIPS, BenchmarkPair
-from anamodiff.evaluation.statistics import MeanInterval, bootstrap, difference
+from anamodiff.evaluation.statistics import FEWEST, MeanInterval, bootstrap, difference
 from anamodiff.run.folder import versions, write_text
 
 logger = logging.getLogger(__name__)
@@ -174,7 +174,10 @@ def tables(methods: Sequence[str], rows: Rows) -> list[Table]:
             if name != BASE:
                 pairs = ((values[m].get(BASE, {}), values[m].get(name, {})) for m in measures)
                 lines.append([name, *(_marked(difference(a, b)) for a, b in pairs)])
-        caption = f"{BASE} less the other, pair by pair (bold: zero lies outside):"
+        caption = (
+            f"{BASE} less the other, pair by pair (bold: zero lies outside, of {FEWEST} pairs or "
+            "more):"
+        )
         made.append(Table(caption, ["other", *headings], lines))
     return made
 

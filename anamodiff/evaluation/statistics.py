@@ -12,6 +12,7 @@ from scipy import stats
 RESAMPLES = 9_999  # scipy's own
 AT_ONCE = 2**23  # values that are resampled together: with their indices 128 MB
 LEVEL = 0.95
+FEWEST = 5  # pairs: the intervals of fewer are too narrow to exclude anything
 # Values that differ by less, as a share of the largest, are equal but for rounding.
 ROUNDING = 1e-12
 
@@ -27,8 +28,8 @@ class MeanInterval:
 
     @property
     def excludes_zero(self) -> bool:
-        """Whether the whole interval lies on one side of zero."""
-        return self.low > 0 or self.high < 0
+        """Whether the whole interval lies on one side of zero, of `FEWEST` pairs at least."""
+        return self.count >= FEWEST and (self.low > 0 or self.high < 0)
 
     def __str__(self) -> str:
         if self.count < 2:

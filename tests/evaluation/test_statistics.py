@@ -14,9 +14,11 @@ def test_bootstrap_intervals() -> None:
     wide = bootstrap([0.0, 1.0] * 20)
     assert wide.mean == 0.5 and 0.3 < wide.low < 0.42 and 0.58 < wide.high < 0.7
     assert (
-        not bootstrap([-1.0, 1.0] * 10).excludes_zero and bootstrap([1.0, 2.0, 3.0]).excludes_zero
+        not bootstrap([-1.0, 1.0] * 10).excludes_zero
+        and bootstrap([1.0, 2.0, 3.0, 4.0, 5.0]).excludes_zero
     )
     alone = bootstrap([3.0])
+    assert not bootstrap([1.0, 2.0, 3.0, 4.0]).excludes_zero, "too few to say so"
     assert alone.mean == 3 and not alone.excludes_zero and str(alone) == "3.000"
     ours = {"a": 2.0, "b": 3.0, "c": 9.0}
     paired = difference(ours, {"a": 1.0, "b": 2.0, "d": 0.0})
