@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from dataclasses import dataclass, replace
-from functools import cache
+from functools import cache, partial
 
 import torch
 from torch import Tensor
@@ -41,6 +42,8 @@ logger = logging.getLogger(__name__)
 WHITE_DISTANCE = 4.0
 # Overlap (IoU) of mattes from near and from afar, below which they are of different things.
 SAME_FROM_NEAR = 0.4
+#: The mattes ``f n n`` in a square (top, left, side) of the canvas, from near; None: no more.
+CloserMask = Callable[[int, int, int], Tensor | None]
 
 
 @dataclass(frozen=True)
@@ -87,15 +90,22 @@ def cut_pair(source: Clip, driving: Clip, matte: str, network: NetworkLoader) ->
         return Subjects(*(Subject(clip, _by_colour(clip.frames)) for clip in (source, driving)))
     masks = Masks(None, None) if matte == "auto" else Masks.read(matte, source, driving)
     if driving is source:
-        subject = cut_clip(source, masks.source, network, "clip")
+        subject = cut_clip(source, masks.source, network, "clip", partial(masks.closer, "source"))
         return Subjects(subject, subject)
     return Subjects(
-        cut_clip(source, masks.source, network, "source"),
-        _with_room(cut_clip(driving, masks.driving, network, "driving clip")),
+        cut_clip(source, masks.source, network, "source", partial(masks.closer, "source")),
+        _with_room(
+            cut_clip(
+                driving, masks.driving, network, "driving clip", partial(masks.closer, "driving")
+            )
+        ),
     )
 
 
-def cut_clip(clip: Clip, mask: Tensor | None, network: NetworkLoader, role: str) -> Subject:
+def cut_clip(
+    clip: Clip, mask: Tensor | None, network: NetworkLoader, role: str,
+    closer: CloserMask | None = None,
+) -> Subject:  # fmt: skip
     """Cut one clip's character out of its ground.
 
     Where the ground is textured, a moving camera's motion is taken out, too.
@@ -103,6 +113,7 @@ def cut_clip(clip: Clip, mask: Tensor | None, network: NetworkLoader, role: str)
     Args:
         mask: the user's own matte ``f H W``; None finds one.
         role: what messages call the clip.
+        closer: reads a square of that matte from near; None enlarges it.
     """
     subject = _cut(clip, mask, network, role)
     zoom = Zoom.to(subject.mattes >= 0.5)
@@ -112,7 +123,9 @@ def cut_clip(clip: Clip, mask: Tensor | None, network: NetworkLoader, role: str)
     if ground is None:
         ground = ground_colour(clip.frames).view(3, 1, 1).expand_as(clip.frames[0])
     enlarged = zoom.enter(subject.mattes[:, None], 0.0)[:, 0]
-    near = None if subject.moved else _from_near(clip, zoom, mask, enlarged, network, role)
+    own = None if mask is None else closer and closer(zoom.top, zoom.left, zoom.side)
+    given = own if own is not None or mask is None else enlarged
+    near = None if subject.moved else _from_near(clip, zoom, given, enlarged, network, role)
     if near is not None:
         logger.warning(
             "the character of the %s is small: it is read from the file again, from near, and "
@@ -133,14 +146,14 @@ def _from_near(
     """What a square of the canvas shows, with the file's own pixels; None where it has no more.
 
     Args:
-        mask: the user's own matte of the canvas, if there is one.
+        mask: the user's own matte in the square, if there is one.
         enlarged: the mattes of the canvas in the square.
     """
     closer = read_closer(clip, zoom.top, zoom.left, zoom.side)
     if closer is None:
         return None
     with silent(logger):
-        found = _cut(closer, None if mask is None else enlarged, network, role)
+        found = _cut(closer, mask, network, role)
     mattes = found.mattes
     # From near something else may be taken for the character.
     both = (mattes * enlarged).sum() / torch.maximum(mattes, enlarged).sum().clamp_min(1e-6)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -12,16 +12,22 @@ from torch import Tensor
 from anamodiff.errors import AnaMoDiffError
 from anamodiff.resources import expanded
 from anamodiff.video.clip import Clip, read_clip
+from anamodiff.video.closer import read_closer
 
 ROLES = ("source", "driving")
 
 
 @dataclass(frozen=True)
 class Masks:
-    """Mattes ``f H W`` in [0, 1] on each clip's canvas; None for a clip without any."""
+    """Mattes ``f H W`` in [0, 1] on each clip's canvas; None for a clip without any.
+
+    Attributes:
+        clips: what they were read from, by role.
+    """
 
     source: Tensor | None
     driving: Tensor | None
+    clips: dict[str, Clip] = field(default_factory=dict)
 
     @classmethod
     def read(cls, path: str | Path, source: Clip, driving: Clip) -> Masks:
@@ -38,7 +44,8 @@ class Masks:
         named = {role: _named(path, role) for role in ROLES} if path.is_dir() else {}
         if any(named.values()):
             pairs = zip(named.values(), clips, ROLES, strict=True)
-            return cls(*(file and _mattes(file, clip, role) for file, clip, role in pairs))
+            found = {role: _matched(file, clip, role) for file, clip, role in pairs if file}
+            return cls._of(found, dict(zip(ROLES, clips, strict=True)))
         masks = _read(path, source)
         fits = [_fits(masks, clip) for clip in clips]
         if not any(fits):
@@ -47,11 +54,20 @@ class Masks:
                 f"the driving clip has, got {_shape(masks)} in {path}: export one mask for each "
                 "frame, or put them in FOLDER/source and FOLDER/driving"
             )
-        return (
-            cls(_mattes(path, source, "source"), None)
-            if fits[0]
-            else cls(None, _mattes(path, driving, "driving"))
-        )
+        role = ROLES[0] if fits[0] else ROLES[1]
+        clip = source if fits[0] else driving
+        return cls._of({role: _matched(path, clip, role)}, {role: clip})
+
+    @classmethod
+    def _of(cls, found: dict[str, Clip], clips: dict[str, Clip]) -> Masks:
+        mattes = {role: _inside(_brightness(masks), clips[role]) for role, masks in found.items()}
+        return cls(mattes.get("source"), mattes.get("driving"), found)
+
+    def closer(self, role: str, top: int, left: int, side: int) -> Tensor | None:
+        """A square of a clip's mattes, as `read_closer` reads it; None where it gives no more."""
+        masks = self.clips.get(role)
+        found = None if masks is None else read_closer(masks, top, left, side)
+        return None if found is None else _brightness(found)
 
 
 def _named(folder: Path, role: str) -> Path | None:
@@ -77,11 +93,11 @@ def _shape(clip: Clip) -> str:
     return f"{frames} of {width}x{height}"
 
 
-def _mattes(path: Path, clip: Clip, role: str) -> Tensor:
-    """Masks of the frames that were read of a clip: their brightness, or their alpha channel.
+def _matched(path: Path, clip: Clip, role: str) -> Clip:
+    """Masks of the frames that were read of a clip.
 
     Raises:
-        AnaMoDiffError: they do not match it in number or size.
+        AnaMoDiffError: they do not match it in number or size, or have one shade.
     """
     masks = _read(path, clip)
     if not _fits(masks, clip):
@@ -92,16 +108,28 @@ def _mattes(path: Path, clip: Clip, role: str) -> Tensor:
     # Of a clip too long to be read whole, the nearest mask that was.
     read = np.asarray(masks.indices)
     nearest = [int(np.abs(read - index).argmin()) for index in clip.indices]
-    mattes = masks.frames[nearest].mean(dim=1) / 2 + 0.5
+    indices = tuple(masks.indices[number] for number in nearest)
+    masks = replace(masks, frames=masks.frames[nearest], indices=indices, alpha=None)
+    mattes = _brightness(masks)
     if float(mattes.max()) - float(mattes.min()) < 0.5:
         raise AnaMoDiffError(
             f"expected white characters on black in the masks of {path}, got one shade: export "
             "them as black and white"
         )
+    return masks
+
+
+def _brightness(masks: Clip) -> Tensor:
+    """Mattes ``f h w`` in [0, 1]."""
+    return masks.frames.mean(dim=1) / 2 + 0.5
+
+
+def _inside(mattes: Tensor, clip: Clip) -> Tensor:
+    """Mattes without what lies beside the clip's picture, where there is no character."""
     box = clip.box
-    if box is not None:  # beside the picture there is no character
-        inside = torch.zeros_like(mattes)
-        part = (..., slice(box.top, box.top + box.height), slice(box.left, box.left + box.width))
-        inside[part] = mattes[part]
-        mattes = inside
-    return mattes
+    if box is None:
+        return mattes
+    inside = torch.zeros_like(mattes)
+    part = (..., slice(box.top, box.top + box.height), slice(box.left, box.left + box.width))
+    inside[part] = mattes[part]
+    return inside

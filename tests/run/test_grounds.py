@@ -305,3 +305,21 @@ def test_small_on_a_texture_is_cut_again_from_near(pair, white, tmp_path, caplog
         return float(((mattes >= 0.5) & wanted).sum() / ((mattes >= 0.5) | wanted).sum())
 
     assert overlap(found.mattes) > max(0.78, overlap(afar.mattes) + 0.02)
+
+
+def test_masks_of_a_small_character_are_read_from_near_too(pair, white, tmp_path) -> None:
+    part = (slice(None), slice(300, 428), slice(40, 168))
+    pictures = np.full((FRAMES, 512, 512, 3), 255, np.uint8)
+    pictures[part] = on_ground(pair.source, draw_ground("grass", 128, 128, 0))
+    masks = np.zeros((FRAMES, 512, 512, 1), np.uint8)
+    masks[part] = pair.source.coverage[..., None]
+    write_frames(tmp_path / "masks" / "source", from_pixels(masks.repeat(3, 3)))
+    source = clip_of(pictures, tmp_path / "source")
+    found = cut_pair(source, white[1], str(tmp_path / "masks"), no_network).source
+    assert found.zoom is not None
+    wanted = exact(found.zoom, masks.repeat(3, 3))[:, 0] / 2 + 0.5
+    afar = torch.from_numpy(masks[..., 0]).float()[:, None] / 255
+    afar = torch.nn.functional.interpolate(afar, (128, 128), mode="area")
+    blurred = found.zoom.enter(afar, 0.0)[:, 0]
+    wrong, without = ((x - wanted).abs().mean() for x in (found.mattes, blurred))
+    assert wrong < 0.5 * without, (wrong, without)
