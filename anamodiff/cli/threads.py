@@ -41,7 +41,7 @@ def busy_cores() -> float | None:
         if look:
             time.sleep(PAUSE)
         try:
-            counts.append(int(RUNNING.read_text().split()[3].split("/")[0]) - 1)
+            counts.append(int(RUNNING.read_text(encoding="ascii").split()[3].split("/")[0]) - 1)
         except (OSError, IndexError, ValueError):
             return None
     return statistics.median(counts)
