@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import mean
 from typing import Any
 
+from anamodiff.errors import AnaMoDiffError
+from anamodiff.evaluation.baseline import Baseline
 from anamodiff.evaluation.benchmark import benchmark
-from anamodiff.evaluation.methods import split_names
+from anamodiff.evaluation.methods import METHODS, split_names
 from anamodiff.evaluation.pairs import CLIPS
 from anamodiff.evaluation.report import by_method, worst_pairs
 from anamodiff.options import FRAMES
@@ -18,6 +21,8 @@ from anamodiff.resources import expanded
 from anamodiff.run.folder import OUTPUTS, unused
 from anamodiff.video.clip import read_clip
 from anamodiff.visual.sheets import contact_sheet, save_picture
+
+logger = logging.getLogger(__name__)
 
 #: What the paper calls the methods of its figures.
 LABELS = {
@@ -68,13 +73,14 @@ def ablation(
 
     Args:
         figure: such as ``figure7``: the picture's name.
-        methods: the figure's, with commas between them.
+        methods: the figure's, with commas between them; rivals without weights are left out, and a
+            line says so.
         method: one more: ``NAME=FOLDER`` of clips made elsewhere.
         sweep: runs the methods in processes of their own; None runs them one after the other.
         settings: what `benchmark` takes.
     """
     folder = expanded(output) if output is not None else unused(OUTPUTS / figure)
-    words = split_names(methods, method)
+    words = split_names(with_weights(split_names(methods)), method)
     if sweep is not None:
         sweep(folder, words)
     # Takes the results of the sweep, and runs again what failed there.
@@ -86,6 +92,21 @@ def ablation(
         draw_figure(folder, data, own, folder / "worst.png", means=False)
     shown = data["pairs"][:: max(1, len(known) // SHOWN_PAIRS)][:SHOWN_PAIRS]
     return Ablation(folder, draw_figure(folder, data, shown, folder / f"{figure}.png"))
+
+
+def with_weights(names: Sequence[str]) -> list[str]:
+    """Names of methods, without the rivals whose weights are not here."""
+    kept = []
+    for name in names:
+        method = METHODS.get(name)
+        try:
+            if isinstance(method, Baseline):
+                method.facts()
+        except AnaMoDiffError as error:
+            logger.warning("%s is left out: %s", name, error)
+        else:
+            kept.append(name)
+    return kept
 
 
 def draw_figure(

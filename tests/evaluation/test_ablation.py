@@ -8,8 +8,9 @@ import cv2
 import pytest
 import torch
 
+from anamodiff.baselines import weights
 from anamodiff.cli import main as cli
-from anamodiff.evaluation.ablation import LABELS
+from anamodiff.evaluation.ablation import LABELS, with_weights
 from anamodiff.evaluation.methods import METHODS
 from anamodiff.video.clip import write_video
 
@@ -48,6 +49,17 @@ def test_a_figure_from_the_command_line(
     assert height >= 10 * 64 and width >= 4 * 64
     assert cli.main([*words[:2], str(tmp_path / "none"), *words[3:]]) == 2
     assert capsys.readouterr().err.count("expected pairs") == 1
+
+
+def test_rivals_without_weights_are_left_out_and_said(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(weights, "SHIPPED", "checkpoints/nowhere")
+    with caplog.at_level(logging.WARNING):
+        assert with_weights(["still", "tps", "jokr", "mine=folder"]) == [
+            "still", "jokr", "mine=folder",
+        ]  # fmt: skip
+    assert "tps is left out: expected weights of tps" in caplog.text
 
 
 def test_figures_name_known_methods() -> None:
