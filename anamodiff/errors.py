@@ -56,8 +56,3 @@ def shorten(text: str, most: int) -> str:
         return text
     half = (most - 5) // 2
     return f"{text[:half]} ... {text[-half:]}"
-
-
-def nothing_at(path: object, role: str) -> str:
-    """What is said of a clip that is not there; `role` is the word for it."""
-    return f"expected a {role} (file or folder), got nothing at {path}; check the name"

@@ -34,15 +34,8 @@ from anamodiff.cli.console import print_any_name, readable
 from anamodiff.cli.overview import advice, command_list, example_lines
 from anamodiff.cli.settings import ALIASES, SEVERAL, help_of, is_positional, kind_of, shown
 from anamodiff.cli.threads import leave_busy_cores_alone
-from anamodiff.errors import (
-    AnaMoDiffError,
-    explain_os_error,
-    is_out_of_memory,
-    nothing_at,
-    one_line,
-)
+from anamodiff.errors import AnaMoDiffError, explain_os_error, is_out_of_memory, one_line
 from anamodiff.fields import suggestion, typed
-from anamodiff.resources import expanded
 
 WRONG_INPUT, UNEXPECTED = 2, 1  # exit codes
 OUT_OF_MEMORY = (
@@ -186,7 +179,6 @@ def run(words: Sequence[str], debug: bool = False) -> int:
     values = values_of(name, flags, rest)
     _set_up_logging(debug)
     if "device" in COMMANDS[name].flags:
-        _check_clips_exist(values)
         leave_busy_cores_alone()
         if sys.stderr.isatty():  # what comes next is written over it
             print("loading ...", end="\r", file=sys.stderr, flush=True)
@@ -197,13 +189,6 @@ def run(words: Sequence[str], debug: bool = False) -> int:
         error.how_to_go_on = _how_to_go_on(values, error)  # pyright: ignore[reportAttributeAccessIssue]
         raise
     return 0
-
-
-def _check_clips_exist(values: Mapping[str, Any]) -> None:
-    """Refuse a clip that is not there, which need not wait for the libraries."""
-    for key, role in (("source", "source"), ("driving", "driving clip")):
-        if isinstance(path := values.get(key), str) and not os.path.exists(expanded(path)):
-            raise AnaMoDiffError(nothing_at(expanded(path), role))
 
 
 def values_of(name: str, flags: Mapping[str, Any], rest: Sequence[str]) -> dict[str, Any]:

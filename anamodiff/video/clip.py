@@ -16,7 +16,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from anamodiff.errors import nothing_at
 from anamodiff.options import FRAMES
 from anamodiff.resources import expanded, remove_stale, replacing
 from anamodiff.video.embed import clip_html
@@ -180,7 +179,9 @@ def open_clip(path: Path, role: str) -> FrameSource:
         if path.is_dir():
             return open_folder(path, role)
         if not path.exists():
-            raise ClipError(nothing_at(path, role))
+            raise ClipError(
+                f"expected a {role} (file or folder), got nothing at {path}; check the name"
+            )
         if not path.is_file():
             raise ClipError(
                 f"expected a {role} (file or folder), got a pipe, socket or device, which may "

@@ -202,7 +202,7 @@ def test_bad_input_is_named(tmp_path: Path) -> None:
     for words, complaint in (
         (["nothing"], "expected methods among anamodiff, still"),
         (["a/b=."], "letters, digits and dashes"),
-        ([f"jokr={tmp_path / 'gone'}"], "folder of clips, a rival.s weights, or a JSON file"),
+        ([f"theirs={tmp_path / 'gone'}"], "folder of clips, a rival.s weights, or a JSON file"),
         ([f"own={tmp_path / 'gone.json'}"], "folder of clips, a rival.s weights, or a JSON"),
         ([f"still={tmp_path}"], "is a method of ours"),
     ):
