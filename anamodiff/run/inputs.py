@@ -67,16 +67,19 @@ def clip_name(clip: GivenClip) -> str:
 
 def read_pair(source: GivenClip, driving: GivenClip, frames: int, size: int) -> tuple[Clip, Clip]:
     """Source and driving clip on square canvases of `size` pixels."""
-    clips = (
+    return (
         fitted_clip(source, frames, size, 1, "source"),
         fitted_clip(driving, frames, size, 2, "driving clip"),
     )
-    if clips[1].total > len(set(clips[1].indices)):
+
+
+def note_frames_left_out(driving: Clip) -> None:
+    """Say how many of a driving clip's frames are used, where that is not all."""
+    if driving.total > len(set(driving.indices)):
         logger.info(
             "frames: %d of the driving clip's %d (--frames takes more)",
-            len(clips[1].indices), clips[1].total,
+            len(driving.indices), driving.total,
         )  # fmt: skip
-    return clips
 
 
 def fitted_clip(clip: GivenClip, frames: int, size: int, minimum: int, role: str) -> Clip:

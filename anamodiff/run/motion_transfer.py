@@ -30,7 +30,13 @@ from anamodiff.options import (
 from anamodiff.pipeline import AnaMoDiff, Progress
 from anamodiff.run.folder import RunFolder
 from anamodiff.run.inert import InertSettings
-from anamodiff.run.inputs import GivenClip, check_prompt, clip_name, read_pair
+from anamodiff.run.inputs import (
+    GivenClip,
+    check_prompt,
+    clip_name,
+    note_frames_left_out,
+    read_pair,
+)
 from anamodiff.run.intermediate import ClipPair
 from anamodiff.run.masks import Masks
 from anamodiff.run.models import Models, load_models
@@ -251,4 +257,6 @@ class MotionTransfer(Stages):
         if (size := run.settings["size"]) != self.backbone.image_size:  # as the run began
             clips = read_pair(source, driving, frames, size)
         with run.named_on_stop(), self.backbone.in_precision(run.settings["precision"]):
-            return self._tune_in(run, clips, options, prompt, seed, start_frame, progress)
+            tuned = self._tune_in(run, clips, options, prompt, seed, start_frame, progress)
+        note_frames_left_out(clips[1])  # once all has gone well: mistakes are one line
+        return tuned
