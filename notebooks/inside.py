@@ -268,13 +268,16 @@ show(warped=backbone.decode(warped.warped), sampled=decoded, truth=truth)
 # ## Colours
 #
 # Last, the character's colours are matched to the source's by their histograms; the ground has no
-# say.
+# say. The embedded backbone's UNet is small and blurs patterns: within the character they come from
+# the warped clip (`generation.detail`, not in the paper).
 
 # %%
-from anamodiff.inversion import match_histograms
+from anamodiff.inversion import keep_detail, match_histograms
 
-result = match_histograms(decoded, source)
-show(source=source, before=decoded, result=result, truth=truth)
+matched = match_histograms(decoded, source)
+detailed = backbone.decode(warped.warped)
+result = keep_detail(matched, detailed, generation.detail, warped.visible)
+show(source=source, before=decoded, matched=matched, result=result, truth=truth)
 
 # %% [markdown]
 # ## All at once

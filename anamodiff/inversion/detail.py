@@ -10,6 +10,7 @@ from anamodiff.video.foreground import foreground_mask
 
 # In shares of the picture's side. At outlines, where warps are jagged, the result stays as it is.
 RIM, FADE = 2 / 256, 1.5 / 256
+OFF_WHITE = 0.04  # of [-1, 1]: what differs so from the canvas is the character wholly
 _TINY = 1e-3
 
 
@@ -35,8 +36,9 @@ def keep_detail(
     if width == 0:
         return frames
     side = max(frames.shape[-2:])
-    inside = foreground_mask(frames, thin=True) & foreground_mask(warped, thin=True)
-    inside = inside[:, None].to(frames)
+    # It fades where the result is white: a second hard mask would show a resumed run's roundings.
+    inside = foreground_mask(warped, thin=True)[:, None].to(frames)
+    inside = inside * ((1 - frames).amax(1, keepdim=True) / OFF_WHITE).clamp(0, 1)
     share = _blurred(_eroded(inside, round(RIM * side)), FADE * side)
     if visible is not None:
         size = (frames.shape[-2], frames.shape[-1])

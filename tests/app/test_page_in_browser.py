@@ -71,6 +71,14 @@ def text(browser: Browser, name: str) -> str:
     return browser(f"document.querySelector('#{name}').innerText")
 
 
+def open_more(browser: Browser) -> None:
+    """Unfold the further settings, unless a test before did."""
+    there = "!!document.querySelector('#iterations input, #iterations textarea')"
+    if not browser(there):
+        browser.click("#more > button")
+        browser.wait(there)
+
+
 def test_clips_and_settings_show_a_preview(
     browser: Browser, clips: tuple[Path, Path], address: str
 ) -> None:
@@ -124,8 +132,7 @@ def test_every_field_has_a_name_and_the_keyboard_reaches_it(browser: Browser) ->
 
 def test_a_run_shows_its_progress_and_is_taken_home(browser: Browser) -> None:
     write(browser, "#prompt input, #prompt textarea", "a green turtle")
-    browser.click("#more > button")
-    browser.wait("!!document.querySelector('#iterations input, #iterations textarea')")
+    open_more(browser)
     write(browser, "#iterations input, #iterations textarea", "3")
     write(browser, "#steps input, #steps textarea", "6")
     browser.click("#run")
@@ -176,6 +183,7 @@ def test_cancel_stops_a_run_and_the_next_one_may_begin(browser: Browser) -> None
 
 
 def test_mistakes_are_one_line(browser: Browser, tmp_path: Path) -> None:
+    open_more(browser)
     write(browser, "#steps input, #steps textarea", "many")
     browser.click("#run")
     browser.wait(
