@@ -73,18 +73,18 @@ class AnaMoDiff:
         with self.backbone.on_device(self.lofnet) as lofnet:
             return animate(
                 lofnet, source, latents, driving, start=start_frame, adaptation=adaptation,
-                flow_latents=self._flow_latents(source), networks=self.skeletal,
+                flow_latents=self._flow_latents, networks=self.skeletal,
                 encode=self.backbone.encode, foreground=foreground, found=found,
             )  # fmt: skip
 
-    def _flow_latents(self, source: Tensor) -> Tensor | None:
+    def _flow_latents(self, frames: Tensor) -> Tensor | None:
         """Latents that the flow network was trained for, where the backbone's own are others."""
         if self.proxy is not None:
-            return self.proxy.encode(source)
+            return self.proxy.encode(frames)
         size = self.backbone.unet_size  # as `train-lofnet` takes
-        if source.shape[-1] == size:
+        if frames.shape[-1] == size:
             return None
-        small = F.interpolate(source, (size, size), mode="bilinear", antialias=True)
+        small = F.interpolate(frames, (size, size), mode="bilinear", antialias=True)
         return self.backbone.encode(small)
 
     def fit(

@@ -112,7 +112,7 @@ def animate(
     *,
     start: StartFrame = "first",
     adaptation: AdaptationOptions | None = None,
-    flow_latents: Tensor | None = None,
+    flow_latents: Callable[[Tensor], Tensor | None] | None = None,
     networks: SkeletalNetworks | None = None,
     encode: Callable[[Tensor], Tensor] | None = None,
     foreground: Tensor | None = None,
@@ -123,8 +123,9 @@ def animate(
     Args:
         source: frames ``s c H W`` in [-1, 1].
         latents: of the same frames, ``s c h w``, on the network's device.
-        flow_latents: of the same frames, ``s c h' w'``: those that the network was trained for,
-            where these are others. Its flow and masks are resized to h w.
+        flow_latents: gives, of a frame ``1 c H W``, the latents ``1 c h' w'`` that the network was
+            trained for, or None where `latents` are such. Its flow and masks are resized to h w.
+            Only key points need it.
         driving: frames ``f c H W`` in [-1, 1].
         start: source frame to start from: `first`, `auto` (see `nearest_start`) or its index.
         adaptation: how the driving motion is moved onto the source; None takes the driving clip's
@@ -169,7 +170,8 @@ def animate(
             motion_scale=adaptation.motion_scale,
         )  # fmt: skip
     latent = latents[start : start + 1]
-    seen = latent if flow_latents is None else flow_latents[start : start + 1]
+    trained = None if flow_latents is None else flow_latents(source[start : start + 1])
+    seen = latent if trained is None else trained
     motion = _flow(lofnet, seen, adapted, source_points).resized(*latent.shape[-2:])
     return WarpedIntermediate(
         source, driving, latents, warp(latent, motion.flow), motion.flow, start, driving_points,

@@ -72,8 +72,9 @@ def cut_from_plain(frames: Tensor, colour: Tensor, network: NetworkLoader) -> Cu
 
     Where compression hides faint differences and a finer eye sees much more, the network decides.
     """
-    cutout = cut_plain(frames, colour, outlines=True)
-    if least_distance(frames, colour) <= FINE_DISTANCE:
+    least = least_distance(frames, colour)
+    cutout = cut_plain(frames, colour, outlines=True, least=least)
+    if least <= FINE_DISTANCE:
         return cutout
     fine = cut_plain(frames, colour, outlines=True, least=FINE_DISTANCE)
     if float((fine.mask & ~cutout.mask).sum()) <= DOUBTFUL * float(cutout.mask.sum()):
