@@ -28,14 +28,22 @@ from anamodiff.video.sampling import (
 )
 from anamodiff.video.streams import NoFilm, main_stream
 
-# Low CRF: these clips are small, looked at closely and cited.
-_H264 = "libx264", {"crf": "14", "preset": "medium"}
+# Low CRF: these clips are small, looked at closely and cited. Without macroblock trees, whose AVX-512
+# code makes x264 write other bytes from run to run (small pictures).
+_H264 = "libx264", {"crf": "14", "preset": "medium", "x264-params": "no-mbtree=1"}
+
+# Matroska gives every file a random number, unless told to be exact.
+_MATROSKA = {"fflags": "+bitexact"}
 
 #: Suffix to encoder and options.
 ENCODERS = {
     **dict.fromkeys((".mp4", ".m4v", ".mov"), (*_H264, {"movflags": "+faststart"})),
-    ".mkv": (*_H264, {}),
-    ".webm": ("libvpx-vp9", {"crf": "18", "b": "0", "deadline": "good", "cpu-used": "4"}, {}),
+    ".mkv": (*_H264, _MATROSKA),
+    ".webm": (
+        "libvpx-vp9",
+        {"crf": "18", "b": "0", "deadline": "good", "cpu-used": "4"},
+        _MATROSKA,
+    ),
 }
 
 # Playlists, and other lists of files and addresses to read on from, may never end; any bytes with

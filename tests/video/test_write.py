@@ -10,6 +10,7 @@ import torch
 from PIL import Image
 from video_samples import moving_square, numbered, numbers
 
+from anamodiff import creatures
 from anamodiff.video import clip as video
 from anamodiff.video.clip import read_clip, write_frames, write_video
 from anamodiff.video.letterbox import crop_back, fit, from_pixels, to_pixels
@@ -104,6 +105,17 @@ def test_half_precision_frames_are_written(tmp_path):
     frames = from_pixels(moving_square(3))
     write_video(tmp_path / "a.gif", frames.bfloat16(), 5)
     write_video(tmp_path / "b.gif", frames.half().requires_grad_(), 5)
+
+
+@pytest.mark.parametrize("suffix", [".mp4", ".mkv", ".webm", ".gif"])
+def test_the_same_frames_are_the_same_bytes(tmp_path: Path, suffix: str) -> None:
+    drawn = creatures.draw_pair(
+        5, source_species="turtle", driving_species="rhino", motion="jump", frames=4, size=64
+    ).source
+    paths = [
+        write_video(tmp_path / f"{n}{suffix}", from_pixels(drawn.frames), 8) for n in range(12)
+    ]
+    assert len({path.read_bytes() for path in paths}) == 1
 
 
 @pytest.mark.parametrize("suffix", [".mp4", ".gif"])
