@@ -28,7 +28,7 @@ from anamodiff.video.sampling import (
 )
 from anamodiff.video.streams import NoFilm, main_stream
 
-# Low CRF: these clips are small, looked at closely and cited. Without macroblock trees, whose AVX-512
+# Low CRF: these clips are small, looked at closely and cited. No macroblock trees: their AVX-512
 # code makes x264 write other bytes from run to run (small pictures).
 _H264 = "libx264", {"crf": "14", "preset": "medium", "x264-params": "no-mbtree=1"}
 
