@@ -19,7 +19,8 @@ from anamodiff.lofnet.skeletal import Poses, SkeletalMotion
 from anamodiff.run.inspect import Inspection
 from anamodiff.run.preview import Preview
 from anamodiff.run.result import Result
-from anamodiff.video.letterbox import fit, from_pixels
+from anamodiff.video.canvas import fit
+from anamodiff.video.letterbox import from_pixels
 from anamodiff.visual.sheets import contact_sheet, save_picture
 from anamodiff.warp import identity_grid
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from anamodiff.app.options import AppOptions
+from anamodiff.backbone.libraries import import_libraries
 from anamodiff.errors import AnaMoDiffError
 
 if TYPE_CHECKING:
@@ -47,6 +48,7 @@ class Server:
                 'pip install "anamodiff[app]"'
             ) from error
         del gradio
+        import_libraries()
         self.folder = Path(tempfile.mkdtemp(prefix="anamodiff-app-")).resolve()
         for variable, name in _FOLDERS.items():
             os.environ[variable] = str(self.folder / name)

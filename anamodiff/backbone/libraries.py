@@ -1,8 +1,36 @@
-"""What the model libraries print."""
+"""When the model libraries are imported, and what they print."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
+from importlib import import_module
+
+# How they are imported: a program may want to say that they load, or to silence them.
+_how: ContextVar[Callable[[], None] | None] = ContextVar("how", default=None)
+
+
+def import_libraries() -> None:
+    """Import torch, diffusers and the rest, which takes seconds.
+
+    What people call does so after all checks that need none of them: a wrong name is told at once.
+    Modules that hold such checks import the others inside their functions, after this.
+    """
+    how = _how.get()
+    if how is None:
+        import_module("anamodiff.backbone.model")
+    else:
+        how()
+
+
+@contextmanager
+def imported_by(how: Callable[[], None]) -> Iterator[None]:
+    """Lets `import_libraries` call a function, which has to import them."""
+    token = _how.set(how)
+    try:
+        yield
+    finally:
+        _how.reset(token)
 
 
 def quiet_libraries() -> None:

@@ -14,6 +14,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from anamodiff.backbone.libraries import import_libraries
 from anamodiff.cli.compose import launching, multirun, override, plain
 from anamodiff.errors import AnaMoDiffError
 from anamodiff.fields import dotted, settings_of
@@ -22,6 +23,10 @@ if TYPE_CHECKING:
     from omegaconf import DictConfig
 
     from anamodiff.run.result import Result
+
+
+#: Clips that `evaluate` may be given beside the result.
+CLIPS = ("source", "truth", "driving")
 
 
 def is_first() -> bool:
@@ -63,6 +68,10 @@ def inspect(values: dict[str, Any], started: float) -> None:
 
 
 def evaluate(values: dict[str, Any], started: float) -> None:
+    from anamodiff.evaluation.inputs import check_evaluation
+
+    check_evaluation(**{key: values[key] for key in ("result", *CLIPS, "output")})
+    import_libraries()
     from anamodiff.evaluation.scores import evaluate
 
     found = evaluate(**values)
@@ -71,6 +80,10 @@ def evaluate(values: dict[str, Any], started: float) -> None:
 
 
 def benchmark(values: dict[str, Any], started: float) -> None:
+    from anamodiff.evaluation.pairs import check_sets
+
+    check_sets(values["pairs"])
+    import_libraries()
     from anamodiff.evaluation.benchmark import benchmark
 
     folder = benchmark(**values)
@@ -79,6 +92,10 @@ def benchmark(values: dict[str, Any], started: float) -> None:
 
 
 def ablation(values: dict[str, Any], started: float) -> None:
+    from anamodiff.evaluation.pairs import check_sets
+
+    check_sets(values["pairs"])
+    import_libraries()
     from anamodiff.evaluation.ablation import ablation
 
     figure, launcher = values.pop("figure"), values.pop("launcher")
@@ -120,6 +137,7 @@ def transfer_many(values: dict[str, Any], started: float) -> None:
         )
 
     def sweep(folder: Path, rows: int) -> None:
+        import_libraries()  # the jobs' processes may be copies of this one
         count, output = min(jobs, rows), folder.absolute()
         shared = settings | {"list": file, "output": str(output), "jobs": count}
         overrides = [override(key, value) for key, value in dotted(shared).items()]
@@ -174,6 +192,10 @@ def survey_results(values: dict[str, Any], started: float) -> None:
 
 
 def train_lofnet(values: dict[str, Any], started: float) -> None:
+    from anamodiff.video.find import find_clips
+
+    find_clips(values["data"])
+    import_libraries()
     from anamodiff.backbone.model import Backbone
     from anamodiff.backbone.size import UNET
     from anamodiff.lofnet.training.train import check_inputs, train_lofnet
@@ -226,6 +248,7 @@ def fetch(values: dict[str, Any], started: float) -> None:
 
 
 def doctor(values: dict[str, Any], started: float) -> None:
+    import_libraries()
     from anamodiff.run.doctor import doctor
 
     print("\n".join(doctor(**values)))

@@ -87,12 +87,13 @@ COMMANDS = {
     ),
     "inspect": Command(
         "draw what the flow network makes of a clip: points, flow, masks, warped picture",
-        ("clip", "driving", "output", *_MODELS, "frames", "start_frame", "adaptation.matte",
-         "device", "precision"),
+        ("clip", "driving", "prompt", "output", *_MODELS, "frames", "start_frame",
+         "adaptation.matte", "device", "precision"),
         "adaptation.scale=none",
         actions.inspect,
         {
             "driving": "clip of the motion (default: the clip itself)",
+            "prompt": "the prompt that is planned: says which of its words the model does not know",
             "output": "FILE.png, .jpg or .webp (default: a new one in outputs/)",
             "frames": "frames of the clip, evenly spread",
         },

@@ -27,6 +27,7 @@ from types import FrameType
 from typing import Any, NoReturn
 
 from anamodiff import __version__
+from anamodiff.backbone.libraries import imported_by
 from anamodiff.cli.actions import is_first
 from anamodiff.cli.commands import COMMANDS, Command
 from anamodiff.cli.compose import compose, literal, override, plain
@@ -178,13 +179,9 @@ def run(words: Sequence[str], debug: bool = False) -> int:
         return WRONG_INPUT
     values = values_of(name, flags, rest)
     _set_up_logging(debug)
-    if "device" in COMMANDS[name].flags:
-        leave_busy_cores_alone()
-        if sys.stderr.isatty():  # what comes next is written over it
-            print("loading ...", end="\r", file=sys.stderr, flush=True)
-        _import_libraries(quiet=not debug)
     try:
-        COMMANDS[name].act(values, started)
+        with imported_by(lambda: _import_libraries(quiet=not debug)):
+            COMMANDS[name].act(values, started)
     except BaseException as error:
         error.how_to_go_on = _how_to_go_on(values, error)  # pyright: ignore[reportAttributeAccessIssue]
         raise
@@ -318,7 +315,7 @@ def _how_to_go_on(values: Mapping[str, Any], stop: BaseException) -> str:
 
 
 def _import_libraries(*, quiet: bool) -> None:
-    """Import torch and the model libraries.
+    """Import torch and the model libraries, and say so.
 
     Most of a command's start is this import, and a fifth of it would be garbage collections that
     find nothing, for modules stay: they wait until it is done.
@@ -326,6 +323,10 @@ def _import_libraries(*, quiet: bool) -> None:
     Args:
         quiet: without the libraries' warnings and loading bars, unless Python was asked for them.
     """
+    if "torch" not in sys.modules:
+        leave_busy_cores_alone()
+        if sys.stderr.isatty():  # what comes next is written over it
+            print("loading ...", end="\r", file=sys.stderr, flush=True)
     gc.disable()
     try:
         if quiet:

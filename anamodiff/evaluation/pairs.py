@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 
@@ -14,9 +14,10 @@ from anamodiff.creatures import ground
 from anamodiff.creatures.pair import Pair
 from anamodiff.errors import AnaMoDiffError
 from anamodiff.evaluation.drawn import DRAWN_SETS, OUTDOORS, plans
-from anamodiff.evaluation.tracklets import KnownJoints
-from anamodiff.video.clip import Clip, read_clip, write_frames
-from anamodiff.video.letterbox import from_pixels
+
+if TYPE_CHECKING:
+    from anamodiff.evaluation.tracklets import KnownJoints
+    from anamodiff.video.clip import Clip
 
 T = TypeVar("T")
 
@@ -51,6 +52,8 @@ class BenchmarkPair:
         Raises:
             AnaMoDiffError: driving clip or truth has fewer frames, or a file cannot be read.
         """
+        from anamodiff.video.clip import read_clip
+
         files = zip(CLIPS, (self.source, self.driving, self.truth), strict=True)
         source, driving, truth = (
             read_clip(file, frames=frames, size=size, role=role) for role, file in files
@@ -98,6 +101,13 @@ def split_sets(pairs: str | Path) -> list[str]:
     return [text] if Path(text).is_dir() else [name for name in text.split(",") if name] or [text]
 
 
+def check_sets(pairs: str | Path) -> None:
+    """Refuse, without reading clips, what `find_pairs` would find no pairs in."""
+    for name in split_sets(pairs):
+        if name not in DRAWN_SETS:
+            _folders(Path(name))
+
+
 def _pairs_of(name: str, drawn: Path, limit: int | None) -> list[BenchmarkPair]:
     if name in DRAWN_SETS:
         return list(drawn_pairs(drawn, name, limit))
@@ -106,14 +116,7 @@ def _pairs_of(name: str, drawn: Path, limit: int | None) -> list[BenchmarkPair]:
 
 def folder_pairs(folder: Path) -> Iterator[BenchmarkPair]:
     """Pairs `NAME/source.*`, `driving.*`, `truth.*` and `meta.json` with `source_caption`."""
-    folders = sorted(path.parent for path in folder.glob("*/driving*"))
-    folders = list(dict.fromkeys(path for path in folders if _file(path, "truth")))
-    if not folders:
-        raise AnaMoDiffError(
-            f"expected pairs (NAME/source.mp4, driving.mp4, truth.mp4) in {folder}, found none: "
-            "name a folder laid out like that, or creatures for drawn ones"
-        )
-    for path in folders:
+    for path in _folders(folder):
         files = {name: _file(path, name) or path / name for name in CLIPS}
         meta = _meta(path / "meta.json")
         prompt = meta.get("source_caption") or path.name.replace("_", " ")
@@ -126,6 +129,18 @@ def folder_pairs(folder: Path) -> Iterator[BenchmarkPair]:
         yield BenchmarkPair(path.name, **files, prompt=prompt, driving_prompt=other, traits=traits)
 
 
+def _folders(folder: Path) -> list[Path]:
+    """The folders of pairs in a folder, which has to hold some."""
+    found = sorted(path.parent for path in folder.glob("*/driving*"))
+    found = list(dict.fromkeys(path for path in found if _file(path, "truth")))
+    if not found:
+        raise AnaMoDiffError(
+            f"expected pairs (NAME/source.mp4, driving.mp4, truth.mp4) in {folder}, found none: "
+            "name a folder laid out like that, or creatures for drawn ones"
+        )
+    return found
+
+
 def drawn_pairs(
     folder: Path, name: str = "creatures", limit: int | None = None
 ) -> Iterator[BenchmarkPair]:
@@ -135,6 +150,9 @@ def drawn_pairs(
     white. Frames are written losslessly under `folder`, unless they are there. `limit` draws only
     so many, spread evenly.
     """
+    from anamodiff.video.clip import write_frames
+    from anamodiff.video.letterbox import from_pixels
+
     outdoors = name == OUTDOORS
     for plan in _spread(plans(name), limit):
         pair = plan.draw()
@@ -160,6 +178,8 @@ def known_joints(pair: Pair, *, at_a_distance: bool) -> KnownJoints:
     Args:
         at_a_distance: as outdoor pairs show them; those of the driving clip without its camera.
     """
+    from anamodiff.evaluation.tracklets import KnownJoints
+
     clips = (pair.driving, pair.truth)
     # Letters, flags and the like have joints of their own kinds only.
     places = [one.joints if np.isnan(one.skeleton).all() else one.skeleton for one in clips]

@@ -16,14 +16,14 @@ from anamodiff.errors import AnaMoDiffError
 from anamodiff.evaluation.catalogue import TITLES, title
 from anamodiff.evaluation.clip_model import describe
 from anamodiff.evaluation.grounds import PlainGrounds
+from anamodiff.evaluation.inputs import check_evaluation
 from anamodiff.evaluation.instruments import Instruments
 from anamodiff.evaluation.measure import CONSISTENCY, Case, Measured, measure
 from anamodiff.evaluation.tracklets import TrackerKind
 from anamodiff.options import FRAMES
 from anamodiff.resources import expanded
-from anamodiff.run.folder import CONFIG, RunFolder, check_writable, write_text
+from anamodiff.run.folder import CONFIG, RunFolder, write_text
 from anamodiff.run.intermediate import ClipPair
-from anamodiff.run.outputs import check_no_input
 from anamodiff.video.clip import Clip, read_clip
 
 LARGEST = 512  # pixels: the paper's frames
@@ -125,8 +125,8 @@ def evaluate(
     Raises:
         AnaMoDiffError: an input cannot be used; the message says what to do.
     """
-    path = None if output is None else _check_output(output)
-    check_no_input(path, (result, source, truth, driving))
+    check_evaluation(result, source, truth, driving, output)
+    path = None if output is None else expanded(output)
     place = choose_device(device)
     case = read_case(
         result, source=source, truth=truth, driving=driving, prompt=prompt, frames=frames,
@@ -222,14 +222,3 @@ def _skipped(case: Case, measured: Measured, no_clip: str | None) -> tuple[str, 
         lines.append("CLIP-Text: no --prompt")
     reasons = measured.skipped.items()
     return (*lines, *(f"{title(name)}: {why}" for name, why in reasons if name not in CONSISTENCY))
-
-
-def _check_output(output: str | Path) -> Path:
-    """Refuse an output that is no JSON file before anything is computed."""
-    path = expanded(output)
-    if path.suffix.lower() != ".json" or path.is_dir():
-        raise AnaMoDiffError(
-            f"expected a JSON file for --output, got {path}: name one such as figures.json"
-        )
-    check_writable(path)
-    return path

@@ -1,11 +1,15 @@
-"""What notebooks and the command line call: `transfer`, its two halves, and the demo."""
+"""What notebooks and the command line call: `transfer`, its two halves, and the demo.
+
+What a user gave is checked before torch and the models are imported.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from anamodiff.backbone.libraries import import_libraries
 from anamodiff.options import (
     FRAMES,
     AdaptationOptions,
@@ -15,15 +19,15 @@ from anamodiff.options import (
     StartFrame,
     TuningOptions,
 )
-from anamodiff.pipeline import Progress
 from anamodiff.run.folder import OUTPUTS, RunFolder, check_writable
-from anamodiff.run.inputs import check_request
-from anamodiff.run.intermediate import ClipPair
-from anamodiff.run.motion_transfer import MotionTransfer
+from anamodiff.run.inputs import check_output, check_request
 from anamodiff.run.outputs import check_is_video, check_no_input
-from anamodiff.run.result import Result
-from anamodiff.video.clip import Clip, write_video
-from anamodiff.video.letterbox import from_pixels
+
+if TYPE_CHECKING:
+    from anamodiff.pipeline import Progress
+    from anamodiff.run.motion_transfer import MotionTransfer
+    from anamodiff.run.result import Result
+    from anamodiff.video.clip import Clip
 
 DEMO_SIZE = 256  # of the drawn clips, and so of the result
 DEMO_PAIR = 470  # a green turtle and a grey rhino, both plain enough to tell at a glance
@@ -88,7 +92,7 @@ def transfer(
         start_frame=start_frame, preset=preset, size=size, adaptation=adaptation, tuning=tuning,
         generation=generation,
     )  # fmt: skip
-    mover = MotionTransfer.load(
+    mover = _load(
         backbone, lofnet, device=device, precision=precision, memory=memory, preset=preset,
         size=size,
     )  # fmt: skip
@@ -125,7 +129,7 @@ def tune(
         source, driving, prompt=prompt, output=output, resume=resume, frames=frames, seed=seed,
         start_frame=start_frame, preset=preset, size=size, adaptation=adaptation, tuning=tuning,
     )  # fmt: skip
-    mover = MotionTransfer.load(
+    mover = _load(
         backbone, lofnet, device=device, precision=precision, memory=memory, preset=preset,
         size=size,
     )  # fmt: skip
@@ -157,13 +161,13 @@ def generate(
     if not isinstance(generation, GenerationOptions):
         GenerationOptions.checked(generation)
     folder = RunFolder.load(run)
-    ClipPair.find(folder.path)
+    folder.check_tuned()
     check_is_video(output)
     check_no_input(output, folder.inputs)
     settings = folder.settings
     if precision == "auto":
         precision = settings.get("precision", precision)
-    mover = MotionTransfer.load(
+    mover = _load(
         settings["backbone"], settings["lofnet"], device=device, precision=precision,
         memory=memory, preset=preset or settings.get("preset"), size=settings.get("size"),
     )  # fmt: skip
@@ -190,7 +194,12 @@ def demo(
     progress: bool | Progress = True,
 ) -> Result:
     """Draw a turtle that stands and a rhino that jumps, and move the one like the other."""
+    RunOptions.check(frames=frames, seed=seed, start_frame=start_frame, preset=preset, size=size)
+    check_output(output, resume)
+    import_libraries()
     from anamodiff import creatures
+    from anamodiff.video.clip import write_video
+    from anamodiff.video.letterbox import from_pixels
 
     pair = creatures.draw_pair(
         DEMO_PAIR, source_species="turtle", driving_species="rhino", motion="jump",
@@ -207,3 +216,11 @@ def demo(
         device=device, precision=precision, memory=memory, preset=preset, resume=resume,
         adaptation=adaptation, tuning=tuning, generation=generation, progress=progress,
     )  # fmt: skip
+
+
+def _load(backbone: str | Path, lofnet: str | Path | None, **settings: Any) -> MotionTransfer:
+    """The models, and before them what takes seconds to import."""
+    import_libraries()
+    from anamodiff.run.motion_transfer import MotionTransfer
+
+    return MotionTransfer.load(backbone, lofnet, **settings)

@@ -11,8 +11,8 @@ from torch import Tensor
 
 from anamodiff.matting.cutout import WHITE, Cutout, cut_plain
 from anamodiff.run.intermediate import ClipPair
+from anamodiff.video.canvas import Letterbox
 from anamodiff.video.foreground import GROUND_DISTANCE, ground_colour
-from anamodiff.video.letterbox import Letterbox
 from anamodiff.warp import resize_flow, warp
 
 #: Pixels of the canvas on which a small character is pasted back with its full detail, at most.

@@ -14,7 +14,8 @@ from anamodiff.run.compositing import set_on_ground
 from anamodiff.run.intermediate import ClipPair
 from anamodiff.run.result import Result
 from anamodiff.unet3d.weights import LORA_FILE
-from anamodiff.video.letterbox import crop_back, limited
+from anamodiff.video.canvas import limited
+from anamodiff.video.letterbox import crop_back
 
 #: Names of the files, in the order in which pages offer them.
 FORMATS = ("mp4", "gif", "webm with alpha", "frames", "LoRA", "report")

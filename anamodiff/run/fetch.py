@@ -8,13 +8,9 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-import torch
-
 from anamodiff.backbone import files, hub
-from anamodiff.backbone.model import choose_device
-from anamodiff.backbone.precision import choose_precision
+from anamodiff.backbone.libraries import import_libraries
 from anamodiff.errors import AnaMoDiffError
-from anamodiff.lofnet.fomm import load_fomm
 
 FOMM = "mgif-cpk.pth.tar"
 NO_HUB = (
@@ -85,6 +81,12 @@ def fetch(
     if not hub.is_id(repository):
         words = ", ".join([*hub.SHORT_NAMES, "fomm"])
         raise AnaMoDiffError(f"expected {words} or a hub id (owner/name) to fetch, got {what!r}")
+    import_libraries()
+    import torch
+
+    from anamodiff.backbone.model import choose_device
+    from anamodiff.backbone.precision import choose_precision
+
     half = choose_precision(precision, choose_device(device)) != torch.float32
     choose = _choose(what, half)
     folder = hub.find_cached(repository, choose) or hub.download(
@@ -133,6 +135,9 @@ def _fetch_fomm(source: str | None) -> list[str]:
         owner, name, file = parts
         cure = "go online, correct --from, or download it yourself"
         path = hub.download_file(f"{owner}/{name}", file, role="first-order-model's", cure=cure)
+    import_libraries()
+    from anamodiff.lofnet.fomm import load_fomm
+
     detector = load_fomm(path)
     return [
         f"fomm: {path} ({detector.config['num_kp']} key points)",

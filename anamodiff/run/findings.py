@@ -11,11 +11,11 @@ from torch import Tensor
 
 from anamodiff.lofnet.adapt import normalise_points
 from anamodiff.lofnet.animate import WarpedIntermediate
+from anamodiff.run.folds import FOLDED
 from anamodiff.warp import foldover
 
-# 18 drawn pairs that begin alike stayed below the first two (0.045 and 0.32 at most, but for a
-# letter that gallops, 0.052), idle animals, which only breathe, above the third (0.034).
-FOLDED = 0.05  # share of the flow's cells
+# 18 drawn pairs that begin alike stayed below the first (0.32 at most), idle animals, which only
+# breathe, above the second (0.034).
 APART = 0.33  # of the character's size, root mean square over joints or points
 STILL = 0.02  # likewise, over time
 #: A model with a larger vocabulary was trained on prompts of all kinds, whose words cannot be told.

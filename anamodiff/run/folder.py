@@ -23,7 +23,7 @@ from anamodiff.resources import expanded, replacing
 from anamodiff.run.machine import peak_memory_mb
 from anamodiff.run.outputs import check_output_name, is_video
 
-CONFIG, RECORD = "config.yaml", "run.json"
+CONFIG, RECORD, CLIPS = "config.yaml", "run.json", "scene.safetensors"
 OUTPUTS = Path("outputs")
 PACKAGES = ("torch", "diffusers", "transformers", "peft", "numpy", "opencv-python", "scikit-image")
 # Names under which files are written before they take their place.
@@ -120,6 +120,15 @@ class RunFolder:
                 "name the folder that tune or transfer printed"
             )
         return run
+
+    def check_tuned(self) -> None:
+        """Refuse a run folder without the clips that tuning leaves in it.
+
+        Raises:
+            AnaMoDiffError: it is not tuned yet.
+        """
+        if not (path := self.path / CLIPS).is_file():
+            raise AnaMoDiffError(f"expected a tuned run, got no {path}: run anamodiff tune first")
 
     @property
     def settings(self) -> dict[str, Any]:

@@ -25,6 +25,7 @@ from anamodiff.run.plain_grounds import (
     cut_from_plain,
     white_foreground,
 )
+from anamodiff.video.canvas import Letterbox
 from anamodiff.video.clip import Clip
 from anamodiff.video.closer import read_closer
 from anamodiff.video.foreground import (
@@ -33,7 +34,6 @@ from anamodiff.video.foreground import (
     lab_distance,
     plain_ground,
 )
-from anamodiff.video.letterbox import Letterbox
 from anamodiff.video.sampling import silent
 
 logger = logging.getLogger(__name__)

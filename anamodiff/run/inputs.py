@@ -1,17 +1,26 @@
-"""What a transfer is given, checked before any work begins: clips and the prompt."""
+"""What a transfer is given, checked before any work begins: clips and the prompt.
+
+The checks need no torch: a mistake is told before the seconds that its import takes.
+"""
 
 from __future__ import annotations
 
 import logging
+import os
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from anamodiff.errors import AnaMoDiffError, shorten
 from anamodiff.options import PROMPT, STAGES, RunOptions, StartFrame
 from anamodiff.run.folder import RunFolder, check_writable
 from anamodiff.run.outputs import check_no_input, check_output_name, is_video
-from anamodiff.video.clip import Clip, read_clip
+from anamodiff.video.reading import read_pictures
 from anamodiff.video.sampling import silent
+
+if TYPE_CHECKING:
+    from typing_extensions import TypeIs
+
+    from anamodiff.video.clip import Clip
 
 logger = logging.getLogger(__name__)
 
@@ -19,7 +28,7 @@ logger = logging.getLogger(__name__)
 _GLANCE = 64
 
 #: A file or folder, or a clip that `read_clip` has read with the backbone's size.
-GivenClip = str | Path | Clip
+GivenClip: TypeAlias = "str | Path | Clip"
 
 
 def check_prompt(prompt: str) -> None:
@@ -46,21 +55,39 @@ def check_request(
     for section, given in stages.items():
         if not isinstance(given, STAGES[section]):
             STAGES[section].checked(given)
-    check_output_name(output)
     check_no_input(output, (source, driving))
+    check_output(output, resume)
     for clip, minimum, role in ((source, 1, "source"), (driving, 2, "driving clip")):
-        if not isinstance(clip, Clip):
-            with silent():
-                read_clip(clip, frames=minimum, size=_GLANCE, minimum=minimum, role=role)
+        glance_at(clip, minimum, role)
+
+
+def check_output(output: str | Path | None, resume: bool) -> None:
+    """Refuse a place that a run cannot be written to."""
+    check_output_name(output)
     if is_video(output):
         check_writable(output)
     elif output is not None and not resume:
         RunFolder(output).check_free()
 
 
+def glance_at(clip: GivenClip, minimum: int, role: str) -> None:
+    """Refuse a file that cannot be read as a clip of at least so many frames."""
+    if not _is_clip(clip):
+        with silent():
+            read_pictures(clip, frames=minimum, size=_GLANCE, minimum=minimum, role=role)
+
+
+def _is_clip(given: GivenClip) -> TypeIs[Clip]:
+    if isinstance(given, (str, os.PathLike)):
+        return False
+    from anamodiff.video.clip import Clip
+
+    return isinstance(given, Clip)
+
+
 def clip_name(clip: GivenClip) -> str:
     """What a run's settings call a clip."""
-    if isinstance(clip, Clip):
+    if _is_clip(clip):
         return str(clip.path or "clip")
     return str(clip)
 
@@ -84,7 +111,9 @@ def note_frames_left_out(driving: Clip) -> None:
 
 def fitted_clip(clip: GivenClip, frames: int, size: int, minimum: int, role: str) -> Clip:
     """A clip on a square canvas of `size` pixels: read, or as it was read before."""
-    if not isinstance(clip, Clip):
+    if not _is_clip(clip):
+        from anamodiff.video.clip import read_clip
+
         return read_clip(clip, frames=frames, size=size, minimum=minimum, role=role)
     height, width = clip.frames.shape[-2:]
     if clip.box is None or (height, width) != (size, size) or len(clip.frames) < minimum:

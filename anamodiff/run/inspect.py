@@ -5,41 +5,21 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import imageio.v3 as iio
-import torch
-from torch import Tensor
-
+from anamodiff.backbone.libraries import import_libraries
 from anamodiff.errors import AnaMoDiffError
-from anamodiff.lofnet.animate import WarpedIntermediate
-from anamodiff.lofnet.training.losses import latent_error
 from anamodiff.options import FRAMES, AdaptationOptions, RunOptions, StartFrame
 from anamodiff.resources import expanded
 from anamodiff.run.folder import OUTPUTS, check_writable, unused
-from anamodiff.run.motion_transfer import MotionTransfer
+from anamodiff.run.folds import fold_verdict
+from anamodiff.run.inputs import fitted_clip, glance_at
 from anamodiff.run.outputs import check_no_input
-from anamodiff.video.clip import Clip, read_clip
-from anamodiff.video.sampling import silent
-from anamodiff.visual.flow import (
-    MASKS_TITLE,
-    colour_wheel,
-    draw_key_points,
-    flow_picture,
-    flow_strength,
-    grey_picture,
-    grid_picture,
-    mask_picture,
-)
-from anamodiff.visual.sheets import SHEET_CELL, contact_sheet, enlarge, jpeg, save_picture
-from anamodiff.visual.skeleton import draw_skeletons
-from anamodiff.warp import foldover, identity_grid
+
+if TYPE_CHECKING:
+    from anamodiff.lofnet.animate import WarpedIntermediate
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".webp")
-# Side of the canvas on which clips are looked at before models are loaded.
-_GLANCE = 64
-#: Frames of a longer clip are thinned to so many on the sheet.
-SHEET_COLUMNS = 12
 
 
 @dataclass(frozen=True)
@@ -54,6 +34,7 @@ class Inspection:
         error: mean squared latent error relative to the identity flow's; None where a clip of
             another character drives, for which the truth is not known.
         warped: points, flows, masks and warped latents.
+        warnings: what may spoil a transfer, a line each.
     """
 
     sheet: Path
@@ -61,6 +42,7 @@ class Inspection:
     strength: float
     error: float | None
     warped: WarpedIntermediate
+    warnings: tuple[str, ...] = ()
 
     @property
     def lines(self) -> list[str]:
@@ -68,18 +50,22 @@ class Inspection:
         mean = sum(self.foldover) / len(self.foldover)
         lines = [
             f"folded over: {mean:.2%} of the flow's cells, {max(self.foldover):.2%} in the worst "
-            "frame",
+            f"frame; {fold_verdict(mean)}",
             f"moves things up to {self.strength:.1f} pixels (99th percentile)",
         ]
         if self.error is not None:
             lines.append(f"latent error: {self.error:.3f} of the identity flow's")
-        return lines
+        return [*lines, *(f"warning: {line}" for line in self.warnings)]
 
     def __repr__(self) -> str:
         return "\n".join([f"<{type(self).__name__}: {self.sheet}>", *self.lines])
 
     def _repr_jpeg_(self) -> bytes:
         """The sheet, for notebooks."""
+        import imageio.v3 as iio
+
+        from anamodiff.visual.sheets import jpeg
+
         return jpeg(iio.imread(self.sheet)[..., :3], quality=90)
 
 
@@ -87,6 +73,7 @@ def inspect(
     clip: str | Path,
     driving: str | Path | None = None,
     *,
+    prompt: str | None = None,
     output: str | Path | None = None,
     backbone: str | Path = "auto",
     lofnet: str | Path | None = None,
@@ -102,6 +89,7 @@ def inspect(
     Args:
         clip: the character; without `driving`, at least two frames, for it then drives itself.
         driving: clip of the motion, adapted to the character as in a transfer.
+        prompt: of the transfer that is planned: words that the model does not know are told.
         output: picture file (.png, .jpg, .webp); a new one under `outputs/` by default.
 
     The other arguments are `transfer`'s.
@@ -110,154 +98,36 @@ def inspect(
         AnaMoDiffError: an input cannot be used; the message says what to do.
     """
     sheet = _sheet_path(output, clip, driving)
-    RunOptions.check(frames=frames, start_frame=start_frame, size=size)
+    RunOptions.check(frames=frames, start_frame=start_frame, size=size, prompt=prompt)
+    AdaptationOptions.checked(None if isinstance(adaptation, AdaptationOptions) else adaptation)
     alone = driving is None
+    glance_at(clip, 2 if alone else 1, "clip")
+    if driving is not None:
+        glance_at(driving, 2, "driving clip")
+    import_libraries()
+    from anamodiff.run.findings import unknown_words, warnings_of
+    from anamodiff.run.inspection_sheet import draw_sheet, relative_error
+    from anamodiff.run.motion_transfer import MotionTransfer
+    from anamodiff.visual.flow import flow_strength
+    from anamodiff.warp import foldover
 
-    def read(size: int) -> tuple[Clip, Clip]:
-        source = read_clip(clip, frames=frames, size=size, minimum=2 if alone else 1)
-        if driving is None:
-            return source, source
-        driver = read_clip(driving, frames=frames, size=size, minimum=2, role="driving clip")
-        return source, driver
-
-    with silent():
-        read(_GLANCE)  # before a model is loaded, let alone fetched
     mover = MotionTransfer.load(backbone, lofnet, device=device, precision=precision, size=size)
+    size = mover.backbone.image_size
+    source = fitted_clip(clip, frames, size, 2 if alone else 1, "clip")
+    driver = source if driving is None else fitted_clip(driving, frames, size, 2, "driving clip")
+    unknown = [] if prompt is None else unknown_words(mover.backbone.tokenizer, prompt)
     options = mover.resolve(adaptation=adaptation).adaptation
-    pixels = mover.backbone.image_size
-    subjects = mover.cut(*read(pixels), options)
+    subjects = mover.cut(source, driver, options)
     made = mover.warp(subjects, None if alone else options, start_frame)
-    mattes = {"source": subjects.source.mattes, "driving clip": subjects.driving.mattes}
-    if alone:
-        del mattes["driving clip"]
-    rows = sheet_rows(made, mover.backbone.decode(made.warped).cpu(), mattes)
-    save_picture(sheet, contact_sheet(rows, columns=SHEET_COLUMNS + 1))
+    draw_sheet(sheet, mover.backbone, made, subjects, alone=alone)
     return Inspection(
         sheet=sheet,
         foldover=tuple(foldover(made.flow).tolist()),
-        strength=flow_strength(made.flow, pixels),
-        error=_relative_error(made) if alone else None,
+        strength=flow_strength(made.flow, size),
+        error=relative_error(made) if alone else None,
         warped=made,
+        warnings=tuple(warnings_of(made, unknown)),
     )
-
-
-def sheet_rows(
-    made: WarpedIntermediate, warped: Tensor, mattes: Mapping[str, Tensor] | None = None
-) -> list[tuple[str, Tensor]]:
-    """Rows of the contact sheet; first in each what it begins with or how to read it.
-
-    Args:
-        warped: the decoded `W_I`, ``f 3 H W`` in [-1, 1].
-        mattes: ``f H W`` in [0, 1], by what the sheet calls the clip.
-    """
-    assert made.mask is not None  # it is not from a run folder
-    cell = SHEET_CELL[1]
-    count = len(made.driving)
-    chosen = [i * count // min(SHEET_COLUMNS, count) for i in range(min(SHEET_COLUMNS, count))]
-    start = enlarge(made.source[made.start : made.start + 1], cell)
-    flow, moved = made.flow[chosen], enlarge(warped[chosen], cell)
-    still = identity_grid(*flow.shape[1:3])[None]
-    pixels = flow_strength(flow, made.driving.shape[-1])
-    own = _by_skeletons if made.poses is not None else _by_points
-    first, last = own(made, chosen, start, moved)
-    parts = {
-        **_matte_rows(made, mattes or {}, cell),
-        **first,
-        f"flow: hue is direction, full colour is {pixels:.0f} pixels or more": (
-            colour_wheel(cell),
-            flow_picture(flow),
-        ),
-        "grid, warped": (grid_picture(still, cell), grid_picture(flow, cell)),
-        **last,
-    }
-    return [
-        (name, torch.cat([first, enlarge(rest, cell)])) for name, (first, rest) in parts.items()
-    ]
-
-
-Rows = dict[str, tuple[Tensor, Tensor]]
-
-
-def _matte_rows(made: WarpedIntermediate, mattes: Mapping[str, Tensor], cell: int) -> Rows:
-    """What was cut out of either clip: one frame on white, and mattes of even steps."""
-    clips = {"source": made.source, "driving clip": made.driving}
-    rows: Rows = {}
-    for role, matte in mattes.items():
-        columns = min(SHEET_COLUMNS, len(matte))
-        chosen = [i * len(matte) // columns for i in range(columns)]
-        shown = grey_picture(matte[chosen])
-        rows[f"matte of the {role}: white is its character, black its ground"] = (
-            enlarge(clips[role][:1], cell),
-            shown,
-        )
-    return rows
-
-
-def _by_points(
-    made: WarpedIntermediate, chosen: list[int], start: Tensor, moved: Tensor
-) -> tuple[Rows, Rows]:
-    """Rows before and after the flow, where key points carry the motion."""
-    own, adapted, drivers = made.source_points, made.adapted_points, made.driving_points
-    assert own is not None and adapted is not None and drivers is not None
-    assert made.mask is not None
-    places, cell = torch.tensor(chosen), start.shape[-1]
-    drivers, adapted = drivers[places], adapted[places]
-    shown = enlarge(made.driving[chosen], cell)
-    first = {
-        f"source frame {made.start} and driving clip, with key points and Jacobians": (
-            draw_key_points(start, own.value, own.jacobian),
-            draw_key_points(shown, drivers.value, drivers.jacobian),
-        ),
-    }
-    key = draw_key_points(torch.ones_like(start), own.value)
-    return first, {
-        MASKS_TITLE: (key, mask_picture(made.mask[chosen])),
-        "warped": (start, moved),
-        "warped, with the points that the flow follows": (
-            draw_key_points(start, own.value, own.jacobian),
-            draw_key_points(moved, adapted.value, adapted.jacobian),
-        ),
-    }
-
-
-def _by_skeletons(
-    made: WarpedIntermediate, chosen: list[int], start: Tensor, moved: Tensor
-) -> tuple[Rows, Rows]:
-    """Rows before and after the flow, where skeletons carry the motion."""
-    poses, visible = made.poses, made.visible
-    assert poses is not None and visible is not None
-    cell, frames = start.shape[-1], made.source_frames[chosen]
-    own = draw_skeletons(start, poses.source[made.start : made.start + 1])
-    shown, warped_from = (enlarge(x, cell) for x in (made.driving[chosen], made.source[frames]))
-    first = {
-        f"source frame {made.start} and driving clip, with skeletons": (
-            own,
-            draw_skeletons(shown, poses.driving[chosen]),
-        ),
-    }
-    hidden = grey_picture(visible[chosen])
-    return first, {
-        "source frames that are warped, with their skeletons": (
-            own,
-            draw_skeletons(warped_from, poses.source[frames]),
-        ),
-        "visibility: black is what the source frame does not show": (
-            torch.ones_like(start),
-            enlarge(hidden, cell),
-        ),
-        "warped": (start, moved),
-        "warped, with the retargeted skeleton": (
-            own,
-            draw_skeletons(moved, poses.target[chosen]),
-        ),
-    }
-
-
-def _relative_error(made: WarpedIntermediate) -> float:
-    """Latent error of a clip that drove itself, over that of leaving the start frame as it is."""
-    latents = made.latents
-    still = latent_error(latents[made.start : made.start + 1], latents).mean()
-    return float(latent_error(made.warped, latents).mean() / still.clamp_min(1e-9))
 
 
 def _sheet_path(output: str | Path | None, clip: str | Path, driving: str | Path | None) -> Path:

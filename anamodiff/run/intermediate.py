@@ -17,10 +17,11 @@ from anamodiff.lofnet.keypoints import KeyPoints
 from anamodiff.lofnet.skeletal import Poses
 from anamodiff.matting.zoom import Zoom
 from anamodiff.resources import replacing
+from anamodiff.run.folder import CLIPS, RunFolder
 from anamodiff.run.grounds import Subjects
-from anamodiff.video.letterbox import Letterbox
+from anamodiff.video.canvas import Letterbox
 
-FILE, POSE = "scene.safetensors", "_joints"
+POSE = "_joints"
 # Tensors that every run folder has, then those that only newer ones have.
 _ALWAYS = ("source", "driving", "latents", "warped", "flow")
 
@@ -83,20 +84,8 @@ class ClipPair:
         }
         tensors |= {name: tensor for name, tensor in optional.items() if tensor is not None}
         whole = {k: v.detach().contiguous().cpu() for k, v in tensors.items()}
-        with replacing(folder / FILE) as file:
+        with replacing(folder / CLIPS) as file:
             save_file(whole, file)
-
-    @staticmethod
-    def find(folder: Path) -> Path:
-        """The file in a run folder.
-
-        Raises:
-            AnaMoDiffError: the folder is not tuned yet.
-        """
-        path = folder / FILE
-        if not path.is_file():
-            raise AnaMoDiffError(f"expected a tuned run, got no {path}: run anamodiff tune first")
-        return path
 
     @classmethod
     def load(cls, folder: Path) -> ClipPair:
@@ -105,7 +94,8 @@ class ClipPair:
         Raises:
             AnaMoDiffError: the folder is not tuned yet, or the file is broken.
         """
-        tensors = _read(cls.find(folder))
+        RunFolder(folder).check_tuned()
+        tensors = _read(folder / CLIPS)
         start, fps, *box = tensors["numbers"].tolist()
         points, poses = tensors.get("points"), None
         if f"target{POSE}" in tensors:

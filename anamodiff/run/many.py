@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any
 from tqdm.auto import tqdm
 from tqdm.contrib.logging import logging_redirect_tqdm
 
+from anamodiff.backbone.libraries import import_libraries
 from anamodiff.errors import AnaMoDiffError, explain_os_error, one_line
 from anamodiff.fields import construct
 from anamodiff.lock import held, is_trace
@@ -130,6 +131,7 @@ class ManyOptions:
 
     def load(self, job: int, jobs: int) -> MotionTransfer:
         """The models, in this process; each job of a machine with several GPUs takes another."""
+        import_libraries()
         import torch
 
         from anamodiff.run.motion_transfer import MotionTransfer

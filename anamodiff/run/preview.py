@@ -18,9 +18,10 @@ from anamodiff.run.grounds import Subject, Subjects
 from anamodiff.run.inputs import GivenClip, fitted_clip
 from anamodiff.run.motion_transfer import MotionTransfer
 from anamodiff.run.result import drawn_motion
+from anamodiff.video.canvas import limited
 from anamodiff.video.clip import Clip
 from anamodiff.video.embed import clip_html
-from anamodiff.video.letterbox import crop_back, limited, to_pixels
+from anamodiff.video.letterbox import crop_back, to_pixels
 from anamodiff.visual.flow import grey_picture
 from anamodiff.visual.sheets import draw_points, side_by_side
 from anamodiff.visual.skeleton import draw_skeletons

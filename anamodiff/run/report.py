@@ -23,6 +23,7 @@ from anamodiff.lofnet.animate import WarpedIntermediate
 from anamodiff.lofnet.panels import inside_panels
 from anamodiff.run.findings import unknown_words, warnings_of
 from anamodiff.run.folder import RunFolder, write_text
+from anamodiff.run.folds import fold_verdict
 from anamodiff.run.intermediate import ClipPair
 from anamodiff.video.foreground import foreground_mask
 from anamodiff.video.letterbox import to_pixels
@@ -169,7 +170,7 @@ def _motion(made: WarpedIntermediate) -> str:
     what = "Skeletons carry" if made.poses is not None else "Key points carry"
     return (
         f"{what} the motion. {float(folded.mean()):.1%} of the flow's cells are folded over, "
-        f"{float(folded.max()):.1%} in the worst frame."
+        f"{float(folded.max()):.1%} in the worst frame: {fold_verdict(float(folded.mean()))}."
     )
 
 

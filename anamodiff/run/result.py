@@ -18,9 +18,10 @@ from anamodiff.video.alpha import (
     write_alpha,
     write_alpha_frames,
 )
+from anamodiff.video.canvas import Letterbox, limited
 from anamodiff.video.clip import write_frames, write_video
 from anamodiff.video.embed import clip_html
-from anamodiff.video.letterbox import CroppedFrames, Letterbox, crop_back, limited
+from anamodiff.video.letterbox import CroppedFrames, crop_back
 from anamodiff.video.suffixes import ANIMATED_SUFFIXES
 from anamodiff.visual.sheets import draw_points, side_by_side
 from anamodiff.visual.skeleton import draw_skeletons

@@ -1,6 +1,8 @@
-from .clip import Clip, find_clips, read_clip, write_frames, write_video
+from .canvas import Letterbox
+from .clip import Clip, read_clip, write_frames, write_video
+from .find import find_clips
 from .foreground import foreground_mask
-from .letterbox import Letterbox, crop_back
+from .letterbox import crop_back
 from .sampling import ClipError
 
 __all__ = [

@@ -1,8 +1,4 @@
-"""Clips: read from any file people have, fitted on a square, and written as mp4, webm or gif.
-
-Video files go through PyAV (`video.pyav`), everything else through Pillow (`video.pillow`); either
-gives a `FrameSource`, of which only the sampled frames are kept.
-"""
+"""Clips: read from any file people have, fitted on a square, and written as mp4, webm or gif."""
 
 import os
 from collections.abc import Iterator, Sequence
@@ -18,35 +14,14 @@ from torch import Tensor
 
 from anamodiff.options import FRAMES
 from anamodiff.resources import expanded, remove_stale, replacing
+from anamodiff.video.canvas import Letterbox, background_colour, border, fit
 from anamodiff.video.embed import clip_html
-from anamodiff.video.folder import open_folder
 from anamodiff.video.gif import write_gif
-from anamodiff.video.hdr import open_hdr
-from anamodiff.video.letterbox import (
-    Letterbox,
-    background_colour,
-    border,
-    fit,
-    from_pixels,
-    place,
-    resize,
-    to_pixels,
-)
-from anamodiff.video.named import open_named
-from anamodiff.video.pillow import open_pictures
-from anamodiff.video.pyav import encode_video, open_video
-from anamodiff.video.sampling import (
-    DEFAULT_FPS,
-    ClipError,
-    FrameSource,
-    Unreadable,
-    logger,
-    report_rest,
-    sample_indices,
-    sampled_fps,
-)
+from anamodiff.video.letterbox import from_pixels, to_pixels
+from anamodiff.video.pyav import encode_video
+from anamodiff.video.reading import read_pictures
+from anamodiff.video.sampling import DEFAULT_FPS, ClipError
 from anamodiff.video.suffixes import WRITTEN_SUFFIXES
-from anamodiff.video.text import as_text
 
 
 @dataclass(frozen=True)
@@ -125,37 +100,16 @@ def read_clip(
     must hold, `role` the word for it in messages. A damaged file gives the frames that can be
     decoded, with a warning. Raises `ClipError`.
     """
-    if not isinstance(path, (str, os.PathLike)):
-        raise ClipError(f"expected a {role}, got {path!r}; name a file or a folder of frames")
-    path = expanded(path)
-    _check_numbers(frames=frames, size=size)
-    source = open_clip(path, role)
-    while True:
-        total = len(source.durations)
-        _check_count(path, role, total, minimum)
-        indices = sample_indices(source.durations, frames)
-        try:
-            pictures, alpha, box, colour = _decode(source, indices, size)
-            break
-        except Unreadable:
-            if source.recount is None:
-                raise ClipError(
-                    f"expected a {role} with frames of one size, got several sizes or frames that "
-                    f"vanish: {path}; export it anew"
-                ) from None
-            source = source.recount()
-    report_rest(path, source.durations)
-    if frames is None and len(indices) < total:
-        logger.warning("%s has %d frames: %d of them are used", path, total, len(indices))
+    read = read_pictures(path, frames=frames, size=size, minimum=minimum, role=role)
     return Clip(
-        frames=from_pixels(pictures),
-        fps=sampled_fps(source.durations, len(indices)),
-        path=path,
-        indices=indices,
-        total=total,
-        box=box,
-        background=_colour(colour),
-        alpha=None if alpha is None else torch.from_numpy(alpha).float().div_(255),
+        frames=from_pixels(read.pixels),
+        fps=read.fps,
+        path=read.path,
+        indices=read.indices,
+        total=read.total,
+        box=read.box,
+        background=_colour(read.background),
+        alpha=None if read.alpha is None else torch.from_numpy(read.alpha).float().div_(255),
     )
 
 
@@ -163,104 +117,6 @@ def _colour(colour: np.ndarray) -> tuple[float, float, float]:
     """Bytes ``3`` in [-1, 1]."""
     red, green, blue = (float(value) / 127.5 - 1 for value in colour)
     return red, green, blue
-
-
-def _check_numbers(**numbers: int | None) -> None:
-    for name, number in numbers.items():
-        if number is not None and number < 1:
-            raise ClipError(
-                f"expected {name} of at least 1, got {number}; leave it out or raise it"
-            )
-
-
-def open_clip(path: Path, role: str) -> FrameSource:
-    """Find the reader for a path by what is in it, not by its suffix."""
-    try:
-        if path.is_dir():
-            return open_folder(path, role)
-        if not path.exists():
-            raise ClipError(
-                f"expected a {role} (file or folder), got nothing at {path}; check the name"
-            )
-        if not path.is_file():
-            raise ClipError(
-                f"expected a {role} (file or folder), got a pipe, socket or device, which may "
-                f"never end: {path}; write it into a file first"
-            )
-        with path.open("rb") as file:
-            head = file.read(512)
-    except OSError as error:
-        reason = (error.strerror or type(error).__name__).lower()
-        raise ClipError(
-            f"expected a readable {role}, got '{reason}' from {path}; check its permissions"
-        ) from None
-    if not head:
-        raise ClipError(
-            f"expected a {role}, got an empty file (0 bytes): {path}; copy or download it again"
-        )
-    if pictures := open_hdr(path, role) or open_pictures(path, role):
-        return pictures
-    if text := as_text(head):
-        raise ClipError(
-            f"expected a {role} (mp4, webm, gif, webp, png ...), got text that begins with "
-            f"{text[:24]!r}: {path}; download it again"
-        )
-    return open_named(path, head, role) or open_video(path, role)
-
-
-def _check_count(path: Path, role: str, total: int, minimum: int) -> None:
-    if total < minimum:
-        got = "one picture" if total == 1 else f"{total} frames"
-        swap = ", or swap the two if the other one moves" if role == "driving clip" else ""
-        raise ClipError(
-            f"expected a {role} of at least {minimum} frames, got {got}: {path}; "
-            f"give a video, an animation or a folder of frames{swap}"
-        )
-
-
-def _decode(
-    source: FrameSource, indices: Sequence[int], size: int | None
-) -> tuple[np.ndarray, np.ndarray | None, Letterbox | None, np.ndarray]:
-    """Decode the chosen frames: bytes `f h w 3`, their alpha, letterbox, and ground's colour.
-
-    Each frame is shrunk as it comes, so that a long or large video needs little memory.
-    """
-    distinct = sorted(set(indices))
-    kept: list[np.ndarray] = []
-    alphas: list[np.ndarray | None] = []
-    borders: list[np.ndarray] = []
-    box, shown = None, None
-    for picture in source.pictures(distinct, size):
-        if shown is not None and not _alike(picture.size, shown):
-            raise Unreadable
-        shown = shown or picture.size
-        box = box or (fit(*shown, size) if size else None)
-        borders.append(border(picture.pixels))
-        to = (box.height, box.width) if box else shown
-        kept.append(resize(picture.pixels, to))
-        alphas.append(None if picture.alpha is None else resize(picture.alpha, to))
-    if len(kept) < len(distinct):
-        raise Unreadable
-    colour = background_colour(borders)
-    pictures = place(kept, box, colour) if box else np.stack(kept)
-    places = np.searchsorted(distinct, indices)
-    return pictures[places], _alpha(alphas, box, places), box, colour
-
-
-def _alpha(
-    alphas: Sequence[np.ndarray | None], box: Letterbox | None, places: np.ndarray
-) -> np.ndarray | None:
-    """Alpha, bytes `f h w`, of the chosen frames; None where any is opaque."""
-    found = [alpha[..., None] for alpha in alphas if alpha is not None]
-    if len(found) < len(alphas):
-        return None
-    whole = place(found, box, np.zeros(1, np.uint8)) if box else np.stack(found)
-    return whole[places][..., 0]
-
-
-def _alike(size: tuple[int, int], other: tuple[int, int]) -> bool:
-    """Whether frames (height, width) are of one shape: streams change the size in between."""
-    return abs(size[0] * other[1] / (size[1] * other[0]) - 1) < 0.02
 
 
 def write_video(

@@ -10,8 +10,10 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from anamodiff.video.clip import Clip, open_clip
-from anamodiff.video.letterbox import Letterbox, from_pixels
+from anamodiff.video.canvas import Letterbox
+from anamodiff.video.clip import Clip
+from anamodiff.video.letterbox import from_pixels
+from anamodiff.video.reading import open_clip
 from anamodiff.video.sampling import ClipError, Unreadable, silent
 
 _MARGIN = 8  # pixels beside the part that resampling looks at

@@ -11,7 +11,7 @@ from tempfile import TemporaryDirectory
 import cv2
 import numpy as np
 
-from anamodiff.video.letterbox import resize
+from anamodiff.video.canvas import resize
 from anamodiff.video.pyav import encode_video
 
 #: Sides in pixels of a square of as many pixels, and most frames, to try until the video fits.

@@ -266,6 +266,7 @@ def test_other_folders_of_results_have_one_writer(
 ) -> None:
     (tmp_path / "list.csv").write_text("source,driving,prompt\na.gif,b.gif,a cat\n")
     commands["transfer-many"] = ["transfer-many", str(tmp_path / "list.csv")]
+    commands["benchmark"] = ["benchmark", "creatures"]
     for name in ("transfer-many", "benchmark", "generate"):
         folder = bad / "whole_run" if name == "generate" else tmp_path / name
         with held(folder, "x"):

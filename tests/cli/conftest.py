@@ -17,6 +17,13 @@ import anamodiff
 from anamodiff.cli import main
 from anamodiff.cli.compose import compose
 
+#: What checks the files that a command is given, before the libraries are imported.
+CHECKS = {
+    "evaluation.inputs": "check_evaluation",
+    "evaluation.pairs": "check_sets",
+    "video.find": "find_clips",
+}
+
 
 @cache
 def _composed(name: str, *overrides: str) -> DictConfig:
@@ -40,6 +47,8 @@ def stages(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Stages:
     }
     for module, (name, loads) in classes.items():
         _replace(monkeypatch, module, {name: SimpleNamespace(load=fake.stage("load", loads))})
+    for module, name in CHECKS.items():
+        _replace(monkeypatch, module, {name: lambda *given, **named: None})
     monkeypatch.setattr(main, "_import_libraries", lambda quiet: None)
     monkeypatch.setattr(
         main, "compose", lambda name, overrides: deepcopy(_composed(name, *overrides))

@@ -3,6 +3,7 @@
 import re
 import shlex
 import shutil
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,18 +12,22 @@ from cli_samples import REQUIRED, Stages
 
 from anamodiff.backbone import load
 from anamodiff.backbone.find import find_backbone
+from anamodiff.backbone.model import choose_device
 from anamodiff.cli import main as cli
 from anamodiff.errors import AnaMoDiffError
 from anamodiff.lofnet.fomm import start_detector
 from anamodiff.lofnet.model import LOFNet
 from anamodiff.resources import find
 from anamodiff.run.fetch import _use, cached_models, fetch
-from anamodiff.run.intermediate import ClipPair
+from anamodiff.run.folder import RunFolder
 from anamodiff.run.models import FlowNetwork, _foreign
 
 
 def errors(tmp_path: Path, folder: Path) -> Iterator[str]:
     """Lines that advise a command."""
+    vars(sys.modules["anamodiff.backbone.model"])["choose_device"] = (
+        choose_device  # in the stand-in
+    )
     run = tmp_path / "a run"
     (run / "frames").mkdir(parents=True)
     incomplete = tmp_path / "incomplete"
@@ -37,7 +42,7 @@ def errors(tmp_path: Path, folder: Path) -> Iterator[str]:
         lambda: fetch("fomm"),
         lambda: fetch("clip", device="cpu"),
         lambda: start_detector("fomm", None, None),
-        lambda: ClipPair.find(run),
+        lambda: RunFolder(run).check_tuned(),
     ]
     for call in calls:
         with pytest.raises(AnaMoDiffError) as caught:

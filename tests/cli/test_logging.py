@@ -29,8 +29,10 @@ def test_libraries_fall_silent_where_they_work_unless_one_debugs(
     quieted = []
     monkeypatch.setattr(cli, "_import_libraries", lambda quiet: quieted.append(quiet))
     for words, expected in (
-        (["demo"], [True]), (["demo", "--debug"], [False]), (["survey", "results"], [])
-    ):  # fmt: skip
+        (["doctor"], [True]),
+        (["doctor", "--debug"], [False]),
+        (["survey", "results"], []),
+    ):
         quieted.clear()
         assert cli.main(words) == 0
         assert quieted == expected

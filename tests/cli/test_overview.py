@@ -49,6 +49,35 @@ def test_the_help_needs_no_torch() -> None:
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0
 
 
+def test_cheap_mistakes_need_no_torch(tmp_path: Path) -> None:
+    (tmp_path / "empty.gif").touch()
+    mistakes = [
+        "transfer --source none.gif --driving none.gif --prompt turtle",
+        "transfer --source empty.gif --driving none.gif --prompt turtle",
+        "tune --source none.gif --driving none.gif --prompt turtle tuning.lrr=1",
+        "tune --source none.gif --driving none.gif --prompt turtle",
+        "demo --output .",
+        "demo --seed x",
+        "generate --run none",
+        "inspect none.gif",
+        "transfer-many none.csv",
+        "evaluate none.gif",
+        "benchmark none",
+        "ablation figure7 none",
+        "train-lofnet --data none",
+        "fetch nonsense",
+    ]
+    code = (
+        "import sys; from anamodiff.cli.main import main\n"
+        f"for line in {mistakes}: print(main(line.split()), 'torch' in sys.modules)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True
+    )
+    assert done.stdout.splitlines() == ["2 False"] * len(mistakes), done.stderr
+    assert len(done.stderr.splitlines()) == len(mistakes)
+
+
 @pytest.mark.parametrize(
     ("line", "helps"),
     [

@@ -12,6 +12,7 @@ from anamodiff.lofnet.keypoints import KeyPoints
 from anamodiff.lofnet.skeletal import Poses
 from anamodiff.resources import find
 from anamodiff.run.findings import motion, start_distance, unknown_words, warnings_of
+from anamodiff.run.folds import fold_verdict
 from anamodiff.warp import identity_grid
 
 FRAMES = 5
@@ -51,6 +52,13 @@ def test_nothing_to_warn_of(plain: WarpedIntermediate) -> None:
 def test_folds(plain: WarpedIntermediate) -> None:
     plain.flow[:, :, :4] = plain.flow[:, :, :4].flip(2)  # half of the picture is mirrored
     only(warnings_of(plain, []), "folded over in 4")
+
+
+@pytest.mark.parametrize(
+    ("share", "words"), [(0.0, "little"), (0.04, "some: look"), (0.05, "some"), (0.051, "much")]
+)
+def test_verdicts_on_folds_agree_with_the_warning(share: float, words: str) -> None:
+    assert fold_verdict(share).startswith(words)
 
 
 def test_start_poses(plain: WarpedIntermediate) -> None:

@@ -10,6 +10,7 @@ from anamodiff.cli import main as cli
 from anamodiff.errors import AnaMoDiffError
 from anamodiff.lofnet.model import LOFNet, build_lofnet
 from anamodiff.run.inspect import inspect
+from anamodiff.video.clip import read_clip, write_frames, write_video
 from anamodiff.warp import foldover
 
 
@@ -45,6 +46,19 @@ def test_another_clip_drives_and_the_start_is_chosen(drawn_clips, models, tmp_pa
     assert again.warped.poses is not None and again.sheet.is_file()
 
 
+def test_what_may_spoil_a_transfer_is_told(drawn_clips, models, tmp_path, capsys):
+    still = tmp_path / "still.mp4"
+    write_video(still, read_clip(drawn_clips[0], frames=1, size=64).frames.repeat(4, 1, 1, 1), 10)
+    words = ["--output", str(tmp_path / "sheet.png"), "--device", "cpu", "--frames", "4"]
+    words += ["--driving", str(still), "--prompt", "a green capybara"]
+    assert cli.main(["inspect", str(drawn_clips[0]), *words, "--backbone", "mini"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert any(line.startswith("folded over: ") and "; " in line for line in lines)
+    warnings = [line for line in lines if line.startswith("warning: ")]
+    assert any("nearly still" in line for line in warnings)
+    assert any("capybara." in line for line in warnings)
+
+
 def test_a_detector_without_jacobians_will_do(drawn_clips, models, tmp_path):
     config = LOFNet.load(models["backbone"] / "lofnet").config
     config["detector"] |= {"estimate_jacobian": False}
@@ -57,7 +71,6 @@ def test_a_detector_without_jacobians_will_do(drawn_clips, models, tmp_path):
 
 
 def test_a_still_needs_a_driving_clip(drawn_clips, models, tmp_path):
-    from anamodiff.video.clip import read_clip, write_frames
 
     write_frames(tmp_path / "frames", read_clip(drawn_clips[0], frames=1).frames)
     still = tmp_path / "frames" / "0000.png"

@@ -24,12 +24,12 @@ from anamodiff.lofnet.training.train import check_inputs
 from anamodiff.resources import expanded
 from anamodiff.run import api
 from anamodiff.run.inspect import inspect
-from anamodiff.run.intermediate import ClipPair
 from anamodiff.run.many import transfer_many
 from anamodiff.run.outputs import check_no_input, check_output_name, is_video
 from anamodiff.run.result import output_box
+from anamodiff.video.canvas import fit, limited
 from anamodiff.video.clip import read_clip, write_frames, write_video
-from anamodiff.video.letterbox import CroppedFrames, crop_back, fit, from_pixels, limited, to_pixels
+from anamodiff.video.letterbox import CroppedFrames, crop_back, from_pixels, to_pixels
 
 PAIR = {"prompt": "a turtle", "frames": 2, "backbone": "mini", "device": "cpu"}
 INPUT = "none of the inputs"
@@ -83,14 +83,14 @@ def test_a_relative_name_is_the_same_file(clips, monkeypatch):
         anamodiff.transfer(clips[0], clips[1], output="source.gif", **PAIR)
 
 
-def test_generate_never_writes_over_the_runs_clips(clips, tmp_path, monkeypatch):
+def test_generate_never_writes_over_the_runs_clips(clips, tmp_path):
     run = tmp_path / "run"
     run.mkdir()
     (run / "config.yaml").write_text(
         f"source: {clips[0]}\ndriving: {clips[1]}\nbackbone: mini\nlofnet: null\n"
         "prompt: a turtle\nseed: 0\ntuning: {}\n"
     )
-    monkeypatch.setattr(ClipPair, "find", lambda folder: folder)
+    (run / "scene.safetensors").touch()
     for output in clips:
         with pytest.raises(AnaMoDiffError, match=INPUT):
             api.generate(run, output=output)
@@ -223,7 +223,8 @@ def test_frames_one_at_a_time_are_those_of_all(monkeypatch):
 MEASURED = """
 import resource, sys, torch
 from anamodiff.video.clip import write_frames, write_video
-from anamodiff.video.letterbox import CroppedFrames, fit
+from anamodiff.video.canvas import fit
+from anamodiff.video.letterbox import CroppedFrames
 count = int(sys.argv[1])
 canvas = torch.linspace(-1, 1, 64).repeat(count, 3, 64, 1)
 canvas *= torch.linspace(0.5, 1, count)[:, None, None, None]

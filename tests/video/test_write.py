@@ -12,8 +12,9 @@ from video_samples import moving_square, numbered, numbers
 
 from anamodiff import creatures
 from anamodiff.video import clip as video
+from anamodiff.video.canvas import fit
 from anamodiff.video.clip import read_clip, write_frames, write_video
-from anamodiff.video.letterbox import crop_back, fit, from_pixels, to_pixels
+from anamodiff.video.letterbox import crop_back, from_pixels, to_pixels
 from anamodiff.video.sampling import ClipError
 
 
