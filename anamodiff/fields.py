@@ -24,6 +24,8 @@ from typing import (
 
 from anamodiff.errors import AnaMoDiffError, shorten
 
+OR_NULL = " or null"
+
 
 @dataclass(frozen=True)
 class Kind:
@@ -36,7 +38,7 @@ class Kind:
     def or_null(self) -> Kind:
         """The same, or None."""
         return Kind(
-            f"{self.words} or null",
+            f"{self.words}{OR_NULL}",
             lambda value: value is None or self.accepts(value),
             self.choices,
         )
@@ -67,14 +69,19 @@ class Setting:
         return self.flag or self.key
 
     def check(self, value: Any, name: str | None = None) -> None:
-        """Raise AnaMoDiffError, in one line with the cure, for a value that is not of the kind."""
+        """Raise AnaMoDiffError, in one line with the cure, for a value that is not of the kind.
+
+        Args:
+            name: how the person spelt it: a flag, which is left out where it is to be null.
+        """
         if self.kind.accepts(value):
             return
         unset = self.default in (MISSING, None)
         cure = "see the help" if unset else f"the default is {self.default!r}"
-        raise AnaMoDiffError(
-            f"{name or self.key}: expected {self.kind.words}, got {_shown(value)}; {cure}"
-        )
+        words = self.kind.words
+        if name is not None and name == self.flag:
+            words = words.removesuffix(OR_NULL)
+        raise AnaMoDiffError(f"{name or self.key}: expected {words}, got {_shown(value)}; {cure}")
 
 
 def _shown(value: object) -> str:

@@ -21,7 +21,7 @@ LAYERS = (
     {"lofnet", "tuning", "inversion"},
     {"unet3d", "backbone", "visual", "matting"},
     {"video", "diffusion", "warp", "half_precision", "cuda_graph", "creatures"},
-    {"options", "resources", "lock", "tensors"},
+    {"options", "resources", "lock", "meter", "tensors"},
     {"fields"},
     {"errors"},
 )

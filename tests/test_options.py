@@ -82,7 +82,7 @@ WRONG = [
     ({"tuning": {"lr": -1}}, "tuning.lr: expected a number above 0, got -1; the default is 0.0005"),
     ({"tuning": 5}, "tuning: expected TuningOptions or a mapping such as {'iterations': ...}, got"),
     ({"adaptation": {"scale": "typo"}}, "adaptation.scale: expected one of hull, none, axes, pa"),
-    ({"preset": "slow"}, "--preset: expected one of paper, fast or null, got 'slow'"),
+    ({"preset": "slow"}, "--preset: expected one of paper, fast, got 'slow'"),
 ]  # fmt: skip
 
 

@@ -37,16 +37,19 @@ def is_first() -> bool:
 def produce(stage: str, values: dict[str, Any], started: float) -> None:
     """`transfer`, `demo` and `generate`: says where the video is and how long each stage took."""
     api = import_module("anamodiff.run.api")
-    ready = time.perf_counter()
     result: Result = getattr(api, stage)(**values)
-    took = {"start": ready - started, **result.timings}
+    whole = time.perf_counter() - started
+    before = ("warp", "tuning") if stage == "generate" else ()  # the run's, by an earlier command
+    took = {name: seconds for name, seconds in result.timings.items() if name not in before}
+    if (rest := whole - sum(took.values())) > 0:
+        took["loading and the rest"] = rest
     stages = ", ".join(f"{name} {seconds:.1f}" for name, seconds in took.items())
     comparison = result.run / "comparison.mp4"
     print(f"video: {result.video}")
     if comparison.is_file():
         print(f"comparison: {comparison}")
     print(f"run folder: {result.run}")
-    print(f"took {time.perf_counter() - started:.1f} s: {stages}")
+    print(f"took {whole:.1f} s: {stages}")
     pages = (result.run / "report.html", comparison, result.video)
     print(f"open: {next((page for page in pages if page.is_file()), result.video)}")
 

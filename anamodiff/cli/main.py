@@ -325,8 +325,8 @@ def _import_libraries(*, quiet: bool) -> None:
     """
     if "torch" not in sys.modules:
         leave_busy_cores_alone()
-        if sys.stderr.isatty():  # what comes next is written over it
-            print("loading ...", end="\r", file=sys.stderr, flush=True)
+        # On a terminal what comes next is written over it.
+        print("loading ...", end="\r" if sys.stderr.isatty() else "\n", file=sys.stderr, flush=True)
     gc.disable()
     try:
         if quiet:

@@ -14,8 +14,6 @@ from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
-from tqdm.auto import tqdm
-
 from anamodiff import __version__
 from anamodiff.backbone.memory import peak_memory
 from anamodiff.backbone.precision import StagePrecision
@@ -33,6 +31,7 @@ from anamodiff.evaluation.pairs import BenchmarkPair, find_pairs, split_sets
 from anamodiff.evaluation.report import write_report
 from anamodiff.fields import construct
 from anamodiff.lock import held
+from anamodiff.meter import meter
 from anamodiff.resources import expanded
 from anamodiff.run.folder import OUTPUTS, new_folder, write_text
 from anamodiff.run.machine import begin_peak_memory, peak_memory_mb
@@ -143,8 +142,8 @@ def _run_open(jobs: list[Job], options: BenchmarkOptions, workers: int, progress
     made_with = _made_with(models, options)
     open_jobs = [job for job in jobs if not _is_done(job, made_with)]
     workers = min(workers, max(1, len(open_jobs)))
-    with tqdm(total=len(jobs), initial=len(jobs) - len(open_jobs), desc="benchmark",
-              unit="result", disable=not progress, dynamic_ncols=True) as meter:  # fmt: skip
+    done = len(jobs) - len(open_jobs)
+    with meter("benchmark", len(jobs), unit="result", done=done, shown=progress) as bar:
         if workers == 1:
             failures: Iterator[str | None] = (
                 _try_job(models, job, options, made_with) for job in open_jobs
@@ -155,7 +154,7 @@ def _run_open(jobs: list[Job], options: BenchmarkOptions, workers: int, progress
             del models, backbone
             failures = _in_processes(open_jobs, options, workers, made_with, precision)
         for failure in failures:
-            meter.update()
+            bar.update()
             if failure:
                 logger.warning(failure)
 

@@ -11,7 +11,6 @@ import io
 import json
 import logging
 import os
-import sys
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
@@ -19,13 +18,13 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tqdm.auto import tqdm
 from tqdm.contrib.logging import logging_redirect_tqdm
 
 from anamodiff.backbone.libraries import import_libraries
 from anamodiff.errors import AnaMoDiffError, explain_os_error, one_line
 from anamodiff.fields import construct
 from anamodiff.lock import held, is_trace
+from anamodiff.meter import meter
 from anamodiff.options import FRAMES, STAGES, RunOptions, StartFrame
 from anamodiff.resources import expanded
 from anamodiff.run.folder import OUTPUTS, write_text
@@ -239,17 +238,14 @@ def transfer_share(
     mover = cache(lambda: shared.load(job, jobs))  # once, and only if a row needs it
     name = "rows" if jobs == 1 else f"rows of job {job}"
     share = read_list(file)[job::jobs]
-    # On a terminal each job's bar has a line of its own; in a log that would be empty lines.
-    line = job if sys.stderr.isatty() else 0
     with (
         logging_redirect_tqdm([logging.getLogger("anamodiff")]),
-        tqdm(
-            share, name, unit="row", disable=not progress, dynamic_ncols=True, position=line
-        ) as meter,
+        meter(name, len(share), unit="row", shown=progress, position=job) as bar,
     ):
-        for row in meter:
+        for row in share:
             request = shared.request(row)
             if _outcome(folder, row, request).status == DONE:
+                bar.update()
                 continue
             # Bars within the bar would run into those of other jobs.
             outcome = _try(folder, row, request, mover, progress and jobs == 1)
@@ -257,6 +253,7 @@ def transfer_share(
                 logger.warning("row %d (%s) failed: %s", row.number, row.output, outcome.reason)
             record = asdict(outcome) | {"request": request}
             write_text(_record(folder, row), json.dumps(record, indent=1) + "\n")
+            bar.update()
 
 
 def _check_folder(folder: Path) -> None:

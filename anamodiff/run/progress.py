@@ -9,11 +9,12 @@ from types import TracebackType
 
 from tqdm.auto import tqdm
 
+from anamodiff.meter import Lines, meter
 from anamodiff.pipeline import Progress
 
 
 class ProgressBars:
-    """A progress bar on stderr for each stage, one after the other; a `Progress`.
+    """A progress bar, or lines of a log, for each stage, one after the other; a `Progress`.
 
     Args:
         progress: whether to show bars, or a function that is called in their place.
@@ -22,7 +23,7 @@ class ProgressBars:
     def __init__(self, progress: bool | Progress) -> None:
         self._progress = progress
         self._stage = ""
-        self._bar: tqdm | None = None
+        self._bar: tqdm | Lines | None = None
 
     def __call__(self, stage: str, done: int, total: int, loss: float | None) -> None:
         """Show that `done` of a stage's `total` steps are done."""
@@ -31,11 +32,8 @@ class ProgressBars:
             return
         if self._bar is None or stage != self._stage:
             self.close()
-            # leave=None: a bar inside another one goes when it is full. A notebook would read a
-            # number of columns as pixels.
-            self._bar = tqdm(
-                total=total, desc=stage, disable=not self._progress, leave=None, dynamic_ncols=True
-            )
+            # leave=None: a bar inside another one goes when it is full.
+            self._bar = meter(stage, total, shown=self._progress, leave=None)
             self._stage = stage
         if loss is not None:
             self._bar.set_postfix(loss=f"{loss:.3f}", refresh=False)

@@ -40,7 +40,7 @@ from anamodiff.errors import AnaMoDiffError
             r"--frames: expected a whole number .*, got 2.5; the default is 10$",
         ),
         ([*PAIR, "--noise-min", "1000"], r"--noise-min: expected a whole number from 0 to 999"),
-        ([*PAIR, "--guidance", "-1"], r"--guidance: expected a number of at least 0 or null"),
+        ([*PAIR, "--guidance", "-1"], r"--guidance: expected a number of at least 0"),
         ([*PAIR, "--prompt", ""], r"--prompt: expected a few words, such as .*, got ''"),
         ([*PAIR, "--start-frame", "last"], r"--start-frame: expected \"first\", \"auto\""),
         ([*PAIR, "tuning.lrr=1"], r"unknown setting 'tuning.lrr'; did you mean tuning.lr\?"),

@@ -13,11 +13,11 @@ from typing import Protocol
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-from tqdm.auto import tqdm
 
 from anamodiff.errors import AnaMoDiffError
 from anamodiff.lofnet.training.dataset import LatentClips
 from anamodiff.lofnet.training.shards import Shards, digest
+from anamodiff.meter import meter
 from anamodiff.resources import expanded
 
 logger = logging.getLogger(__name__)
@@ -84,12 +84,14 @@ def cache_latents(
     paths = found.clips
     tests = folder / "test" if (folder / "train").is_dir() else None
     clips, failed = [], {}
-    for path in tqdm(paths, desc="clips", unit="clip", disable=not progress, leave=False):
-        name = _name(path, folder)
-        try:
-            clips.append(_ClipFile(path, name, _content_digest(path), tests in path.parents))
-        except OSError as error:
-            failed[name] = str(error)
+    with meter("clips", len(paths), unit="clip", shown=progress, leave=False) as bar:
+        for path in paths:
+            name = _name(path, folder)
+            try:
+                clips.append(_ClipFile(path, name, _content_digest(path), tests in path.parents))
+            except OSError as error:
+                failed[name] = str(error)
+            bar.update()
     size = frame_size or min(backbone.image_size, _LARGEST_DETECTOR_FRAME)
     shards = Shards(cache, f"{backbone.hash} {backbone.image_size} {size} {frames_per_clip}")
     with _damaged_clips(folder) as damaged:
@@ -115,9 +117,10 @@ def _fill(
         return failed  # a complete cache may be read-only
     with (
         shards.writing(),
-        tqdm(clips, desc="latents", unit="clip", disable=not progress) as bar,
+        meter("latents", len(clips), unit="clip", shown=progress) as bar,
     ):
-        for clip in bar:
+        for clip in clips:
+            bar.update()
             if clip.key in shards:
                 continue
             try:

@@ -13,7 +13,6 @@ from typing import Any, Literal
 import torch
 from accelerate import Accelerator
 from accelerate.utils import InitProcessGroupKwargs, broadcast_object_list
-from tqdm.auto import tqdm
 
 from anamodiff.errors import AnaMoDiffError
 from anamodiff.lock import held
@@ -24,6 +23,7 @@ from anamodiff.lofnet.training.dataset import LatentClips
 from anamodiff.lofnet.training.options import TrainOptions
 from anamodiff.lofnet.training.report import MetricsLog, measure, write_progress_sheet
 from anamodiff.lofnet.training.trainer import CHECKPOINT_FILE, Trainer
+from anamodiff.meter import meter
 from anamodiff.resources import expanded
 from anamodiff.video.find import find_clips
 
@@ -107,10 +107,7 @@ def train_lofnet(
         device = accelerator.device  # each process has its own
     trainer = Trainer(model, settings, total, device, accelerator)
     _resume_or_start(trainer, output, resume)
-    bar = tqdm(
-        total=total, initial=trainer.step, desc="LOFNet", unit="step",
-        disable=not (progress and main),
-    )  # fmt: skip
+    bar = meter("LOFNet", total, done=trainer.step, shown=progress and main)
     with (
         bar,
         held(output, "folder of a LOFNet") if main else nullcontext(),
