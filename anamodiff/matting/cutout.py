@@ -11,6 +11,7 @@ from einops import rearrange
 from numpy.typing import NDArray
 from torch import Tensor
 
+from anamodiff.matting.edges import has_visible_outlines, soft_edges
 from anamodiff.matting.outlines import with_outlines
 from anamodiff.video.foreground import (
     GROUND_DISTANCE,
@@ -26,16 +27,10 @@ Mask = NDArray[np.bool_]
 #: The canonical ground, in [-1, 1]: the networks were trained on it.
 WHITE = 1.0
 SOLID = 0.5  # of alpha: from here on a pixel counts as the character's
-EDGE = 2  # pixels from the ground within which both mix
-REACH = 3  # pixels from an edge within which its own colour is found
-# A colour lies between the ground's and another one's if it is off their line by less than this, in
-# [-1, 1], and as a share of its distance from the ground's, which is larger for outermost pixels.
-OFF_LINE, OFF_LINE_SHARE, OFF_LINE_OUTSIDE = 0.05, 0.1, 0.5
 # Lab: from which distance colours differ from a clean ground's, and are seen at all; pixels between
 # both, for each one along the edges, beyond which a clip is stained. Measured on 22 characters on
 # six grounds: at most .37 as they were drawn, at least .53 as JPEG (quality 80, twice the size).
 FINE_DISTANCE, FAINTEST, STAINED = 2.0, 0.7, 0.45
-FAINT = 0.25  # of [-1, 1], from the ground's colour
 # What has the ground's colour inside a character is a gap where that is colourful, and else a pupil
 # if it is no larger than this share of the picture.
 COLOURFUL, LARGEST_PUPIL = 20.0, 0.001
@@ -111,8 +106,9 @@ def cut_plain(
         masks = masks | likely_holes(torch.from_numpy(masks), expected).numpy()
     apart = frames.detach().cpu().float() - ground.cpu().float().view(1, 3, 1, 1)
     apart = rearrange(apart, "f c h w -> f h w c").numpy()
-    found = np.stack([_edges(*pair) for pair in zip(masks, apart, strict=True)])
-    if outlines and rgb_to_lab(ground.view(1, 3, 1, 1))[..., 0].item() < DARK:
+    drawn_around = has_visible_outlines(masks, apart)
+    found = np.stack([soft_edges(*x, drawn_around) for x in zip(masks, apart, strict=True)])
+    if outlines and not drawn_around and rgb_to_lab(ground.view(1, 3, 1, 1))[..., 0].item() < DARK:
         drawn = with_outlines(seen & (found >= SOLID))
         found = found if drawn is None else np.maximum(found, drawn.astype(np.float32))
     alpha = torch.from_numpy(found).to(frames)
@@ -197,41 +193,6 @@ def _expected_holes(mask: Mask, likely: Mask) -> Mask:
     open_parts = labels[0], labels[-1], labels[:, 0], labels[:, -1]
     ground = np.unique(np.concatenate([part[part > 0] for part in open_parts]))
     return np.isin(labels, np.setdiff1d(numbers, [0, *ground]))
-
-
-def _edges(mask: Mask, apart: Array) -> Array:
-    """Alpha ``h w`` of one mask: below 1 where a colour lies between ground and neighbours.
-
-    Args:
-        apart: ``h w 3``, colours minus the ground's.
-    """
-    depth = cv2.distanceTransform(np.pad(mask.astype(np.uint8), 1, "edge"), cv2.DIST_C, 3)
-    depth = depth[1:-1, 1:-1]
-    alpha = mask.astype(np.float32)
-    y, x = np.nonzero(mask & (depth <= EDGE))
-    own, least = apart[y, x], alpha[y, x]
-    # The outermost pixels are always mixed, with whatever neighbour explains them best.
-    outermost = depth[y, x] <= 1
-    share_outside = np.where(outermost, OFF_LINE_OUTSIDE, OFF_LINE_SHARE)
-    length = np.linalg.norm(own, axis=-1)
-    tolerance = OFF_LINE + share_outside * length
-    furthest = np.full_like(length, 1e-3)
-    height, width = mask.shape
-    for dy in range(-REACH, REACH + 1):
-        for dx in range(-REACH, REACH + 1):
-            at = (y + dy).clip(0, height - 1), (x + dx).clip(0, width - 1)
-            other, deeper = apart[at], depth[at] > depth[y, x]
-            square = (other * other).sum(-1) + 1e-6
-            share = (own * other).sum(-1) / square
-            off = np.linalg.norm(own - share[:, None] * other, axis=-1)
-            between = deeper & (share > 0) & (off < tolerance)
-            least = np.where(between, np.where(outermost, share, np.minimum(least, share)), least)
-            tolerance = np.where(between & outermost, off, tolerance)
-            furthest = np.maximum(furthest, np.sqrt(square) * deeper)
-    # What nothing explains, but is nearly the ground's colour, is nearly the ground.
-    faint = outermost & (least >= 1) & (length < np.minimum(FAINT, furthest))
-    alpha[y, x] = np.where(faint, length / furthest, least).clip(0, 1)
-    return alpha
 
 
 def _foreground_colour(picture: Array, alpha: Array) -> Array:

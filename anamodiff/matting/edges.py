@@ -1,0 +1,85 @@
+"""Soft edges of a character on a plain ground: how much of each pixel is the ground's."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[np.float32]
+Mask = NDArray[np.bool_]
+
+EDGE = 2  # pixels from the ground within which both mix
+REACH = 3  # pixels from an edge within which its own colour is found
+# A colour lies between the ground's and another one's if it is off their line by less than this, in
+# [-1, 1], and as a share of its distance from the ground's, which is larger for outermost pixels.
+OFF_LINE, OFF_LINE_SHARE, OFF_LINE_OUTSIDE = 0.05, 0.1, 0.5
+FAINT = 0.25  # of [-1, 1], from the ground's colour
+# Colours' distance from the ground, over the largest within so many pixels: an outline's is lower.
+# Measured two pixels deep, on 19 drawn characters at 256 pixels on dark grounds: at most .57 with
+# outlines, at least .87 without.
+AROUND, OUTLINED = 9, 0.7
+
+
+def has_visible_outlines(masks: Mask, apart: Array) -> bool:
+    """Whether a line nearer to the ground's colour than what is within it runs around a character.
+
+    Colours rise in two steps from the ground, and not evenly, as at soft edges.
+
+    Args:
+        masks: ``f h w``.
+        apart: ``f h w 3``, colours minus the ground's.
+    """
+    shares: dict[int, list[Array]] = {1: [], 2: [], 3: []}
+    for mask, colours in zip(masks, apart, strict=True):
+        depth = _depth(mask)
+        length = np.linalg.norm(colours, axis=-1) * mask
+        share = length / np.maximum(cv2.dilate(length, np.ones((AROUND, AROUND))), 1e-3)
+        for number, found in shares.items():
+            found.append(share[np.rint(depth) == number])
+    if not all(sum(map(len, found)) for found in shares.values()):
+        return False
+    first, second, third = (float(np.median(np.concatenate(x))) for x in shares.values())
+    return second < OUTLINED and third - second > second - first
+
+
+def soft_edges(mask: Mask, apart: Array, outlined: bool = False) -> Array:
+    """Alpha ``h w`` of one mask: below 1 where a colour lies between ground and neighbours.
+
+    Args:
+        apart: ``h w 3``, colours minus the ground's.
+        outlined: whether only the outermost pixels mix, with an outline's colour.
+    """
+    depth = _depth(mask)
+    alpha = mask.astype(np.float32)
+    edge, reach = (1, 1) if outlined else (EDGE, REACH)
+    y, x = np.nonzero(mask & (depth <= edge))
+    own, least = apart[y, x], alpha[y, x]
+    # The outermost pixels are always mixed, with whatever neighbour explains them best.
+    outermost = depth[y, x] <= 1
+    share_outside = np.where(outermost, OFF_LINE_OUTSIDE, OFF_LINE_SHARE)
+    length = np.linalg.norm(own, axis=-1)
+    tolerance = OFF_LINE + share_outside * length
+    furthest = np.full_like(length, 1e-3)
+    height, width = mask.shape
+    for dy in range(-reach, reach + 1):
+        for dx in range(-reach, reach + 1):
+            at = (y + dy).clip(0, height - 1), (x + dx).clip(0, width - 1)
+            other, deeper = apart[at], depth[at] > depth[y, x]
+            square = (other * other).sum(-1) + 1e-6
+            share = (own * other).sum(-1) / square
+            off = np.linalg.norm(own - share[:, None] * other, axis=-1)
+            between = deeper & (share > 0) & (off < tolerance)
+            least = np.where(between, np.where(outermost, share, np.minimum(least, share)), least)
+            tolerance = np.where(between & outermost, off, tolerance)
+            furthest = np.maximum(furthest, np.sqrt(square) * deeper)
+    # What nothing explains, but is nearly the ground's colour, is nearly the ground.
+    faint = outermost & (least >= 1) & (length < np.minimum(FAINT, furthest))
+    alpha[y, x] = np.where(faint, length / furthest, least).clip(0, 1)
+    return alpha
+
+
+def _depth(mask: Mask) -> Array:
+    """How many pixels from the ground each one is, ``h w``; the picture's edges are none."""
+    padded = np.pad(mask.astype(np.uint8), 1, "edge")
+    return cv2.distanceTransform(padded, cv2.DIST_C, 3)[1:-1, 1:-1]
