@@ -11,6 +11,7 @@ import gradio as gr
 
 from anamodiff.app.handlers import Handlers, Shown, Wishes, explained
 from anamodiff.app.player import JAVASCRIPT, note
+from anamodiff.app.texts import FILES, INTRODUCTION, PREVIEW
 from anamodiff.app.uploads import SUFFIXES
 from anamodiff.fields import typed
 from anamodiff.options import (
@@ -42,10 +43,6 @@ _NAME_GROUPS = f"""() => {{
     group.setAttribute('aria-label', name);
   }}
 }}"""
-INTRODUCTION = (
-    "# AnaMoDiff\nYour character performs the motion of another clip, looking like itself. One "
-    "character in each clip, whole in the picture."
-)
 
 
 def build_page(handlers: Handlers) -> gr.Blocks:
@@ -66,7 +63,7 @@ def build_page(handlers: Handlers) -> gr.Blocks:
                 with gr.Accordion("More settings", open=False, elem_id="more"):
                     fields |= _more_fields()
             with gr.Column(scale=3, min_width=320):
-                gr.Markdown("### Preview, before anything is tuned")
+                gr.Markdown(f"### Preview, before anything is tuned\n{PREVIEW}")
                 films = gr.HTML(_first_note(), js_on_load=JAVASCRIPT, elem_id="preview")
                 gr.Markdown("### Result")
                 status = gr.HTML(note("Nothing was run yet.", True), elem_id="status")
@@ -75,6 +72,7 @@ def build_page(handlers: Handlers) -> gr.Blocks:
                 for names in (FORMATS[:3], FORMATS[3:]):
                     with gr.Row():
                         files += [_download(name) for name in names]
+                gr.Markdown(FILES)
         outputs = [status, result, run, cancel, *files]
         _connect(page, handlers, fields, (films, status, run, cancel), outputs)
     return page
@@ -109,7 +107,7 @@ def _fields() -> dict[str, Any]:
     )  # fmt: skip
     fields["pose"] = gr.Radio(
         [*get_args(PoseRule)], value="auto", label="What carries the motion", elem_id="pose",
-        info="a skeleton of named joints, key points, or what suits the clips",
+        info="a skeleton suits animals, points suit letters and flags; auto chooses",
     )  # fmt: skip
     fields["start"] = gr.Radio(
         ["first", "auto", "number"], value="first", label="Start frame of the source",
@@ -150,11 +148,15 @@ def _more_fields() -> dict[str, Any]:
                 label=label, placeholder=SUITABLE, max_lines=1, max_length=20, elem_id=key
             )
             for key, label in (
-                ("iterations", "Tuning iterations"), ("steps", "Sampling steps"),
-                ("guidance", "Guidance, 1 is none"),
+                ("iterations", "Tuning iterations: how long your clips are learnt"),
+                ("steps", "Sampling steps: how finely the result is made"),
+                ("guidance", "Guidance: how much the prompt counts, 1 is none"),
             )
         },
-        "seed": gr.Number(0, label="Seed", minimum=0, maximum=2**31, precision=0, elem_id="seed"),
+        "seed": gr.Number(
+            0, label="Seed: another number gives another result", minimum=0, maximum=2**31,
+            precision=0, elem_id="seed",
+        ),
     }  # fmt: skip
 
 

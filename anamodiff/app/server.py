@@ -79,7 +79,10 @@ class Server:
             "max_file_size": f"{self.options.max_mb}mb", "footer_links": [], "show_error": False,
             "enable_monitoring": False, "mcp_server": False, "css": CSS,
             "inbrowser": self.options.browser,
-            "theme": gr.themes.Default(font=font, font_mono=["ui-monospace", "monospace"]),
+            "theme": gr.themes.Default(font=font, font_mono=["ui-monospace", "monospace"]).set(
+                body_text_color_subdued="*neutral_500", block_info_text_color="*neutral_500",
+                input_placeholder_color="*neutral_500",
+            ),  # Gradio's own grey is too light to read
         }  # fmt: skip
         try:
             _, address, _ = self.page.launch(**how | further)

@@ -187,9 +187,10 @@ def _losses(record: Mapping[str, Any]) -> str:
         for name, colour in zip(named, colours, strict=True)
     )
     return (
-        f"{loss_curves(named, colours)}<p>{keys}</p><p class=quiet>Each iteration has a noise "
-        "level of its own, on which its loss depends more than on the training (the dots); the "
-        "lines are running means.</p>"
+        f"{loss_curves(named, colours)}<p>{keys}</p><p class=quiet>In tuning, noise is added "
+        "to the clips and the model guesses it; the loss is its error, and a falling line means "
+        "that it learns them. Each iteration has a noise level of its own, on which its loss "
+        "depends more than on the training (the dots); the lines are running means.</p>"
     )
 
 

@@ -276,7 +276,7 @@ def test_the_command(
     assert "\n1 done, 1 failed\nsummary: outputs/list/summary.csv\n" in out
     assert "error: 1 of 2 rows are not done: the table says why" in err
     assert "row 2 (two) failed: expected a clip, found no" in err
-    assert err.startswith("rows: 2 rows\n") and "it/s" not in err, "lines, where it is a log"
+    assert "\nrows: 2 rows\n" in err and "it/s" not in err, "lines, where it is a log"
     record = json.loads((tmp_path / "outputs" / "list" / "one" / "run.json").read_text())
     assert record["seed"] == 5
     write("s.gif,d.gif,a cat,one,5")
