@@ -17,6 +17,7 @@ from anamodiff.errors import AnaMoDiffError
 from anamodiff.video.foreground import (
     Array,
     Mask,
+    differs_from_ground,
     foreground_mask,
     ground_colour,
     lab_to_rgb,
@@ -65,10 +66,10 @@ def match_histograms(
         return frames
     frames_mask = _mask_of(frames, frames_mask, "frames")
     reference_mask = _mask_of(reference, reference_mask, "reference")
-    mask = frames_mask.cpu().numpy()
+    mask, coloured = _coloured(frames, frames_mask), _coloured(reference, reference_mask)
     lab, reference_lab = rgb_to_lab(frames), rgb_to_lab(reference)
     # The mapping of smoothed colours is added to each pixel, so that it does not amplify grain.
-    own, target = _smooth(lab)[mask], reference_lab[reference_mask.cpu().numpy()]
+    own, target = _smooth(lab)[mask], reference_lab[coloured]
     if min(len(own), len(target)) < MIN_PIXELS:
         return frames
     weight = _inner_weight(mask)[mask]
@@ -78,6 +79,16 @@ def match_histograms(
     matched = lab_to_rgb(lab).to(frames.device, frames.dtype)
     outside = frames if ground == "keep" else ground_colour(reference).to(frames).view(1, 3, 1, 1)
     return torch.where(frames_mask[:, None].to(frames.device), matched, outside)
+
+
+def _coloured(frames: Tensor, mask: Tensor) -> Mask:
+    """A foreground f h w without what has the colour of a plain ground.
+
+    That is gaps between legs, too: two clips have unlike shares of them, and matching would paint
+    what one has more.
+    """
+    plain = plain_ground(frames) is not None
+    return mask.cpu().numpy() & (differs_from_ground(frames) if plain else True)
 
 
 def _limit_gain(own: Array, target: Array) -> Array:

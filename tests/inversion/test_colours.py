@@ -155,3 +155,18 @@ def test_a_character_on_a_texture_is_not_painted_over() -> None:
     textured = torch.where(mask[:, None], frames, random)
     assert torch.equal(match_histograms(textured, textured), textured)
     assert not torch.equal(match_histograms(frames, textured, reference_mask=mask), frames)
+
+
+def test_gaps_between_legs_are_not_painted() -> None:
+    """Two legs whose gap is closed below, and a source whose legs are further apart."""
+    frames, source = (torch.ones(2, 3, 96, 96) for _ in range(2))
+    brown = torch.tensor([0.3, -0.1, -0.4]).view(3, 1, 1)
+    frames[..., 20:80, 30:66] = brown + 0.05
+    frames[..., 60:72, 42:54] = 1.0
+    source[..., 20:50, 20:76] = brown
+    source[..., 50:80, 20:30] = brown
+    source[..., 50:80, 66:76] = brown
+    assert foreground_mask(frames)[:, 66, 48].all(), "the gap is closed"
+    matched = match_histograms(frames, source)
+    assert (matched[..., 62:70, 44:52] > 0.99).all()
+    assert (matched[..., 30:50, 40:56] - brown).abs().max() < 0.04
