@@ -18,6 +18,7 @@ from anamodiff.video.foreground import (
     chroma,
     cleaned,
     differs_from_ground,
+    ground_lab,
     rgb_to_lab,
 )
 
@@ -82,14 +83,16 @@ def cut_plain(
 
     Args:
         frames: ``f 3 h w`` in [-1, 1].
-        ground: the ground's colour ``(3,)`` in [-1, 1].
+        ground: the ground's colour ``(3,)`` in [-1, 1], or its colours ``3 h w``.
         expected: ``f h w``, bool, where the character is likely to be: what has the ground's colour
             there, and is enclosed by others, is the character's too.
         outlines: give back outlines of a dark ground's own colour.
         least: distance in Lab from the ground's colour from which on a colour is another one, on a
             ground without noise; None: what the clip's compression allows.
     """
-    colourful = chroma(ground) >= COLOURFUL
+    colour = ground if ground.ndim == 1 else ground.flatten(1).median(1).values
+    picture = ground if ground.ndim > 1 else ground.view(3, 1, 1)
+    colourful = chroma(colour) >= COLOURFUL
     if least is None:
         least = least_distance(frames, ground)
     hole = 0.0 if colourful else LARGEST_PUPIL
@@ -104,27 +107,27 @@ def cut_plain(
     masks = different
     if expected is not None:
         masks = masks | likely_holes(torch.from_numpy(masks), expected).numpy()
-    apart = frames.detach().cpu().float() - ground.cpu().float().view(1, 3, 1, 1)
+    apart = frames.detach().cpu().float() - picture.cpu().float()
     apart = rearrange(apart, "f c h w -> f h w c").numpy()
     drawn_around = has_visible_outlines(masks, apart)
     found = np.stack([soft_edges(*x, drawn_around) for x in zip(masks, apart, strict=True)])
-    if outlines and not drawn_around and rgb_to_lab(ground.view(1, 3, 1, 1))[..., 0].item() < DARK:
+    if outlines and not drawn_around and ground_lab(colour)[0] < DARK:
         drawn = with_outlines(seen & (found >= SOLID))
         found = found if drawn is None else np.maximum(found, drawn.astype(np.float32))
     alpha = torch.from_numpy(found).to(frames)
     # What is the ground's in a pixel becomes the canonical ground's.
-    change = WHITE - ground.to(frames).view(1, 3, 1, 1)
+    change = WHITE - picture.to(frames)
     return Cutout((frames + (1 - alpha[:, None]) * change).clamp(-1, 1), alpha)
 
 
 def least_distance(frames: Tensor, ground: Tensor) -> float:
-    """From which distance in Lab on a colour differs from a plain ground's ``(3,)``.
+    """From which distance in Lab on a colour differs from a plain ground's, ``(3,)`` or ``3 h w``.
 
     Compression leaves faint stains around a character, which a fine eye would take for parts of it.
     Where there are none, parts in nearly the ground's colour are told from it.
     """
     lab = rgb_to_lab(frames)
-    distance = np.linalg.norm(lab - rgb_to_lab(ground.view(1, 3, 1, 1)).reshape(3), axis=-1)
+    distance = np.linalg.norm(lab - ground_lab(ground), axis=-1)
     other = distance > FINE_DISTANCE
     around = sum(
         int((one & ~(cv2.erode(one.astype(np.uint8), np.ones((3, 3))) > 0)).sum()) for one in other

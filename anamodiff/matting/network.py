@@ -28,7 +28,7 @@ class Convolution(nn.Conv2d):
         super().__init__(channels, out, 3, padding=dilation, dilation=dilation)
 
     def forward(self, input: Tensor) -> Tensor:
-        return F.relu(super().forward(input))
+        return F.relu_(super().forward(input))
 
 
 class ResidualBlock(nn.Module):

@@ -23,6 +23,7 @@ from anamodiff.run.plain_grounds import (
     NetworkLoader,
     canonical_foreground,
     cut_from_plain,
+    plain_colours,
     white_foreground,
 )
 from anamodiff.video.canvas import Letterbox
@@ -32,7 +33,6 @@ from anamodiff.video.foreground import (
     foreground_mask,
     ground_colour,
     lab_distance,
-    plain_ground,
 )
 from anamodiff.video.sampling import silent
 
@@ -180,7 +180,7 @@ def _cut(clip: Clip, mask: Tensor | None, network: NetworkLoader, role: str) -> 
     if mask is None and _has_matte(clip, own):
         logger.info("the %s is transparent around its character: its alpha is the matte", role)
         return _by_alpha(clip, own, role)
-    colour = plain_ground(frames)
+    colour = plain_colours(frames)
     if mask is None and colour is not None and _is_white(colour):
         foreground = white_foreground(clip.frames, colour, network)
         mattes = _by_colour(clip.frames) if foreground is None else foreground.float()
@@ -196,9 +196,9 @@ def _cut(clip: Clip, mask: Tensor | None, network: NetworkLoader, role: str) -> 
     _warn(cutout.mask, role)
     if is_empty(cutout.mask):
         return Subject(clip, torch.zeros_like(clip.frames[:, 0]))
-    ground = None if colour is None else colour.view(3, 1, 1).expand_as(frames[0])
-    if ground is not None:
-        return _on_canvas(clip, cutout, ground)
+    if colour is not None:
+        ground = colour.view(3, 1, 1) if colour.ndim == 1 else colour
+        return _on_canvas(clip, cutout, ground.expand_as(frames[0]))
     still, ground = _with_plate(frames, cutout, role)
     return replace(_on_canvas(clip, still, ground), moved=still is not cutout)
 
@@ -227,12 +227,16 @@ def matte_network_on(device: torch.device) -> NetworkLoader:
 
 
 def cut_textured(clip: Clip, network: NetworkLoader) -> Tensor | None:
-    """A clip's frames ``f 3 n n`` on white; None where its ground is plain, or nothing is found."""
+    """Frames ``f 3 n n`` on white; None where their ground is one colour, or nothing is found."""
     own = _inside(clip)
     frames = clip.frames[(..., *own)]
-    if plain_ground(frames) is not None:
+    colour = plain_colours(frames)
+    if colour is not None and colour.ndim == 1:
         return None
-    cutout = cut_by_matte(frames, _network_matte(frames, network()))
+    if colour is not None:
+        cutout = cut_from_plain(frames, colour, network)
+    else:
+        cutout = cut_by_matte(frames, _network_matte(frames, network()))
     return None if is_empty(cutout.mask) else _on_canvas(clip, cutout, frames[0]).clip.frames
 
 
@@ -286,7 +290,7 @@ def _by_colour(frames: Tensor) -> Tensor:
 
 
 def _is_white(colour: Tensor) -> bool:
-    return lab_distance(colour, torch.full((3,), WHITE)) < WHITE_DISTANCE
+    return colour.ndim == 1 and lab_distance(colour, torch.full((3,), WHITE)) < WHITE_DISTANCE
 
 
 def _warn(masks: Tensor, role: str) -> None:

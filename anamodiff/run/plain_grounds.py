@@ -18,11 +18,13 @@ from anamodiff.matting.cutout import (
     likely_holes,
 )
 from anamodiff.matting.network import MatteNetwork
+from anamodiff.matting.smooth import smooth_ground
 from anamodiff.video.foreground import (
     LARGEST_HOLE,
     cleaned,
     differs_from_ground,
     foreground_mask,
+    plain_ground,
 )
 
 NetworkLoader = Callable[[], MatteNetwork]
@@ -31,6 +33,15 @@ NetworkLoader = Callable[[], MatteNetwork]
 # much more a finer eye has to see, and the network to agree with, on a compressed clip.
 MUCH, DOUBTFUL = 0.05, 0.25
 SURE = 0.8  # saliency of what is white, and enclosed by a character
+
+
+def plain_colours(frames: Tensor) -> Tensor | None:
+    """A plain ground's colour ``(3,)``, or colours ``3 h w`` where they change over the picture.
+
+    None where the ground is textured.
+    """
+    smooth = smooth_ground(frames)
+    return plain_ground(frames) if smooth is None else smooth
 
 
 def canonical_foreground(frames: Tensor, mattes: Tensor) -> Tensor:
@@ -68,7 +79,7 @@ def white_foreground(frames: Tensor, colour: Tensor, network: NetworkLoader) -> 
 
 
 def cut_from_plain(frames: Tensor, colour: Tensor, network: NetworkLoader) -> Cutout:
-    """Cut a character out of a plain ground's colour ``(3,)``, as far as it differs from it.
+    """Cut a character out of a plain ground's colour ``(3,)``, or colours ``3 h w``.
 
     Where compression hides faint differences and a finer eye sees much more, the network decides.
     """

@@ -31,7 +31,8 @@ def foreground_mask(
 
     Args:
         frames: f c h w, RGB in [-1, 1].
-        background: the ground's colour, (c,) in [-1, 1]; `None` takes the border's median.
+        background: the ground's colour, (c,) in [-1, 1], or its colours, c h w; `None` takes the
+            border's median.
         thin: keep feet, tails and other thin parts that hang on a thicker one; opening, which
             removes specks, takes them for such.
 
@@ -51,14 +52,21 @@ def differs_from_ground(
         least: distance in Lab from which on a colour differs, on a ground without noise.
     """
     lab = rgb_to_lab(frames)
-    border = _border(lab)
-    ground = np.median(border, axis=0)
-    # A noisy ground needs a wider margin than a clean one.
-    noise = float(np.median(np.linalg.norm(border - ground, axis=-1)))
-    if background is not None:
-        ground = rgb_to_lab(background.reshape(1, 3, 1, 1)).reshape(3)
+    border = border_of(lab)
+    colour = np.median(border, axis=0)
+    ground = colour if background is None else ground_lab(background)
     distance = np.linalg.norm(lab - ground, axis=-1)
+    # A noisy ground needs a wider margin than a clean one.
+    apart = border - colour if ground.ndim == 1 else border_of(lab - ground)
+    noise = float(np.median(np.linalg.norm(apart, axis=-1)))
     return distance > max(least, NOISE_MARGIN * noise)
+
+
+def ground_lab(ground: Tensor) -> Array:
+    """Lab of a ground's colour ``(3,)`` in [-1, 1], or of its colours ``3 h w``, as ``h w 3``."""
+    if ground.ndim > 1:
+        return rgb_to_lab(ground[None])[0]
+    return rgb_to_lab(ground.view(1, 3, 1, 1)).reshape(3)
 
 
 def cleaned(masks: Mask, *, thin: bool = False, largest_hole: float = LARGEST_HOLE) -> Mask:
@@ -71,17 +79,21 @@ def plain_ground(frames: Tensor) -> Tensor | None:
 
     The character may hide some of the border, but not most of it.
     """
-    border = _border(rgb_to_lab(frames))
+    border = border_of(rgb_to_lab(frames))
     distance = np.linalg.norm(border - np.median(border, axis=0), axis=-1)
+    return ground_colour(frames) if is_even(distance) else None
+
+
+def is_even(distance: NDArray) -> bool:
+    """Whether a border's colours are a plain ground's, by their distances in Lab from it."""
     plain = float((distance < PLAIN_DISTANCE).mean())
     uneven = float((distance < HIDDEN_DISTANCE).mean()) - plain
-    even = plain >= PLAIN_SHARE and uneven <= UNEVEN_SHARE * (plain + uneven)
-    return ground_colour(frames) if even else None
+    return plain >= PLAIN_SHARE and uneven <= UNEVEN_SHARE * (plain + uneven)
 
 
 def ground_colour(frames: Tensor) -> Tensor:
     """Median colour (c,) of the border of frames f c h w."""
-    border = _border(rearrange(frames.detach().float().cpu().numpy(), "f c h w -> f h w c"))
+    border = border_of(rearrange(frames.detach().float().cpu().numpy(), "f c h w -> f h w c"))
     return torch.from_numpy(np.median(border, axis=0)).to(frames.device, frames.dtype)
 
 
@@ -133,7 +145,7 @@ def _parts(mask: NDArray[np.uint8]) -> tuple[NDArray, NDArray]:
     return labels, areas
 
 
-def _border(pictures: NDArray) -> NDArray:
+def border_of(pictures: NDArray) -> NDArray:
     """Pixels (n c) along the four edges of pictures f h w c."""
     high, wide = (max(1, round(side * BORDER)) for side in pictures.shape[1:3])
     rows = [pictures[:, :high], pictures[:, -high:]]
