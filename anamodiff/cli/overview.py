@@ -33,7 +33,7 @@ EXAMPLES: Mapping[str, tuple[str, ...]] = {
     "app": ("", "--browser --backbone mini", "--port 8000 max_mb=20 max_frames=500"),
     "inspect": (
         "examples/turtle.gif",
-        "examples/turtle.gif --driving examples/rhino-jumps.gif --output sheet.png",
+        'examples/turtle.gif --driving examples/rhino-jumps.gif --prompt "a green turtle"',
     ),
     "evaluate": (
         "runs/turtle",
