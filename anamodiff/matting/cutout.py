@@ -11,10 +11,11 @@ from einops import rearrange
 from numpy.typing import NDArray
 from torch import Tensor
 
-from anamodiff.matting.edges import has_visible_outlines, soft_edges
+from anamodiff.matting.edges import has_visible_outlines, soft_edges, stained_edges
 from anamodiff.matting.outlines import with_outlines
 from anamodiff.video.foreground import (
     GROUND_DISTANCE,
+    border_of,
     chroma,
     cleaned,
     differs_from_ground,
@@ -36,6 +37,9 @@ FINE_DISTANCE, FAINTEST, STAINED = 2.0, 0.7, 0.45
 # if it is no larger than this share of the picture.
 COLOURFUL, LARGEST_PUPIL = 20.0, 0.001
 DARK = 35.0  # Lab: on a ground below, outlines have its colour
+# Lab: the border's median distance from the ground's colour from which on a clip is noisy; pixels
+# over which noise is averaged, and up to which difference, in noises.
+NOISY, DENOISED, BLUR = 1.2, 7, 4.0
 # Radii, as shares of the picture, over which colours of both sides of an edge are averaged.
 FUSION = (1 / 6, 1 / 40)
 # Of alpha from a network: what lies below or above is certain.
@@ -78,6 +82,7 @@ def cut_plain(
     expected: Tensor | None = None,
     outlines: bool = False,
     least: float | None = None,
+    stained: bool = False,
 ) -> Cutout:
     """Cut out of a plain ground, by colour.
 
@@ -89,6 +94,7 @@ def cut_plain(
         outlines: give back outlines of a dark ground's own colour.
         least: distance in Lab from the ground's colour from which on a colour is another one, on a
             ground without noise; None: what the clip's compression allows.
+        stained: compression has made colours of character and ground run into each other.
     """
     colour = ground if ground.ndim == 1 else ground.flatten(1).median(1).values
     picture = ground if ground.ndim > 1 else ground.view(3, 1, 1)
@@ -96,7 +102,8 @@ def cut_plain(
     if least is None:
         least = least_distance(frames, ground)
     hole = 0.0 if colourful else LARGEST_PUPIL
-    seen = different = differs_from_ground(frames, ground, least=least)
+    looked_at = denoised(frames, ground)
+    seen = different = differs_from_ground(looked_at, ground, least=least)
     masks = cleaned(different, thin=True, largest_hole=hole)
     near = np.stack([cv2.dilate(mask.astype(np.uint8), np.ones((5, 5))) for mask in masks]) > 0
     # Whiskers and tips, which are cleaned away as specks, belong to it where they adjoin it.
@@ -107,8 +114,10 @@ def cut_plain(
     masks = different
     if expected is not None:
         masks = masks | likely_holes(torch.from_numpy(masks), expected).numpy()
-    apart = frames.detach().cpu().float() - picture.cpu().float()
+    apart = looked_at.detach().cpu().float() - picture.cpu().float()
     apart = rearrange(apart, "f c h w -> f h w c").numpy()
+    if stained and colourful:
+        return _unmixed(frames, picture, masks, apart)
     drawn_around = has_visible_outlines(masks, apart)
     found = np.stack([soft_edges(*x, drawn_around) for x in zip(masks, apart, strict=True)])
     if outlines and not drawn_around and ground_lab(colour)[0] < DARK:
@@ -118,6 +127,30 @@ def cut_plain(
     # What is the ground's in a pixel becomes the canonical ground's.
     change = WHITE - picture.to(frames)
     return Cutout((frames + (1 - alpha[:, None]) * change).clamp(-1, 1), alpha)
+
+
+def _unmixed(frames: Tensor, ground: Tensor, masks: Mask, apart: Array) -> Cutout:
+    """Cut out by `stained_edges`, in colours without the ground's."""
+    pairs = [stained_edges(*pair) for pair in zip(masks, apart, strict=True)]
+    alpha = torch.from_numpy(np.stack([pair[0] for pair in pairs])).to(frames)
+    own = rearrange(torch.from_numpy(np.stack([pair[1] for pair in pairs])), "f h w c -> f c h w")
+    colour = (own.to(frames) + ground.to(frames)).clamp(-1, 1)
+    share = alpha[:, None]
+    return Cutout(share * colour + (1 - share) * WHITE, alpha)
+
+
+def denoised(frames: Tensor, ground: Tensor) -> Tensor:
+    """Frames without a camera's noise, where their ground shows any; edges are kept."""
+    border = border_of(rgb_to_lab(frames) - ground_lab(ground))
+    noise = float(np.median(np.linalg.norm(border, axis=-1)))
+    if noise < NOISY:
+        return frames
+    pictures = rearrange(frames.detach().cpu().float(), "f c h w -> f h w c").numpy()
+    quiet = [
+        cv2.bilateralFilter(np.ascontiguousarray(picture), DENOISED, BLUR * noise / 50, 1.5)
+        for picture in pictures
+    ]
+    return rearrange(torch.from_numpy(np.stack(quiet)), "f h w c -> f c h w").to(frames)
 
 
 def least_distance(frames: Tensor, ground: Tensor) -> float:

@@ -19,6 +19,8 @@ FAINT = 0.25  # of [-1, 1], from the ground's colour
 # Measured two pixels deep, on 19 drawn characters at 256 pixels on dark grounds: at most .57 with
 # outlines, at least .87 without.
 AROUND, OUTLINED = 9, 0.7
+# Of a share where compression has blurred an edge: what lies below or above is certain.
+CERTAIN = (0.2, 0.8)
 
 
 def has_visible_outlines(masks: Mask, apart: Array) -> bool:
@@ -77,6 +79,37 @@ def soft_edges(mask: Mask, apart: Array, outlined: bool = False) -> Array:
     faint = outermost & (least >= 1) & (length < np.minimum(FAINT, furthest))
     alpha[y, x] = np.where(faint, length / furthest, least).clip(0, 1)
     return alpha
+
+
+def stained_edges(mask: Mask, apart: Array) -> tuple[Array, Array]:
+    """Alpha ``h w``, and the character's own colours ``h w 3`` minus the ground's, where both run
+    into each other for some pixels, as in films with fewer pixels of colour than of brightness.
+
+    The deepest colour nearby is taken for a pixel's own one: those between are mixed as well.
+
+    Args:
+        apart: ``h w 3``, colours minus the ground's.
+    """
+    depth = _depth(mask)
+    y, x = np.nonzero(mask & (depth <= REACH))
+    mixed, deepest = apart[y, x], depth[y, x].copy()
+    own = mixed.copy()
+    height, width = mask.shape
+    steps = range(-REACH - 1, REACH + 2)
+    for dy, dx in sorted(
+        ((i, j) for i in steps for j in steps), key=lambda at: at[0] ** 2 + at[1] ** 2
+    ):
+        at = (y + dy).clip(0, height - 1), (x + dx).clip(0, width - 1)
+        deeper = (depth[at] > deepest) & (depth[at] <= REACH + 1)
+        own[deeper], deepest[deeper] = apart[at][deeper], depth[at][deeper]
+    share = (mixed * own).sum(-1) / ((own * own).sum(-1) + 1e-6)
+    off = np.linalg.norm(mixed - share[:, None] * own, axis=-1)
+    between = off < OFF_LINE + OFF_LINE_OUTSIDE * np.linalg.norm(mixed, axis=-1)
+    low, high = CERTAIN
+    alpha, colours = mask.astype(np.float32), apart.copy()
+    alpha[y, x] = np.where(between, ((share - low) / (high - low)).clip(0, 1), 1)
+    colours[y, x] = np.where((between & (share < high))[:, None], own, mixed)
+    return alpha, colours
 
 
 def _depth(mask: Mask) -> Array:

@@ -6,7 +6,14 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from anamodiff.video.foreground import PLAIN_DISTANCE, border_of, is_even, lab_to_rgb, rgb_to_lab
+from anamodiff.video.foreground import (
+    PLAIN_DISTANCE,
+    border_of,
+    is_even,
+    lab_to_rgb,
+    rgb_to_lab,
+    without_grain,
+)
 
 Array = NDArray[np.float64]
 
@@ -29,7 +36,7 @@ def smooth_ground(frames: Tensor) -> Tensor | None:
     Args:
         frames: ``f 3 h w`` in [-1, 1].
     """
-    lab = rgb_to_lab(frames).astype(np.float64)
+    lab = without_grain(rgb_to_lab(frames)).astype(np.float64)
     height, width = lab.shape[1:3]
     y, x = np.mgrid[-1 : 1 : height * 1j, -1 : 1 : width * 1j]
     places = np.broadcast_to(np.stack([x, y], -1), (*lab.shape[:3], 2))

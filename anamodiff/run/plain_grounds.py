@@ -32,6 +32,7 @@ NetworkLoader = Callable[[], MatteNetwork]
 # Of what is found by colour: how much more is worth a foreground of one's own on white; and how
 # much more a finer eye has to see, and the network to agree with, on a compressed clip.
 MUCH, DOUBTFUL = 0.05, 0.25
+LARGE_SHARE = 0.15  # of a character's area: enclosed by it, and of the ground's colour
 SURE = 0.8  # saliency of what is white, and enclosed by a character
 
 
@@ -71,7 +72,7 @@ def white_foreground(frames: Tensor, colour: Tensor, network: NetworkLoader) -> 
     """
     different = differs_from_ground(frames, least=least_distance(frames, colour))
     found = torch.from_numpy(cleaned(different, thin=True)).to(frames.device)
-    if float(enclosed(found).float().mean()) > LARGEST_HOLE:
+    if _has_large_holes(found):
         found = found | likely_holes(found, network().saliency(frames) > SURE).to(found)
     usual = foreground_mask(frames, thin=True)
     more = float((found & ~usual).sum()) > MUCH * float(usual.sum())
@@ -84,15 +85,26 @@ def cut_from_plain(frames: Tensor, colour: Tensor, network: NetworkLoader) -> Cu
     Where compression hides faint differences and a finer eye sees much more, the network decides.
     """
     least = least_distance(frames, colour)
-    cutout = cut_plain(frames, colour, outlines=True, least=least)
-    if least <= FINE_DISTANCE:
+    stained = least > FINE_DISTANCE
+    cutout = cut_plain(frames, colour, outlines=True, least=least, stained=stained)
+    if _has_large_holes(cutout.mask):
+        # Patches of the ground's own colour, on the character or between its legs.
+        likely = network().saliency(frames).to(frames.device) > SURE
+        cutout = cut_plain(frames, colour, likely, outlines=True, least=least, stained=stained)
+    if not stained:
         return cutout
-    fine = cut_plain(frames, colour, outlines=True, least=FINE_DISTANCE)
+    fine = cut_plain(frames, colour, outlines=True, least=FINE_DISTANCE, stained=True)
     if float((fine.mask & ~cutout.mask).sum()) <= DOUBTFUL * float(cutout.mask.sum()):
         return cutout
     salient = network().saliency(frames).to(frames.device) > SOLID
     gain = _overlap(fine.mask, salient) - _overlap(cutout.mask, salient)
     return fine if gain > DOUBTFUL else cutout
+
+
+def _has_large_holes(masks: Tensor) -> bool:
+    """Whether what is enclosed by a character, ``f h w``, may be a part of it."""
+    holes, own = float(enclosed(masks).float().mean()), float(masks.float().mean())
+    return holes > min(LARGEST_HOLE, LARGE_SHARE * own)
 
 
 def _overlap(masks: Tensor, others: Tensor) -> float:

@@ -14,6 +14,7 @@ Mask = NDArray[np.bool_]
 
 GROUND_DISTANCE = 6.0  # Lab; white animals on white differ by little more
 NOISE_MARGIN = 3.5  # of the median; one in ten thousand normal deviates is further out
+GRAIN = 3  # pixels over which a camera's noise evens out
 BORDER = 1 / 32  # of the height and width
 PLAIN_DISTANCE = 3.5  # Lab, from the border's median: compression stays below it, textures do not
 PLAIN_SHARE = 0.7  # of the border
@@ -79,9 +80,14 @@ def plain_ground(frames: Tensor) -> Tensor | None:
 
     The character may hide some of the border, but not most of it.
     """
-    border = border_of(rgb_to_lab(frames))
+    border = border_of(without_grain(rgb_to_lab(frames)))
     distance = np.linalg.norm(border - np.median(border, axis=0), axis=-1)
     return ground_colour(frames) if is_even(distance) else None
+
+
+def without_grain(pictures: Array) -> Array:
+    """Pictures ``f h w c`` averaged over a few pixels: a camera's noise is no texture."""
+    return np.stack([cv2.blur(picture, (GRAIN, GRAIN)) for picture in pictures])
 
 
 def is_even(distance: NDArray) -> bool:
