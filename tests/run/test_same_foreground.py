@@ -85,6 +85,29 @@ def test_on_a_compressed_clip_the_network_says_whether_faint_parts_count() -> No
     assert found[True] > 0.85 and found[False] < 0.6, found
 
 
+def test_a_compressed_screen_leaves_no_rim() -> None:
+    made = creatures.draw(
+        creatures.Character("rabbit", "grey", outline=False), "walk", frames=1, size=256
+    )
+    coded = BytesIO()
+    Image.fromarray(on_ground(made, GROUNDS["green screen"])[0]).save(coded, "jpeg", quality=80)
+    clip = Clip.of(from_pixels(np.asarray(Image.open(coded))[None].copy()))
+    found, truth = cut_clip(clip, None, no_network, "source"), made.coverage > 127
+    assert overlap(found.mattes >= 0.5, torch.from_numpy(truth)) > 0.95
+    red, green, blue = found.clip.frames[0]
+    spill = (green - torch.maximum(red, blue))[foreground(found)[0]]
+    assert (spill > 0.2).float().mean() < 0.03
+
+
+@pytest.mark.parametrize("colour", [(10, 20, 80), (50, 50, 50)])
+def test_noise_is_no_texture(colour) -> None:
+    made = drawn("blue dog")
+    noise = np.random.default_rng(0).normal(0, 4, made.frames.shape)
+    seen = (on_ground(made, colour) + noise).round().clip(0, 255).astype(np.uint8)
+    found = cut_clip(Clip.of(from_pixels(seen)), None, no_network, "source")
+    assert overlap(found.mattes >= 0.5, torch.from_numpy(made.coverage > 127)) > 0.9
+
+
 def test_a_belly_that_is_white_is_the_character_s_where_the_network_says_so() -> None:
     frame = np.full((1, 96, 96, 3), 255, np.uint8)
     frame[:, 20:70, 20:70] = 40
