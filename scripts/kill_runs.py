@@ -38,6 +38,8 @@ def main(words: list[str] | None = None) -> int:
     parser.add_argument("--fresh", action="store_true", help="start an interpreter for each run")
     given = parser.parse_args(words)
     number, rng = signal.Signals[f"SIG{given.signal}"], random.Random(given.seed)
+    # A shell's background jobs ignore Ctrl-C, and so would the runs: all of them would end.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     stops: list[Stop] = []
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
