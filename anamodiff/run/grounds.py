@@ -196,11 +196,14 @@ def _cut(clip: Clip, mask: Tensor | None, network: NetworkLoader, role: str) -> 
     _warn(cutout.mask, role)
     if is_empty(cutout.mask):
         return Subject(clip, torch.zeros_like(clip.frames[:, 0]))
-    if colour is not None:
-        ground = colour.view(3, 1, 1) if colour.ndim == 1 else colour
-        return _on_canvas(clip, cutout, ground.expand_as(frames[0]))
+    if colour is not None and colour.ndim == 1:
+        return _on_canvas(clip, cutout, colour.view(3, 1, 1).expand_as(frames[0]))
+    # Sand is nearly smooth, and shows a camera's motion all the same.
     still, ground = _with_plate(frames, cutout, role)
-    return replace(_on_canvas(clip, still, ground), moved=still is not cutout)
+    moved = still is not cutout
+    if colour is not None and not moved:
+        ground = colour
+    return replace(_on_canvas(clip, still, ground), moved=moved)
 
 
 def _has_matte(clip: Clip, own: tuple[slice, slice]) -> bool:

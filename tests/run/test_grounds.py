@@ -15,6 +15,7 @@ from anamodiff.errors import AnaMoDiffError
 from anamodiff.evaluation.metrics import foreground_iou
 from anamodiff.matting.checks import box_of
 from anamodiff.matting.network import FOLDER, MatteNetwork
+from anamodiff.matting.smooth import smooth_ground
 from anamodiff.matting.zoom import Zoom
 from anamodiff.options import AdaptationOptions
 from anamodiff.resources import find
@@ -132,6 +133,12 @@ def test_textures_need_the_network_and_say_so(pair, white, tmp_path, caplog) -> 
     assert torch.equal(frames[:, :, :4], torch.ones_like(frames[:, :, :4]))
     ground = found.driving.ground
     assert ground is not None and ground[:, :4].std() > 0.05  # as it was, not white
+
+
+def test_a_camera_s_motion_over_nearly_smooth_sand_is_taken_out(pair, white, tmp_path) -> None:
+    sand = clip_of(outdoors(pair.driving, "sand", 3, drift=0.06), tmp_path)
+    assert smooth_ground(sand.frames) is not None, "another seed is needed"
+    assert cut_pair(white[0], sand, "auto", lambda: loaded()).driving.moved
 
 
 def loaded() -> MatteNetwork:
