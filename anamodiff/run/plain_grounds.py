@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cache
 
 import torch
 from torch import Tensor
@@ -86,19 +87,21 @@ def cut_from_plain(frames: Tensor, colour: Tensor, network: NetworkLoader) -> Cu
 
     Where compression hides faint differences and a finer eye sees much more, the network decides.
     """
+    saliency = cache(lambda: network().saliency(frames).to(frames.device))  # two may ask
     least = least_distance(frames, colour)
     stained = least > FINE_DISTANCE
     cutout = cut_plain(frames, colour, outlines=True, least=least, stained=stained)
     if _has_large_holes(cutout.mask):
         # Patches of the ground's own colour, on the character or between its legs.
-        likely = network().saliency(frames).to(frames.device) > SURE
-        cutout = cut_plain(frames, colour, likely, outlines=True, least=least, stained=stained)
+        cutout = cut_plain(
+            frames, colour, saliency() > SURE, outlines=True, least=least, stained=stained
+        )
     if not stained:
         return cutout
     fine = cut_plain(frames, colour, outlines=True, least=FINE_DISTANCE, stained=True)
     if float((fine.mask & ~cutout.mask).sum()) <= DOUBTFUL * float(cutout.mask.sum()):
         return cutout
-    salient = network().saliency(frames).to(frames.device) > SOLID
+    salient = saliency() > SOLID
     gain = _overlap(fine.mask, salient) - _overlap(cutout.mask, salient)
     return fine if gain > AGREED else cutout
 
