@@ -9,6 +9,7 @@ from torch.testing import assert_close
 
 from anamodiff.errors import AnaMoDiffError
 from anamodiff.warp import (
+    finer,
     foldover,
     identity_grid,
     neighbour_correlation,
@@ -16,6 +17,7 @@ from anamodiff.warp import (
     thin_out_flow,
     warp,
     warp_noise,
+    warp_without_jags,
 )
 
 SIZE = 32
@@ -261,3 +263,18 @@ def test_a_thinned_flow_points_where_it_did_and_mixes_nothing() -> None:
     edge = torch.zeros(1, 128, 128, 2)
     edge[:, 50:] = 1
     assert set(thin_out_flow(edge, 32, 32).unique().tolist()) == {0.0, 1.0}
+
+
+def test_edges_between_motions_are_mixed_and_the_rest_is_sharp() -> None:
+    height, width = 12, 16
+    picture = torch.rand(1, 2, height, width)
+    fine = identity_grid(*finer(height, width))[None]
+    torch.testing.assert_close(warp_without_jags(picture, fine), picture)
+    halves = torch.zeros(1, 1, height, width)
+    halves[..., 8:] = 1
+    flow = torch.full((1, *finer(height, width), 2), -1.0)
+    flow[:, :, 15:, 0] = 1.0  # from half a pixel left of column 8 on it shows the right half
+    shown = warp_without_jags(halves, flow)[0, 0]
+    torch.testing.assert_close(shown[:, 7], torch.full((height,), 0.25))
+    torch.testing.assert_close(shown[:, 8], torch.full((height,), 1.0))
+    assert (shown[:, :7] == 0).all() and (shown[:, 9:] == 1).all()

@@ -27,7 +27,7 @@ from anamodiff.lofnet.skeletal import (
 from anamodiff.options import AdaptationOptions, StartFrame
 from anamodiff.video.foreground import foreground_mask
 from anamodiff.visual.sheets import NOTEBOOK_CELL, sheet_jpeg
-from anamodiff.warp import thin_out_flow, warp
+from anamodiff.warp import finer, thin_out_flow, warp, warp_without_jags
 
 logger = logging.getLogger(__name__)
 
@@ -142,15 +142,17 @@ def animate(
     check_start(start, len(source))
     if adaptation is not None:
         grid = latents.shape[-2], latents.shape[-1]
-        size = grid if encode is None else (source.shape[-2], source.shape[-1])
+        size = grid if encode is None else finer(source.shape[-2], source.shape[-1])
         motion = _by_skeletons(
             networks, source, driving, start, adaptation, size, grid, foreground, found
         )
         if motion is not None:
-            moved = (latents if encode is None else source)[motion.frames]
-            warped = warp(moved, motion.flow.to(moved.device))
+            if encode is None:
+                warped = warp(latents[motion.frames], motion.flow.to(latents.device))
+            else:
+                warped = encode(_warp_pictures(source, motion))
             return WarpedIntermediate(
-                source, driving, latents, warped if encode is None else encode(warped),
+                source, driving, latents, warped,
                 thin_out_flow(motion.flow, *grid), int(motion.frames[0]),
                 mask=motion.mask, frames=motion.frames, poses=motion.poses, visible=motion.visible,
                 foreground=foreground,
@@ -177,6 +179,12 @@ def animate(
         source, driving, latents, warp(latent, motion.flow), motion.flow, start, driving_points,
         source_points, adapted, motion.mask, foreground=foreground,
     )  # fmt: skip
+
+
+def _warp_pictures(source: Tensor, motion: SkeletalMotion) -> Tensor:
+    """The source's frames ``s c H W`` along a flow on the `finer` grid."""
+    parts = zip(motion.frames.split(BATCH), motion.flow.split(BATCH), strict=True)
+    return torch.cat([warp_without_jags(source[of], flow.to(source.device)) for of, flow in parts])
 
 
 def _by_skeletons(

@@ -5,27 +5,31 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import cv2
-import numpy as np
 import torch
 import torch.nn.functional as F
 from einops import rearrange
-from skimage.morphology import skeletonize
 from torch import Tensor, nn
 
 from anamodiff.creatures.skeleton import BONES
 from anamodiff.lofnet.bone_motion import bone_distances, bone_motions, other_parts
 from anamodiff.lofnet.joints import ConvBlock, ResidualBlock
 from anamodiff.lofnet.saving import SavedModule
+from anamodiff.lofnet.silhouette import (
+    GRID,
+    RIM,
+    Silhouette,
+    limb_lines,
+    resized,
+    rim_logits,
+    without_specks,
+)
 from anamodiff.warp import identity_grid, resize_flow, warp
 
-GRID = 64  # cells a side
 FARTHEST = 0.2  # of [-1, 1]: the correction of a bone's motion is smaller
 BONE_WIDTH = 0.05  # of [-1, 1]: half of a limb's, about
 UNKNOWN = -30.0  # logit of a bone that is not there
-# The background's logit goes from -RIM to RIM within a cell at a rim; errors beyond do not count.
-RIM, TAKEN_OUT = 2.0, 0.7  # and the share of its error that is taken out
-SPECK = 0.01  # of the largest part of the character: what is smaller, beside it, is a fault
+TAKEN_OUT = 0.7  # the share of the background's known error that is taken out
+FRAMES = 8  # at once, at a picture's size: more would take memory, and save no time
 
 
 @dataclass(frozen=True)
@@ -51,30 +55,38 @@ class LimbMotion:
         height: int = GRID,
         width: int = GRID,
         own: LimbMotion | None = None,
+        joints: Tensor | None = None,
     ) -> Tensor:
         """One flow ``b height width 2``: the character's where it is, else one to the background.
 
         The two are not blended: between a place on the character and one beside it lies neither.
         Where a limb's motion is off by a little, the character's flow would show background: it is
-        led to the nearest place on the character.
+        led to the nearest place on the character, and along the rim to the rim.
 
         Args:
             foregrounds: of all source frames, bool ``s H W``.
             frames: the source frame ``b`` of each.
             own: what the network says of the source frames that occur, in their order, in their
                 own poses: its errors there are known, and taken out.
+            joints: ``b j 2`` in [-1, 1], NaN where there is none: bones of limbs are no background.
         """
-        size = (height, width)
-        ground, flow = _resized(self.ground, size), resize_flow(self.character, *size).clone()
+        flow = self.character.new_empty(len(frames), height, width, 2)
         for place, number in enumerate(frames.unique().tolist()):  # what a frame needs, once
-            of, foreground = frames == number, foregrounds[number]
-            found, beside = flow[of], ground[of]
-            if own is not None:
-                found = found - own._flow_error(place, found)
-                beside = beside - TAKEN_OUT * own._ground_error(place, foreground, found)
-            inside = without_specks(beside <= 0)[..., None]
-            found = onto_character(found, foreground)
-            flow[of] = torch.where(inside, found, off_character(foreground, size))
+            foreground = foregrounds[number]
+            silhouette = Silhouette(foreground)
+            beside = silhouette.off_character((height, width))
+            for of in (frames == number).nonzero()[:, 0].split(FRAMES):
+                found = resize_flow(self.character[of], height, width)
+                ground = resized(self.ground[of], (height, width))
+                if own is not None:
+                    found = found - own._flow_error(place, found)
+                    ground = ground - TAKEN_OUT * own._ground_error(place, foreground, found)
+                inside = ground <= 0
+                if joints is not None:
+                    inside |= limb_lines(joints[of], (height, width)).to(inside.device)
+                inside = without_specks(inside)
+                found = silhouette.onto_character(silhouette.along_rim(found, inside))
+                flow[of] = torch.where(inside[..., None], found, beside.to(found))
         return flow
 
     def _flow_error(self, number: int, flow: Tensor) -> Tensor:
@@ -87,7 +99,7 @@ class LimbMotion:
     def _ground_error(self, number: int, foreground: Tensor, flow: Tensor) -> Tensor:
         """The same of the background's logits, ``b h w``."""
         size = (flow.shape[1], flow.shape[2])
-        found = _resized(self.ground[None, number], size).clamp(-RIM, RIM)
+        found = resized(self.ground[None, number], size).clamp(-RIM, RIM)
         wrong = (found - rim_logits(foreground, size).to(flow)).expand(len(flow), -1, -1)
         return warp(wrong[:, None], flow)[:, 0]
 
@@ -178,70 +190,3 @@ class LimbFlow(SavedModule):
         for narrow, block in zip(self.narrow, self.up, strict=True):
             x = block(F.interpolate(narrow(x), scale_factor=2) + maps.pop())
         return x
-
-
-def without_specks(masks: Tensor) -> Tensor:
-    """Masks ``b h w`` without parts by themselves that are smaller than `SPECK` of the largest."""
-    kept = []
-    for mask in masks.cpu().numpy().astype(np.uint8):
-        _, labels, figures, _ = cv2.connectedComponentsWithStats(mask, connectivity=8)
-        area = figures[:, cv2.CC_STAT_AREA]
-        area[0] = 0  # what is no part
-        kept.append(mask & (area >= SPECK * area.max())[labels])
-    return torch.from_numpy(np.stack(kept) > 0).to(masks.device)
-
-
-def rim_logits(foreground: Tensor, size: tuple[int, int]) -> Tensor:
-    """The background's logits ``1 h w`` as a foreground bool ``H W`` has them: 0 at its rim, `RIM`
-    and -`RIM` where all of a cell is background or none is."""
-    cell = max(foreground.shape) // GRID | 1
-    covered = F.avg_pool2d(
-        foreground[None, None].float(), cell, 1, cell // 2, count_include_pad=False
-    )
-    return _resized(RIM * (1 - 2 * covered[0]), size)
-
-
-def _resized(maps: Tensor, size: tuple[int, int]) -> Tensor:
-    """Maps ``b h w`` at another size."""
-    return F.interpolate(maps[:, None], size, mode="bilinear", align_corners=True)[:, 0]
-
-
-def onto_character(flow: Tensor, foreground: Tensor) -> Tensor:
-    """Flows ``b h w 2`` led to the foreground ``H W``, bool, where they look beside it.
-
-    What is looked up is not the rim, which is half background, but what lies within: all that is
-    a pixel away from the rim, and the middle of what is too thin for that.
-    """
-    covered = foreground.cpu().numpy().astype(np.uint8)
-    core = (cv2.erode(covered, np.ones((3, 3), np.uint8)) > 0) | skeletonize(covered > 0)
-    if not core.any():
-        return flow
-    there = torch.from_numpy(core).to(flow)[None, None]
-    moved = warp(_nearest(core).to(flow), flow, interpolation="nearest")
-    hit = warp(there, flow, interpolation="nearest")[:, 0] > 0.5
-    return torch.where(hit[..., None], flow, rearrange(moved, "b xy h w -> b h w xy"))
-
-
-def off_character(foreground: Tensor, size: tuple[int, int]) -> Tensor:
-    """A flow ``1 h w 2`` of that size that shows only background: itself there, else the nearest.
-
-    Args:
-        foreground: of one source frame, bool ``H W``.
-    """
-    covered = F.adaptive_max_pool2d(foreground[None].float(), size)[0].cpu().numpy() > 0
-    free = cv2.dilate(covered.astype(np.uint8), np.ones((3, 3), np.uint8)) == 0
-    if not free.any():
-        return identity_grid(*size, device=foreground.device)[None]
-    return rearrange(_nearest(free), "b xy h w -> b h w xy").to(foreground.device)
-
-
-def _nearest(wanted: np.ndarray) -> Tensor:
-    """Of every cell the place of the nearest wanted one, ``1 2 h w`` in [-1, 1]."""
-    _, labels = cv2.distanceTransformWithLabels(
-        (~wanted).astype(np.uint8), cv2.DIST_L2, 5, labelType=cv2.DIST_LABEL_PIXEL
-    )
-    places = np.flatnonzero(wanted)
-    of = np.zeros(labels.max() + 1, np.int64)
-    of[labels.ravel()[places]] = places
-    grid = identity_grid(*wanted.shape).view(-1, 2)[torch.from_numpy(of[labels])]
-    return rearrange(grid, "h w xy -> 1 xy h w")

@@ -9,10 +9,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from anamodiff.lofnet.gaps import without_gaps
 from anamodiff.lofnet.joints import JointDetector, Joints
-from anamodiff.lofnet.limb_flow import GRID, LimbFlow
+from anamodiff.lofnet.limb_flow import LimbFlow
 from anamodiff.lofnet.motion_scale import scale_poses
 from anamodiff.lofnet.retarget import Retargeter
+from anamodiff.lofnet.silhouette import GRID
 from anamodiff.options import AdaptationOptions, PoseStart
 from anamodiff.video.foreground import foreground_mask
 from anamodiff.visual.flow import SEEN_TITLE, flow_rows, grey_picture
@@ -156,7 +158,7 @@ def skeletal_motion(
         frames = frames[:1]
     chosen = frames[nearest_poses(target, poses[frames]).cpu()]
     foregrounds = foreground_mask(source, thin=True) if foreground is None else foreground
-    foregrounds = foregrounds.cpu()
+    foregrounds = without_gaps(foregrounds.cpu(), source, poses)
     pictures = with_coverage(source, foregrounds)
     motion = networks.limb_flow(pictures[chosen].to(target), poses[chosen], target)
     used = chosen.unique()
@@ -166,7 +168,7 @@ def skeletal_motion(
         F.interpolate(x, grid or size, mode="bilinear", align_corners=True)
         for x in (visible, motion.mask)
     )
-    flow = motion.flow(foregrounds, chosen, *size, own=still)
+    flow = motion.flow(foregrounds, chosen, *size, own=still, joints=target)
     place = Poses(*(x.cpu() for x in (poses, other.known(), target)))
     return SkeletalMotion(flow, mask, visible[:, 0].cpu(), chosen, place)
 

@@ -5,14 +5,8 @@ import torch
 
 from anamodiff.creatures.skeleton import BONES, JOINTS
 from anamodiff.lofnet.bone_motion import bone_distances, bone_motions
-from anamodiff.lofnet.limb_flow import (
-    GRID,
-    LimbFlow,
-    LimbMotion,
-    off_character,
-    onto_character,
-    without_specks,
-)
+from anamodiff.lofnet.limb_flow import LimbFlow, LimbMotion
+from anamodiff.lofnet.silhouette import GRID
 from anamodiff.warp import identity_grid, warp
 
 
@@ -108,7 +102,8 @@ def test_the_flow_shows_character_where_it_is_and_background_elsewhere(net: Limb
     beside = motion.ground > 0
     assert beside.any() and (~beside).any()
     assert (shown[beside] == 0).all()
-    assert (shown[~beside] > 0.49).all()
+    # Half a pixel off, both ways, is near enough to the end of a leg that is one pixel wide.
+    assert shown[~beside].min() > 0.24 and shown[~beside].mean() > 0.9
     assert motion.flow(foreground[None], torch.zeros(1, dtype=torch.long), 32, 48).shape == (
         1,
         32,
@@ -145,50 +140,6 @@ def test_errors_in_the_sources_own_pose_are_taken_out() -> None:
     moved = motion(-shifted).flow(foreground[None], frames, size, size, own)[0]
     both = (slice(32 + rim, 96 - rim), slice(40 + rim, 104 - rim))
     torch.testing.assert_close(moved[both], (still - shifted)[both], atol=1e-3, rtol=0)
-
-
-def test_specks_go_and_severed_parts_stay() -> None:
-    masks = torch.zeros(3, 40, 40, dtype=torch.bool)
-    masks[:2, 5:25, 5:35] = True  # 600 cells
-    masks[0, 30, 30], masks[0, 35, 2:7] = True, True
-    masks[1, 26:29, 10:13] = True
-    wanted = masks.clone()
-    wanted[0, 30:] = False
-    assert torch.equal(without_specks(masks), wanted), "one frame's alone, and none of an empty one"
-
-
-def test_a_flow_within_the_character_stays(net: LimbFlow) -> None:
-    identity = identity_grid(64, 64)[None]
-    led = onto_character(identity, blob())
-    torch.testing.assert_close(led[:, 22:32, 12:48], identity[:, 22:32, 12:48])
-    torch.testing.assert_close(led[:, 36:48, 30], identity[:, 36:48, 30])  # the thin leg's middle
-    away = led[0, 40, 34]
-    torch.testing.assert_close(away, identity[0, 40, 30])
-
-
-def test_the_background_flow_shows_no_character() -> None:
-    flow = off_character(blob(), (64, 64))
-    assert warp(blob()[None, None].float(), flow).max() == 0
-    away = ~torch.nn.functional.max_pool2d(blob()[None].float(), 3, 1, 1).bool()
-    torch.testing.assert_close(flow[away], identity_grid(64, 64)[None][away])
-    shifted = (flow[0, 27, 30] - identity_grid(64, 64)[27, 30]).norm()
-    assert shifted < 10 * 2 / 63  # the nearest, not any
-
-
-def test_on_coarse_latents_the_background_flow_avoids_all_the_character_touches() -> None:
-    flow = off_character(blob(), (16, 16))
-    covered = torch.nn.functional.max_pool2d(blob()[None, None].float(), 4)
-    assert warp(covered, flow).max() == 0
-
-
-def test_a_frame_that_is_all_character_has_no_background() -> None:
-    whole = torch.ones(8, 8, dtype=torch.bool)
-    torch.testing.assert_close(off_character(whole, (8, 8))[0], identity_grid(8, 8))
-
-
-def test_a_frame_without_a_character_leaves_the_flow() -> None:
-    flow = identity_grid(8, 8)[None]
-    assert onto_character(flow, torch.zeros(8, 8, dtype=torch.bool)) is flow
 
 
 def test_saved_weights_give_the_same_flow(net: LimbFlow, tmp_path) -> None:
