@@ -45,6 +45,11 @@ FUSION = (1 / 6, 1 / 40)
 # Of alpha from a network: what lies below or above is certain.
 CERTAIN = (0.15, 0.85)
 SMALLEST_PART = 0.1  # of the largest part of a network's matte
+# Parts of the ground's colour that are open to the ground: their area, of the character's, at least
+# and at most; their half width, of the picture's side, at least (thinner ones are the network's
+# blur, and gaps); what a network has to see of the rest to be believed. Measured on 26 characters
+# on nine grounds: .87 where it was right, .21 where it took the ground for something.
+OPEN_PARTS, OPEN_WIDTH, SEEN = (0.1, 1.0), 1 / 64, 0.6
 
 
 @dataclass(frozen=True)
@@ -210,6 +215,30 @@ def likely_holes(masks: Tensor, likely: Tensor) -> Tensor:
     """Those holes ``f h w`` of masks that lie mostly where characters are `likely` to be."""
     pairs = zip(masks.cpu().numpy(), likely.cpu().numpy(), strict=True)
     return torch.from_numpy(np.stack([_expected_holes(*pair) for pair in pairs]))
+
+
+def open_parts(masks: Tensor, sure: Tensor) -> Tensor:
+    """Large parts ``f h w`` in the ground's colour that are open to it, where a network is `sure`.
+
+    Empty where they are too small a share of the character, for which its colours tell enough, or
+    where the network does not see the rest of it either.
+    """
+    own = float(masks.sum())
+    size = 2 * max(1, round(OPEN_WIDTH * max(masks.shape[1:]))) + 1
+    disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (size, size))
+    missed = (sure & ~masks).cpu().numpy().astype(np.uint8)
+    thick = np.stack([cv2.morphologyEx(one, cv2.MORPH_OPEN, disc) for one in missed]) > 0
+    least, most = OPEN_PARTS
+    if not least * own < thick.sum() < most * own or float((masks & sure).sum()) < SEEN * own:
+        thick = np.zeros_like(thick)
+    return torch.from_numpy(thick).to(masks.device)
+
+
+def with_parts(cutout: Cutout, frames: Tensor, parts: Tensor) -> Cutout:
+    """A cutout with parts ``f h w``, bool, as they are in its `frames`."""
+    return Cutout(
+        torch.where(parts[:, None], frames, cutout.frames), torch.where(parts, 1.0, cutout.alpha)
+    )
 
 
 def _enclosed(parts: Mask, outside: Mask) -> Mask:

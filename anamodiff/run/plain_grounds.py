@@ -17,6 +17,8 @@ from anamodiff.matting.cutout import (
     enclosed,
     least_distance,
     likely_holes,
+    open_parts,
+    with_parts,
 )
 from anamodiff.matting.network import MatteNetwork
 from anamodiff.matting.smooth import smooth_ground
@@ -87,7 +89,7 @@ def cut_from_plain(frames: Tensor, colour: Tensor, network: NetworkLoader) -> Cu
 
     Where compression hides faint differences and a finer eye sees much more, the network decides.
     """
-    saliency = cache(lambda: network().saliency(frames).to(frames.device))  # two may ask
+    saliency = cache(lambda: network().saliency(frames).to(frames.device))  # some may ask
     least = least_distance(frames, colour)
     stained = least > FINE_DISTANCE
     cutout = cut_plain(frames, colour, outlines=True, least=least, stained=stained)
@@ -96,14 +98,16 @@ def cut_from_plain(frames: Tensor, colour: Tensor, network: NetworkLoader) -> Cu
         cutout = cut_plain(
             frames, colour, saliency() > SURE, outlines=True, least=least, stained=stained
         )
-    if not stained:
+    if stained:
+        fine = cut_plain(frames, colour, outlines=True, least=FINE_DISTANCE, stained=True)
+        more = float((fine.mask & ~cutout.mask).sum())
+        if more > DOUBTFUL * float(cutout.mask.sum()):
+            salient = saliency() > SOLID
+            gain = _overlap(fine.mask, salient) - _overlap(cutout.mask, salient)
+            cutout = fine if gain > AGREED else cutout
+    if not saliency.cache_info().currsize:
         return cutout
-    fine = cut_plain(frames, colour, outlines=True, least=FINE_DISTANCE, stained=True)
-    if float((fine.mask & ~cutout.mask).sum()) <= DOUBTFUL * float(cutout.mask.sum()):
-        return cutout
-    salient = saliency() > SOLID
-    gain = _overlap(fine.mask, salient) - _overlap(cutout.mask, salient)
-    return fine if gain > AGREED else cutout
+    return with_parts(cutout, frames, open_parts(cutout.mask, saliency() > SURE))
 
 
 def _has_large_holes(masks: Tensor) -> bool:

@@ -46,6 +46,7 @@ _RAW_VERSION = 50706  # DNG's
 
 # Bits of a TIFF page's type: a thumbnail of another page, or its mask.
 _PAGE_TYPE, _ASIDE = 254, 1 | 4
+_BITS, _PLANES = 258, 284
 
 _DAMAGE = (
     OSError,
@@ -80,6 +81,8 @@ def open_pictures(path: Path, role: str) -> FrameSource | None:
                 f"expected a {role}, got a camera's raw picture, which is not supported: {path}; "
                 "export it as jpg or png"
             )
+        if _is_misread(image) and (pages := open_tiff(path, MOST_PIXELS)):
+            return pages
         if image.format in ANIMATED and count_frames(image) != 1:
             return _animation(path, image, role)
         return _still(path, image, role)
@@ -217,6 +220,12 @@ def _seek(image: Image.Image, place: int) -> None:
 def _is_aside(image: Image.Image) -> bool:
     """Whether a TIFF's page is another one's thumbnail or mask."""
     return bool(int(getattr(image, "tag_v2", {}).get(_PAGE_TYPE, 0)) & _ASIDE)
+
+
+def _is_misread(image: Image.Image) -> bool:
+    """Whether a TIFF has more than 8 bits in channels that are stored one after the other."""
+    tags = getattr(image, "tag_v2", {})
+    return tags.get(_PLANES) == 2 and max(tags.get(_BITS, (8,))) > 8
 
 
 def _seconds(image: Image.Image) -> float:

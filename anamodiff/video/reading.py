@@ -29,6 +29,7 @@ from anamodiff.video.sampling import (
     sampled_fps,
 )
 from anamodiff.video.text import as_text
+from anamodiff.video.tiff import TIFF_HEADS
 
 
 @dataclass(frozen=True)
@@ -120,6 +121,11 @@ def open_clip(path: Path, role: str) -> FrameSource:
         raise ClipError(
             f"expected a {role} (mp4, webm, gif, webp, png ...), got text that begins with "
             f"{text[:24]!r}: {path}; download it again"
+        )
+    if head.startswith(TIFF_HEADS):  # FFmpeg takes floats for numbers of 16 bits
+        raise ClipError(
+            f"expected a {role} that can be decoded, got a TIFF that is damaged or of a kind that "
+            f"is not supported: {path}; export it as png"
         )
     return open_named(path, head, role) or open_video(path, role)
 

@@ -384,3 +384,34 @@ def test_a_wide_still_is_one_picture():
         assert len(cut_strip(picture.swapaxes(0, 1))) == 1
     strip = np.concatenate(list(moving_square(4)), axis=1)
     assert len(cut_strip(strip)) == 4
+
+
+@pytest.mark.parametrize(
+    ("kind", "white", "how"),
+    [
+        ("float16", 1, {}),
+        ("float16", 1, {"byteorder": ">"}),
+        ("float32", 1, {"planarconfig": "separate"}),
+        ("uint16", 65535, {"planarconfig": "separate"}),
+        ("uint32", 2**32 - 1, {"planarconfig": "separate", "bigtiff": True}),
+        ("float32", 255, {"tile": (32, 32), "compression": "zlib"}),
+    ],
+)
+def test_deep_colours_are_scaled_however_they_are_stored(tmp_path, kind, white, how) -> None:
+    import tifffile
+
+    picture = np.full((48, 64, 3), 1.0)
+    picture[8:32, 8:40] = 0.8, 0.2, 0.4
+    stored = (picture * white).astype(kind)
+    if "planarconfig" in how:
+        stored = np.moveaxis(stored, -1, 0)
+    tifffile.imwrite(tmp_path / "a.tif", stored, photometric="rgb", **how)
+    assert np.abs(read(tmp_path / "a.tif") - np.round(255 * picture)).max() <= 1
+
+
+def test_a_tiff_of_a_kind_that_nothing_reads_is_refused_and_not_guessed_at(tmp_path) -> None:
+    import tifffile
+
+    tifffile.imwrite(tmp_path / "a.tif", np.ones((48, 64), np.complex64))
+    with pytest.raises(ClipError, match="TIFF that is damaged or of a kind that is not supported"):
+        read_clip(tmp_path / "a.tif")
