@@ -11,16 +11,14 @@ from einops import rearrange
 from numpy.typing import NDArray
 from torch import Tensor
 
+from anamodiff.matting.compression import denoised, least_distance, stains
 from anamodiff.matting.edges import has_visible_outlines, soft_edges, stained_edges
 from anamodiff.matting.outlines import with_outlines
 from anamodiff.video.foreground import (
-    GROUND_DISTANCE,
-    border_of,
     chroma,
     cleaned,
     differs_from_ground,
     ground_lab,
-    rgb_to_lab,
 )
 
 Array = NDArray[np.float32]
@@ -29,17 +27,10 @@ Mask = NDArray[np.bool_]
 #: The canonical ground, in [-1, 1]: the networks were trained on it.
 WHITE = 1.0
 SOLID = 0.5  # of alpha: from here on a pixel counts as the character's
-# Lab: from which distance colours differ from a clean ground's, and are seen at all; pixels between
-# both, for each one along the edges, beyond which a clip is stained. Measured on 22 characters on
-# six grounds: at most .37 as they were drawn, at least .53 as JPEG (quality 80, twice the size).
-FINE_DISTANCE, FAINTEST, STAINED = 2.0, 0.7, 0.45
 # What has the ground's colour inside a character is a gap where that is colourful, and else a pupil
 # if it is no larger than this share of the picture.
 COLOURFUL, LARGEST_PUPIL = 20.0, 0.001
 DARK = 35.0  # Lab: on a ground below, outlines have its colour
-# Lab: the border's median distance from the ground's colour from which on a clip is noisy; pixels
-# over which noise is averaged, and up to which difference, in noises.
-NOISY, DENOISED, BLUR = 1.2, 7, 4.0
 # Radii, as shares of the picture, over which colours of both sides of an edge are averaged.
 FUSION = (1 / 6, 1 / 40)
 # Of alpha from a network: what lies below or above is certain.
@@ -108,7 +99,10 @@ def cut_plain(
         least = least_distance(frames, ground)
     hole = 0.0 if colourful else LARGEST_PUPIL
     looked_at = denoised(frames, ground)
-    seen = different = differs_from_ground(looked_at, ground, least=least)
+    different = differs_from_ground(looked_at, ground, least=least)
+    if stained:
+        different &= ~stains(looked_at, ground, least)
+    seen = different
     masks = cleaned(different, thin=True, largest_hole=hole)
     near = np.stack([cv2.dilate(mask.astype(np.uint8), np.ones((5, 5))) for mask in masks]) > 0
     # Whiskers and tips, which are cleaned away as specks, belong to it where they adjoin it.
@@ -142,36 +136,6 @@ def _unmixed(frames: Tensor, ground: Tensor, masks: Mask, apart: Array) -> Cutou
     colour = (own.to(frames) + ground.to(frames)).clamp(-1, 1)
     share = alpha[:, None]
     return Cutout(share * colour + (1 - share) * WHITE, alpha)
-
-
-def denoised(frames: Tensor, ground: Tensor) -> Tensor:
-    """Frames without a camera's noise, where their ground shows any; edges are kept."""
-    border = border_of(rgb_to_lab(frames) - ground_lab(ground))
-    noise = float(np.median(np.linalg.norm(border, axis=-1)))
-    if noise < NOISY:
-        return frames
-    pictures = rearrange(frames.detach().cpu().float(), "f c h w -> f h w c").numpy()
-    quiet = [
-        cv2.bilateralFilter(np.ascontiguousarray(picture), DENOISED, BLUR * noise / 50, 1.5)
-        for picture in pictures
-    ]
-    return rearrange(torch.from_numpy(np.stack(quiet)), "f h w c -> f c h w").to(frames)
-
-
-def least_distance(frames: Tensor, ground: Tensor) -> float:
-    """From which distance in Lab on a colour differs from a plain ground's, ``(3,)`` or ``3 h w``.
-
-    Compression leaves faint stains around a character, which a fine eye would take for parts of it.
-    Where there are none, parts in nearly the ground's colour are told from it.
-    """
-    lab = rgb_to_lab(frames)
-    distance = np.linalg.norm(lab - ground_lab(ground), axis=-1)
-    other = distance > FINE_DISTANCE
-    around = sum(
-        int((one & ~(cv2.erode(one.astype(np.uint8), np.ones((3, 3))) > 0)).sum()) for one in other
-    )
-    stained = int(((distance > FAINTEST) & ~other).sum()) > STAINED * around
-    return GROUND_DISTANCE if stained else FINE_DISTANCE
 
 
 def cut_by_matte(frames: Tensor, alpha: Tensor) -> Cutout:

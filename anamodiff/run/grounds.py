@@ -20,7 +20,9 @@ from anamodiff.matting.zoom import Zoom
 from anamodiff.resources import find
 from anamodiff.run.masks import Masks
 from anamodiff.run.plain_grounds import (
+    IN_DOUBT,
     NetworkLoader,
+    announced,
     canonical_foreground,
     cut_from_plain,
     plain_colours,
@@ -29,11 +31,7 @@ from anamodiff.run.plain_grounds import (
 from anamodiff.video.canvas import Letterbox
 from anamodiff.video.clip import Clip
 from anamodiff.video.closer import read_closer
-from anamodiff.video.foreground import (
-    foreground_mask,
-    ground_colour,
-    lab_distance,
-)
+from anamodiff.video.foreground import foreground_mask, ground_colour, lab_distance
 from anamodiff.video.sampling import silent
 
 logger = logging.getLogger(__name__)
@@ -181,15 +179,16 @@ def _cut(clip: Clip, mask: Tensor | None, network: NetworkLoader, role: str) -> 
         logger.info("the %s is transparent around its character: its alpha is the matte", role)
         return _by_alpha(clip, own, role)
     colour = plain_colours(frames)
+    in_doubt = announced(network, partial(logger.info, IN_DOUBT, role))
     if mask is None and colour is not None and _is_white(colour):
-        foreground = white_foreground(clip.frames, colour, network)
+        foreground = white_foreground(clip.frames, colour, in_doubt)
         mattes = _by_colour(clip.frames) if foreground is None else foreground.float()
         _warn(mattes[(..., *own)] > 0, role)
         return Subject(clip, mattes, foreground=foreground)
     if mask is not None:
         cutout = cut_by_matte(frames, mask[(..., *own)])
     elif colour is not None:
-        cutout = cut_from_plain(frames, colour, network)
+        cutout = cut_from_plain(frames, colour, in_doubt)
     else:
         logger.info("the %s's ground is textured: its character is cut out by a network", role)
         cutout = cut_by_matte(frames, _network_matte(frames, network()))

@@ -8,14 +8,13 @@ from functools import cache
 import torch
 from torch import Tensor
 
+from anamodiff.matting.compression import FINE_DISTANCE, least_distance
 from anamodiff.matting.cutout import (
-    FINE_DISTANCE,
     SOLID,
     WHITE,
     Cutout,
     cut_plain,
     enclosed,
-    least_distance,
     likely_holes,
     open_parts,
     with_parts,
@@ -39,6 +38,21 @@ NetworkLoader = Callable[[], MatteNetwork]
 MUCH, DOUBTFUL, AGREED = 0.05, 0.15, 0.05
 LARGE_SHARE = 0.15  # of a character's area: enclosed by it, and of the ground's colour
 SURE = 0.8  # saliency of what is white, and enclosed by a character
+
+#: What is said where the network is asked; of a clip's role.
+IN_DOUBT = (
+    "the %s's ground is plain: what has its colour is the character's where a network finds it so"
+)
+
+
+def announced(network: NetworkLoader, say: Callable[[], None]) -> NetworkLoader:
+    """A loader that says so where it is used."""
+
+    def load() -> MatteNetwork:
+        say()
+        return network()
+
+    return load
 
 
 def plain_colours(frames: Tensor) -> Tensor | None:

@@ -6,7 +6,14 @@ import torch
 
 from anamodiff import creatures
 from anamodiff.creatures.ground import draw_ground, on_ground
-from anamodiff.matting.cutout import Cutout, cut_by_matte, cut_plain, matte_of
+from anamodiff.matting.cutout import (
+    Cutout,
+    cut_by_matte,
+    cut_plain,
+    matte_of,
+    open_parts,
+    with_parts,
+)
 from anamodiff.video.foreground import plain_ground
 from anamodiff.video.letterbox import from_pixels
 
@@ -118,3 +125,16 @@ def test_stray_parts_of_a_network_s_matte_are_left_out() -> None:
     saliency[0, 50:53, 50:53] = 0.9
     matte = matte_of(saliency)
     assert matte[0, 20, 20] == 1 and matte[0, 51, 51] == 0
+
+
+def test_parts_of_the_ground_s_colour_are_taken_from_a_network_that_sees_the_rest() -> None:
+    mask, sure = torch.zeros(1, 64, 64, dtype=torch.bool), torch.zeros(1, 64, 64, dtype=torch.bool)
+    mask[:, 20:40, 10:50] = sure[:, 19:41, 9:51] = True
+    mask[:, 20:32, 24:36] = False  # open to the ground above
+    found = open_parts(mask, sure)
+    assert found[0, 22:30, 26:34].all()
+    assert not found[0, 42:].any() and not found[0, 40:42, 10:50].any()
+    assert not open_parts(mask, ~sure).any()
+    frames, cutout = torch.zeros(1, 3, 64, 64), Cutout(torch.ones(1, 3, 64, 64), mask.float())
+    whole = with_parts(cutout, frames, found)
+    assert whole.mask[0, 25, 30] and (whole.frames[0, :, 25, 30] == 0).all()

@@ -108,7 +108,8 @@ def test_noise_is_no_texture(colour) -> None:
     assert overlap(found.mattes >= 0.5, torch.from_numpy(made.coverage > 127)) > 0.9
 
 
-def test_a_belly_that_is_white_is_the_character_s_where_the_network_says_so() -> None:
+def test_a_belly_that_is_white_is_the_character_s_where_the_network_says_so(caplog) -> None:
+    caplog.set_level("INFO")
     frame = np.full((1, 96, 96, 3), 255, np.uint8)
     frame[:, 20:70, 20:70] = 40
     frame[:, 28:62, 28:62] = 255
@@ -119,3 +120,4 @@ def test_a_belly_that_is_white_is_the_character_s_where_the_network_says_so() ->
         subject = cut_clip(clip, None, lambda: network, "source")
         assert bool(foreground(subject)[0, 45, 45]) == bool(saliency)
         assert subject.clip is clip
+    assert caplog.text.count("where a network finds it so") == 2
