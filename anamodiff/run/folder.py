@@ -21,7 +21,7 @@ from anamodiff.lock import hold, is_trace, release
 from anamodiff.options import TuningOptions
 from anamodiff.resources import expanded, replacing
 from anamodiff.run.machine import peak_memory_mb
-from anamodiff.run.outputs import check_output_name, is_video
+from anamodiff.run.outputs import check_output_name, is_video, masks_in
 
 CONFIG, RECORD, CLIPS = "config.yaml", "run.json", "scene.safetensors"
 OUTPUTS = Path("outputs")
@@ -147,9 +147,10 @@ class RunFolder:
 
     @property
     def inputs(self) -> list[str]:
-        """The clips that the run was made from."""
+        """The clips that the run was made from, and its masks."""
         settings = self.settings
-        return [settings[name] for name in ("source", "driving") if settings.get(name)]
+        clips = [settings[name] for name in ("source", "driving") if settings.get(name)]
+        return [*clips, *masks_in(settings.get("adaptation"))]
 
     @property
     def record(self) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from anamodiff.errors import AnaMoDiffError, shorten
 from anamodiff.options import PROMPT, STAGES, RunOptions, StartFrame
 from anamodiff.run.folder import RunFolder, check_writable
-from anamodiff.run.outputs import check_no_input, check_output_name, is_video
+from anamodiff.run.outputs import check_no_input, check_output_name, is_video, masks_in
 from anamodiff.video.reading import read_pictures
 from anamodiff.video.sampling import silent
 
@@ -55,7 +55,7 @@ def check_request(
     for section, given in stages.items():
         if not isinstance(given, STAGES[section]):
             STAGES[section].checked(given)
-    check_no_input(output, (source, driving))
+    check_no_input(output, (source, driving, *masks_in(stages.get("adaptation"))))
     check_output(output, resume)
     for clip, minimum, role in ((source, 1, "source"), (driving, 2, "driving clip")):
         glance_at(clip, minimum, role)

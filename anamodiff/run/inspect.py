@@ -14,7 +14,7 @@ from anamodiff.resources import expanded
 from anamodiff.run.folder import OUTPUTS, check_writable, unused
 from anamodiff.run.folds import fold_verdict
 from anamodiff.run.inputs import fitted_clip, glance_at
-from anamodiff.run.outputs import check_no_input
+from anamodiff.run.outputs import check_no_input, masks_in
 
 if TYPE_CHECKING:
     from anamodiff.lofnet.animate import WarpedIntermediate
@@ -97,7 +97,7 @@ def inspect(
     Raises:
         AnaMoDiffError: an input cannot be used; the message says what to do.
     """
-    sheet = _sheet_path(output, clip, driving)
+    sheet = _sheet_path(output, clip, driving, masks_in(adaptation))
     RunOptions.check(frames=frames, start_frame=start_frame, size=size, prompt=prompt)
     AdaptationOptions.checked(None if isinstance(adaptation, AdaptationOptions) else adaptation)
     alone = driving is None
@@ -130,12 +130,14 @@ def inspect(
     )
 
 
-def _sheet_path(output: str | Path | None, clip: str | Path, driving: str | Path | None) -> Path:
+def _sheet_path(
+    output: str | Path | None, clip: str | Path, driving: str | Path | None, masks: list[str]
+) -> Path:
     """Where the sheet goes; refuses what is no picture file before anything is computed."""
     if output is None:
         names = [Path(name).stem for name in (clip, driving) if name is not None]
         return unused(OUTPUTS / f"{'-'.join(names)}-flow", ".png")
-    check_no_input(output, (clip, driving))
+    check_no_input(output, (clip, driving, *masks))
     path = expanded(output)
     if path.suffix.lower() not in SUFFIXES or path.is_dir():
         raise AnaMoDiffError(

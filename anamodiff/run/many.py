@@ -28,7 +28,7 @@ from anamodiff.meter import meter
 from anamodiff.options import FRAMES, STAGES, RunOptions, StartFrame
 from anamodiff.resources import expanded
 from anamodiff.run.folder import OUTPUTS, write_text
-from anamodiff.run.outputs import check_no_input, is_video
+from anamodiff.run.outputs import check_no_input, is_video, masks_in
 from anamodiff.run.rows import Row, read_list
 
 if TYPE_CHECKING:
@@ -189,12 +189,13 @@ def transfer_many(
     rows, shared = read_list(file), construct(ManyOptions, settings)
     folder = expanded(output) if output is not None else OUTPUTS / Path(file).stem
     _check_folder(folder)
+    inputs = [one for row in rows for one in (row.source, row.driving)]
+    mattes = [shared.adaptation, *({"matte": row.settings.get("adaptation.matte")} for row in rows)]
+    inputs += [path for matte in mattes for path in masks_in(matte)]
     for row in rows:
         for place in (_video(folder, row), folder / row.name / "result.mp4"):
             if os.path.lexists(place):
-                check_no_input(
-                    place, (one for other in rows for one in (other.source, other.driving))
-                )
+                check_no_input(place, inputs)
     for row in rows:
         if gone := _gone(row):
             logger.warning("row %d will fail: no %s", row.number, " and no ".join(gone))

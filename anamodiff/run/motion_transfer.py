@@ -40,7 +40,7 @@ from anamodiff.run.inputs import (
 from anamodiff.run.intermediate import ClipPair
 from anamodiff.run.masks import Masks
 from anamodiff.run.models import Models, load_models
-from anamodiff.run.outputs import check_is_video, check_no_input, is_video
+from anamodiff.run.outputs import check_is_video, check_no_input, is_video, masks_in
 from anamodiff.run.report import report
 from anamodiff.run.result import Result, check_ground
 from anamodiff.run.stages import CHECKPOINT, WEIGHTS, Stages, TunedRun
@@ -226,7 +226,7 @@ class MotionTransfer(Stages):
     ) -> TunedRun:  # fmt: skip
         """Tune in a run folder that stays locked until `stack` ends."""
         check_prompt(prompt)
-        check_no_input(output, (source, driving))
+        check_no_input(output, (source, driving, *masks_in(options.adaptation)))
         given = RunOptions(frames=frames, seed=seed, start_frame=start_frame)
         frames, seed, start_frame = given.frames, given.seed or 0, given.start_frame
         clips = read_pair(source, driving, frames, self.backbone.image_size)

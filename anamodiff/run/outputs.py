@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -62,6 +62,15 @@ def check_no_input(output: str | Path | None, inputs: Iterable[Any]) -> None:
                 f"{'which lies among the frames of' if beside else 'the same file as'} {given}: "
                 "name another"
             )
+
+
+def masks_in(adaptation: object) -> list[str]:
+    """The paths of masks that options, a mapping of settings or None name."""
+    given = adaptation.get("matte") if isinstance(adaptation, Mapping) else None
+    given = getattr(adaptation, "matte", given)
+    if given is None or given in ("auto", "none"):
+        return []
+    return [str(given), *(os.path.join(given, role) for role in ("source", "driving"))]
 
 
 def _same(one: Path, other: Path) -> bool:

@@ -21,11 +21,12 @@ from anamodiff.evaluation.benchmark import run_all
 from anamodiff.evaluation.scores import evaluate
 from anamodiff.evaluation.survey.ranking import survey_results
 from anamodiff.lofnet.training.train import check_inputs
+from anamodiff.options import AdaptationOptions
 from anamodiff.resources import expanded
 from anamodiff.run import api
 from anamodiff.run.inspect import inspect
 from anamodiff.run.many import transfer_many
-from anamodiff.run.outputs import check_no_input, check_output_name, is_video
+from anamodiff.run.outputs import check_no_input, check_output_name, is_video, masks_in
 from anamodiff.run.result import output_box
 from anamodiff.video.canvas import fit, limited
 from anamodiff.video.clip import read_clip, write_frames, write_video
@@ -143,6 +144,23 @@ def test_folders_of_inputs_are_no_outputs(tmp_path, clips):
             run_all(pairs, output=output)
     with pytest.raises(AnaMoDiffError, match="beside the clips"):
         check_inputs(tmp_path, tmp_path / "results" / "..")
+
+
+def test_masks_are_inputs(tmp_path, clips):
+    source, driving = clips
+    masks = tmp_path / "masks"
+    (masks / "source").mkdir(parents=True)
+    one = masks / "driving.gif"
+    for path in (one, masks / "source" / "0.png"):
+        path.write_bytes(source.read_bytes())
+    request = {"output": one, "adaptation": {"matte": str(one)}} | PAIR
+    with pytest.raises(AnaMoDiffError, match=INPUT):
+        anamodiff.transfer(source, driving, **request)
+    with pytest.raises(AnaMoDiffError, match=INPUT):
+        inspect(
+            source, driving, output=masks / "source" / "0.png", adaptation={"matte": str(masks)}
+        )
+    assert masks_in({"matte": "auto"}) == masks_in(None) == masks_in(AdaptationOptions()) == []
 
 
 def test_what_is_no_input_may_be_written(tmp_path, clips):
