@@ -245,7 +245,7 @@ class GenerationOptions(Options):
     )
     detail: float = setting(
         0.0,
-        "width, as a share of the picture's side, up to which detail within the character is the "
+        "width, as a share of the picture's side, up to which detail of the character is the "
         "warped clip's, for UNets that blur patterns; 0 is none",
         low=0, high=0.25,
     )  # fmt: skip

@@ -8,19 +8,20 @@ from torch import Tensor
 
 from anamodiff.video.foreground import foreground_mask
 
-# In shares of the picture's side. At outlines, where warps are jagged, the result stays as it is.
-RIM, FADE = 2 / 256, 1.5 / 256
-OFF_WHITE = 0.04  # of [-1, 1]: what differs so from the canvas is the character wholly
+# In shares of the picture's side. Outlines are the warped clip's, too, as far as around both clips'
+# characters, where both are white: nothing shows where it ends.
+RIM, FADE = 4 / 256, 1.5 / 256
+OFF_WHITE = 0.08  # of [-1, 1]: what differs so from the canvas is the character wholly
 _TINY = 1e-3
 
 
 def keep_detail(
     frames: Tensor, warped: Tensor, width: float, visible: Tensor | None = None
 ) -> Tensor:
-    """What is finer than a width, within the character, from the warped clip.
+    """What is finer than a width, of the character, from the warped clip.
 
-    What diffusion drew gives outlines, structure and colours. A small UNet blurs the patterns
-    within, which the warp of the source has.
+    What diffusion drew gives structure and colours. A small UNet blurs patterns and outlines, which
+    the warp of the source has.
 
     Args:
         frames: f c h w, RGB in [-1, 1].
@@ -35,24 +36,25 @@ def keep_detail(
     """
     if width == 0:
         return frames
-    side = max(frames.shape[-2:])
-    # It fades where the result is white: a second hard mask would show a resumed run's roundings.
-    inside = foreground_mask(warped, thin=True)[:, None].to(frames)
-    inside = inside * ((1 - frames).amax(1, keepdim=True) / OFF_WHITE).clamp(0, 1)
-    share = _blurred(_eroded(inside, round(RIM * side)), FADE * side)
+    side, warped = max(frames.shape[-2:]), warped.to(frames)
+    one, other = (foreground_mask(clip, thin=True) for clip in (frames, warped))
+    told = one.flatten(1).any(1) & other.flatten(1).any(1)
+    shown = (one | other) & told[:, None, None]
+    share = _blurred(_dilated(shown[:, None].to(frames), round(RIM * side)), FADE * side)
     if visible is not None:
         size = (frames.shape[-2], frames.shape[-1])
         share = share * F.interpolate(visible[:, None].to(frames), size, mode="bilinear")
-    # Of both at once, and of the character alone, so that no ground shines in.
-    apart = (warped.to(frames) - frames) * inside
+    # Coarse differences are those of the character alone, so that no ground shines in, or out.
+    inside = ((1 - torch.minimum(frames, warped)).amax(1, keepdim=True) / OFF_WHITE).clamp(0, 1)
+    apart = warped - frames
     around = _blurred(inside, width * side).clamp_min(_TINY)
-    fine = apart - _blurred(apart, width * side) / around * inside
+    fine = apart - _blurred(apart * inside, width * side) / around * inside
     return (frames + share * fine).clamp(-1, 1)
 
 
-def _eroded(masks: Tensor, by: int) -> Tensor:
-    """Masks f 1 h w without a rim of so many pixels."""
-    return 1 - F.max_pool2d(1 - masks, 2 * by + 1, 1, by)
+def _dilated(masks: Tensor, by: int) -> Tensor:
+    """Masks f 1 h w with a rim of so many pixels around."""
+    return F.max_pool2d(masks, 2 * by + 1, 1, by)
 
 
 def _blurred(pictures: Tensor, deviation: float) -> Tensor:

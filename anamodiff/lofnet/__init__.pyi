@@ -1,5 +1,5 @@
 from .adapt import adapt_points, hull_area, smooth_points
-from .animate import WarpedIntermediate, animate, check_start
+from .animate import WarpedIntermediate, animate
 from .flow import DenseMotion, Motion
 from .fomm import load_fomm
 from .joints import JointDetector, Joints
@@ -8,6 +8,7 @@ from .model import LOFNet, build_lofnet, mini_config
 from .resnet import ResNetDetector
 from .retarget import Retargeted, Retargeter
 from .skeletal import SkeletalMotion, SkeletalNetworks, skeletal_motion
+from .start import check_start
 from .tps import SplineMotion, spline_motions
 
 __all__ = [

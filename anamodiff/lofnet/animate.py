@@ -24,6 +24,7 @@ from anamodiff.lofnet.skeletal import (
     certainty,
     skeletal_motion,
 )
+from anamodiff.lofnet.start import check_start
 from anamodiff.options import AdaptationOptions, StartFrame
 from anamodiff.video.foreground import foreground_mask
 from anamodiff.visual.sheets import NOTEBOOK_CELL, sheet_jpeg
@@ -224,16 +225,6 @@ def _flow(lofnet: LOFNet, latent: Tensor, driving: KeyPoints, source: KeyPoints)
     ]
     return Motion(
         torch.cat([part.flow for part in parts]), torch.cat([part.mask for part in parts])
-    )
-
-
-def check_start(start: StartFrame, count: int) -> None:
-    """Raise AnaMoDiffError for a start frame that a source of `count` frames does not have."""
-    if start in ("first", "auto") or (type(start) is int and 0 <= start < count):
-        return
-    raise AnaMoDiffError(
-        f"expected start_frame 'first', 'auto' or a frame from 0 to {count - 1}, got {start!r}; "
-        "choose one of those"
     )
 
 

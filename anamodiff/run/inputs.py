@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from anamodiff.errors import AnaMoDiffError, shorten
+from anamodiff.lofnet.start import check_start
 from anamodiff.options import PROMPT, STAGES, RunOptions, StartFrame
 from anamodiff.run.folder import RunFolder, check_writable
 from anamodiff.run.outputs import check_no_input, check_output_name, is_video, masks_in
@@ -57,8 +58,11 @@ def check_request(
             STAGES[section].checked(given)
     check_no_input(output, (source, driving, *masks_in(stages.get("adaptation"))))
     check_output(output, resume)
-    for clip, minimum, role in ((source, 1, "source"), (driving, 2, "driving clip")):
-        glance_at(clip, minimum, role)
+    chosen = type(start_frame) is int and start_frame > 0
+    count = glance_at(source, frames if chosen else 1, "source", least=1)
+    if chosen:
+        check_start(start_frame, count)
+    glance_at(driving, 2, "driving clip")
 
 
 def check_output(output: str | Path | None, resume: bool) -> None:
@@ -70,11 +74,18 @@ def check_output(output: str | Path | None, resume: bool) -> None:
         RunFolder(output).check_free()
 
 
-def glance_at(clip: GivenClip, minimum: int, role: str) -> None:
-    """Refuse a file that cannot be read as a clip of at least so many frames."""
-    if not _is_clip(clip):
-        with silent():
-            read_pictures(clip, frames=minimum, size=_GLANCE, minimum=minimum, role=role)
+def glance_at(clip: GivenClip, frames: int, role: str, *, least: int | None = None) -> int:
+    """Read so many frames, and say how many there are.
+
+    Raises:
+        ClipError: a file cannot be read as a clip of at least that many, or `least`.
+    """
+    if _is_clip(clip):
+        return len(clip.frames)
+    least = frames if least is None else least
+    with silent():
+        found = read_pictures(clip, frames=frames, size=_GLANCE, minimum=least, role=role)
+    return len(found.pixels)
 
 
 def _is_clip(given: GivenClip) -> TypeIs[Clip]:

@@ -13,9 +13,9 @@ from anamodiff.backbone.find import MINI
 from anamodiff.backbone.memory import Memory
 from anamodiff.backbone.model import Backbone
 from anamodiff.lock import held
-from anamodiff.lofnet.animate import check_start
 from anamodiff.lofnet.model import LOFNet
 from anamodiff.lofnet.skeletal import SkeletalNetworks
+from anamodiff.lofnet.start import check_start
 from anamodiff.options import (
     FRAMES,
     AdaptationOptions,

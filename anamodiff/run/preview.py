@@ -10,7 +10,8 @@ from typing import Any, TypeVar
 
 from torch import Tensor
 
-from anamodiff.lofnet.animate import WarpedIntermediate, check_start
+from anamodiff.lofnet.animate import WarpedIntermediate
+from anamodiff.lofnet.start import check_start
 from anamodiff.options import FRAMES, AdaptationOptions, RunOptions, StartFrame
 from anamodiff.resources import expanded
 from anamodiff.run.findings import unknown_words, warnings_of

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from cli_samples import PAIR, Stages
+from PIL import Image
 
 from anamodiff.cli import main as cli
 from anamodiff.cli.overview import EXAMPLES, GROUPS, advice
@@ -51,7 +52,10 @@ def test_the_help_needs_no_torch() -> None:
 
 def test_cheap_mistakes_need_no_torch(tmp_path: Path) -> None:
     (tmp_path / "empty.gif").touch()
+    pictures = [Image.new("RGB", (40, 40), colour) for colour in ("white", "red")]
+    pictures[0].save(tmp_path / "two.gif", save_all=True, append_images=pictures[1:])
     mistakes = [
+        "tune --source two.gif --driving two.gif --prompt turtle --start-frame 50",
         "transfer --source none.gif --driving none.gif --prompt turtle",
         "transfer --source empty.gif --driving none.gif --prompt turtle",
         "tune --source none.gif --driving none.gif --prompt turtle tuning.lrr=1",
