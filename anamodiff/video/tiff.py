@@ -94,7 +94,8 @@ def _by_tifffile(path: Path) -> tuple[int, _Pages]:
                 if page.axes not in ("YX", "YXS", "SYX") or page.size > most:
                     return None
                 values = np.asarray(page.asarray(maxworkers=1))
-                if values.dtype.kind not in "uif":
+                # Of a page whose data is missing it makes an empty array, whatever its size.
+                if values.dtype.kind not in "uif" or values.shape != page.shape or not values.size:
                     return None
                 return np.moveaxis(values, 0, -1) if page.axes == "SYX" else values
         except Exception:  # of damaged files it raises many types
