@@ -56,6 +56,7 @@ _DAMAGE = (
     ArithmeticError,
     LookupError,
     TypeError,  # of a TIFF's page without a size
+    AssertionError,  # of a gif's frame without a palette
     MemoryError,  # a length in the file that no file has
     EOFError,
     struct.error,
