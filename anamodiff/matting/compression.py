@@ -11,6 +11,7 @@ from torch import Tensor
 
 from anamodiff.video.foreground import GROUND_DISTANCE, border_of, ground_lab, rgb_to_lab
 
+Array = NDArray[np.float32]
 Mask = NDArray[np.bool_]
 
 # Lab: from which distance colours differ from a clean ground's, and are seen at all; pixels between
@@ -35,15 +36,16 @@ def least_distance(frames: Tensor, ground: Tensor) -> float:
     Compression leaves faint stains around a character, which a fine eye would take for parts of it.
     Where there are none, parts in nearly the ground's colour are told from it.
     """
-    lab = rgb_to_lab(frames)
-    distance = np.linalg.norm(lab - ground_lab(ground), axis=-1)
+    colour = ground_lab(ground)
+    apart = rgb_to_lab(frames) - colour
+    distance = np.linalg.norm(apart, axis=-1)
     other = distance > FINE_DISTANCE
     faint = int(((distance > FAINTEST) & ~other).sum())
     if faint > STAINED * _length(other):
         return GROUND_DISTANCE
-    if _noise(frames, ground) >= NOISY:  # which wavers, too, and is evened out
+    if _noise(apart) >= NOISY:  # which wavers, too, and is evened out
         return FINE_DISTANCE
-    wavering = stains(frames, ground, FINE_DISTANCE) & other
+    wavering = _wavering(apart, colour, FINE_DISTANCE) & other
     strong = _length(distance > STRONG)
     tells = strong > TELLING * _length(other & ~wavering)
     stained = tells and int(wavering.sum()) > WAVERED * strong
@@ -60,7 +62,11 @@ def stains(frames: Tensor, ground: Tensor, least: float) -> Mask:
         least: distance in Lab from which on a mean colour differs from the ground's.
     """
     colour = ground_lab(ground)
-    apart = rgb_to_lab(frames) - colour
+    return _wavering(rgb_to_lab(frames) - colour, colour, least)
+
+
+def _wavering(apart: Array, colour: Array, least: float) -> Mask:
+    """`stains` of what differs from a ground's colour, ``f h w 3``."""
     weak = np.linalg.norm(apart, axis=-1) < STRONG
     if np.median(colour[..., 0]) < BLACK:
         return np.zeros_like(weak)
@@ -75,7 +81,7 @@ def stains(frames: Tensor, ground: Tensor, least: float) -> Mask:
 
 def denoised(frames: Tensor, ground: Tensor) -> Tensor:
     """Frames without a camera's noise, where their ground shows any; edges are kept."""
-    noise = _noise(frames, ground)
+    noise = _noise(rgb_to_lab(frames) - ground_lab(ground))
     if noise < NOISY:
         return frames
     pictures = rearrange(frames.detach().cpu().float(), "f c h w -> f h w c").numpy()
@@ -86,10 +92,9 @@ def denoised(frames: Tensor, ground: Tensor) -> Tensor:
     return rearrange(torch.from_numpy(np.stack(quiet)), "f h w c -> f c h w").to(frames)
 
 
-def _noise(frames: Tensor, ground: Tensor) -> float:
-    """The border's median distance in Lab from the ground's colour."""
-    border = border_of(rgb_to_lab(frames) - ground_lab(ground))
-    return float(np.median(np.linalg.norm(border, axis=-1)))
+def _noise(apart: Array) -> float:
+    """The border's median distance of what differs from the ground's colour, ``f h w 3`` in Lab."""
+    return float(np.median(np.linalg.norm(border_of(apart), axis=-1)))
 
 
 def _length(masks: Mask) -> int:
