@@ -75,12 +75,13 @@ class LimbMotion:
             foreground = foregrounds[number]
             silhouette = Silhouette(foreground)
             beside = silhouette.off_character((height, width))
+            wrong = None if own is None else own._ground_error(place, foreground, (height, width))
             for of in (frames == number).nonzero()[:, 0].split(FRAMES):
                 found = resize_flow(self.character[of], height, width)
                 ground = resized(self.ground[of], (height, width))
-                if own is not None:
+                if own is not None and wrong is not None:
                     found = found - own._flow_error(place, found)
-                    ground = ground - TAKEN_OUT * own._ground_error(place, foreground, found)
+                    ground = ground - TAKEN_OUT * warp(wrong, found)[:, 0]
                 inside = ground <= 0
                 if joints is not None:
                     inside |= limb_lines(joints[of], (height, width)).to(inside.device)
@@ -96,12 +97,10 @@ class LimbMotion:
         wrong = rearrange(wrong, "h w xy -> 1 xy h w").expand(len(flow), -1, -1, -1)
         return rearrange(warp(wrong, flow), "b xy h w -> b h w xy")
 
-    def _ground_error(self, number: int, foreground: Tensor, flow: Tensor) -> Tensor:
-        """The same of the background's logits, ``b h w``."""
-        size = (flow.shape[1], flow.shape[2])
+    def _ground_error(self, number: int, foreground: Tensor, size: tuple[int, int]) -> Tensor:
+        """How far a source frame's background logits are from its own outline, ``1 1 h w``."""
         found = resized(self.ground[None, number], size).clamp(-RIM, RIM)
-        wrong = (found - rim_logits(foreground, size).to(flow)).expand(len(flow), -1, -1)
-        return warp(wrong[:, None], flow)[:, 0]
+        return (found - rim_logits(foreground, size).to(found))[:, None]
 
 
 class LimbFlow(SavedModule):
