@@ -30,7 +30,9 @@ SOLID = 0.5  # of alpha: from here on a pixel counts as the character's
 # What has the ground's colour inside a character is a gap where that is colourful, and else a pupil
 # if it is no larger than this share of the picture.
 COLOURFUL, LARGEST_PUPIL = 20.0, 0.001
-DARK = 35.0  # Lab: on a ground below, outlines have its colour
+# Lab: on a ground below, outlines have its colour; below the other, what looks like a blurred edge
+# may be an outline, or a rim in nearly its colour.
+DARK, LIGHT = 35.0, 60.0
 # Radii, as shares of the picture, over which colours of both sides of an edge are averaged.
 FUSION = (1 / 6, 1 / 40)
 # Of alpha from a network: what lies below or above is certain.
@@ -117,9 +119,13 @@ def cut_plain(
     apart = rearrange(apart, "f c h w -> f h w c").numpy()
     if stained and colourful:
         return _unmixed(frames, picture, masks, apart)
-    drawn_around = has_visible_outlines(masks, apart)
-    found = np.stack([soft_edges(*x, drawn_around) for x in zip(masks, apart, strict=True)])
-    if outlines and not drawn_around and ground_lab(colour)[0] < DARK:
+    lightness = float(ground_lab(colour)[0])
+    blurred = lightness > LIGHT
+    drawn_around = has_visible_outlines(masks, apart, blurred)
+    found = np.stack(
+        [soft_edges(*x, drawn_around, blurred) for x in zip(masks, apart, strict=True)]
+    )
+    if outlines and not drawn_around and lightness < DARK:
         drawn = with_outlines(seen & (found >= SOLID))
         found = found if drawn is None else np.maximum(found, drawn.astype(np.float32))
     alpha = torch.from_numpy(found).to(frames)

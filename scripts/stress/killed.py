@@ -68,6 +68,7 @@ def commands(folder: Path) -> dict[str, Command]:
     transfer = (
         "transfer", "--source", f"{clips}/source0.gif", "--driving", f"{clips}/driving0.gif",
         "--prompt", "a turtle", "--frames", "4", "--iterations", "10", "--steps", "2",
+        "--size", "128",
         "tuning.checkpoint_every=2", *shared,
     )  # fmt: skip
     train = (
