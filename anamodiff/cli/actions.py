@@ -85,7 +85,7 @@ def evaluate(values: dict[str, Any], started: float) -> None:
 def benchmark(values: dict[str, Any], started: float) -> None:
     from anamodiff.evaluation.pairs import check_sets
 
-    check_sets(values["pairs"])
+    check_sets(values["pairs"], values["output"])
     import_libraries()
     from anamodiff.evaluation.benchmark import benchmark
 
@@ -97,7 +97,7 @@ def benchmark(values: dict[str, Any], started: float) -> None:
 def ablation(values: dict[str, Any], started: float) -> None:
     from anamodiff.evaluation.pairs import check_sets
 
-    check_sets(values["pairs"])
+    check_sets(values["pairs"], values["output"])
     import_libraries()
     from anamodiff.evaluation.ablation import ablation
 

@@ -21,13 +21,14 @@ from anamodiff.errors import AnaMoDiffError
 from anamodiff.evaluation.benchmark_options import BenchmarkOptions, Models
 from anamodiff.evaluation.measure import Case, measure
 from anamodiff.evaluation.methods import (
+    Folder,
     Method,
     Task,
     choose_methods,
     described,
     split_names,
 )
-from anamodiff.evaluation.pairs import BenchmarkPair, find_pairs, split_sets
+from anamodiff.evaluation.pairs import BenchmarkPair, check_apart, find_pairs, split_sets
 from anamodiff.evaluation.report import write_report
 from anamodiff.fields import construct
 from anamodiff.lock import held
@@ -35,7 +36,6 @@ from anamodiff.meter import meter
 from anamodiff.resources import expanded
 from anamodiff.run.folder import OUTPUTS, new_folder, write_text
 from anamodiff.run.machine import begin_peak_memory, peak_memory_mb
-from anamodiff.run.outputs import check_no_input
 from anamodiff.video.clip import read_clip, write_video
 
 logger = logging.getLogger(__name__)
@@ -74,8 +74,8 @@ def benchmark(pairs: str | Path, *, output: str | Path | None = None, **settings
     Raises:
         AnaMoDiffError: no pairs, an unknown method or setting, or no result at all.
     """
+    check_apart(output, map(Path, split_sets(pairs)))
     folder = expanded(output) if output is not None else new_folder(OUTPUTS / "benchmark")
-    _check_apart(pairs, folder)
     with held(folder, "folder of results"):
         return _benchmark(pairs, folder, **settings)
 
@@ -90,13 +90,6 @@ def _benchmark(pairs: str | Path, folder: Path, **settings: Any) -> Path:
         )
     chosen = {job.pair.name: job.pair for job in jobs}
     return write_report(folder, [*chosen.values()], [*dict.fromkeys(j.name for j in jobs)], rows)
-
-
-def _check_apart(pairs: str | Path, folder: Path) -> None:
-    """Refuse a folder of results whose files would lie among the pairs'."""
-    for own in filter(os.path.isdir, split_sets(pairs)):
-        for place in (folder, folder / "pairs"):  # the second is where results lie
-            check_no_input(place, (own,))
 
 
 def run_all(
@@ -126,7 +119,8 @@ def run_all(
         given["threads"] = max(1, (os.cpu_count() or 1) // workers)
     options = construct(BenchmarkOptions, given)
     folder = expanded(output)
-    _check_apart(pairs, folder)
+    made = [how.path for how in chosen.values() if isinstance(how, Folder)]
+    check_apart(folder, [*map(Path, split_sets(pairs)), *made])
     jobs = [
         Job(pair, name, how, folder / "pairs" / pair.name)
         for pair in find_pairs(pairs, folder / "drawn", limit)

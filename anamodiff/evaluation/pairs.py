@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
@@ -14,6 +14,8 @@ from anamodiff.creatures import ground
 from anamodiff.creatures.pair import Pair
 from anamodiff.errors import AnaMoDiffError
 from anamodiff.evaluation.drawn import DRAWN_SETS, OUTDOORS, plans
+from anamodiff.resources import expanded
+from anamodiff.run.outputs import check_no_input
 
 if TYPE_CHECKING:
     from anamodiff.evaluation.tracklets import KnownJoints
@@ -101,11 +103,29 @@ def split_sets(pairs: str | Path) -> list[str]:
     return [text] if Path(text).is_dir() else [name for name in text.split(",") if name] or [text]
 
 
-def check_sets(pairs: str | Path) -> None:
-    """Refuse, without reading clips, what `find_pairs` would find no pairs in."""
-    for name in split_sets(pairs):
-        if name not in DRAWN_SETS:
-            _folders(Path(name))
+def check_sets(pairs: str | Path, output: str | Path | None = None) -> None:
+    """Refuse, without reading clips, what `find_pairs` would find no pairs in.
+
+    And a folder of results whose files would lie among theirs.
+    """
+    sets = [Path(name) for name in split_sets(pairs) if name not in DRAWN_SETS]
+    for path in sets:
+        _folders(path)
+    check_apart(output, sets)
+
+
+def check_apart(output: str | Path | None, inputs: Iterable[Path]) -> None:
+    """Refuse a folder of results that is, or lies in, one of the folders of clips."""
+    if output is None:
+        return
+    folder = expanded(output)
+    for own in filter(Path.is_dir, inputs):
+        check_no_input(folder / "pairs", (own,))  # where results lie
+        if folder.resolve().is_relative_to(own.resolve()):
+            raise AnaMoDiffError(
+                f"expected an --output that is none of the inputs, got {output}, which is or lies "
+                f"in {own}, a folder of clips: name another"
+            )
 
 
 def _pairs_of(name: str, drawn: Path, limit: int | None) -> list[BenchmarkPair]:

@@ -21,7 +21,7 @@ from anamodiff.options import (
 )
 from anamodiff.run.folder import OUTPUTS, RunFolder, check_writable
 from anamodiff.run.inputs import check_output, check_request
-from anamodiff.run.outputs import check_is_video, check_no_input
+from anamodiff.run.outputs import check_ground, check_is_video, check_no_input
 
 if TYPE_CHECKING:
     from anamodiff.pipeline import Progress
@@ -163,6 +163,7 @@ def generate(
     folder = RunFolder.load(run)
     folder.check_tuned()
     check_is_video(output)
+    check_ground(output, generation)
     check_no_input(output, folder.inputs)
     settings = folder.settings
     if precision == "auto":

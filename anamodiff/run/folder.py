@@ -26,6 +26,7 @@ from anamodiff.run.outputs import check_output_name, is_video, masks_in
 CONFIG, RECORD, CLIPS = "config.yaml", "run.json", "scene.safetensors"
 OUTPUTS = Path("outputs")
 PACKAGES = ("torch", "diffusers", "transformers", "peft", "numpy", "opencv-python", "scikit-image")
+UNNAMED = "clip"  # what settings call a clip that was read from no file
 # Names under which files are written before they take their place.
 _HALF_WRITTEN = re.compile(r"\..+\.\d+(\.\w+)?")
 # What may differ between a run and its resumption.
@@ -249,7 +250,12 @@ def _fixed(settings: dict[str, Any]) -> dict[str, Any]:
     names = settings_of(TuningOptions).keys() - FREE_OF_TUNING
     tuning = {key: value for key, value in settings.get("tuning", {}).items() if key in names}
     fixed = {key: value for key, value in settings.items() if key not in FREE}
-    return dotted(fixed | {"tuning": tuning})
+    found = dotted(fixed | {"tuning": tuning})
+    for name in ("source", "driving", "adaptation.matte"):
+        # Older runs have names from the folder they began in.
+        if found.get(name) not in (None, UNNAMED, "auto", "none"):
+            found[name] = os.path.abspath(expanded(found[name]))
+    return found
 
 
 def unused(path: Path, suffix: str = "") -> Path:

@@ -13,8 +13,15 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from anamodiff.errors import AnaMoDiffError, shorten
 from anamodiff.lofnet.start import check_start
 from anamodiff.options import PROMPT, STAGES, RunOptions, StartFrame
-from anamodiff.run.folder import RunFolder, check_writable
-from anamodiff.run.outputs import check_no_input, check_output_name, is_video, masks_in
+from anamodiff.resources import expanded
+from anamodiff.run.folder import UNNAMED, RunFolder, check_writable
+from anamodiff.run.outputs import (
+    check_ground,
+    check_no_input,
+    check_output_name,
+    is_video,
+    masks_in,
+)
 from anamodiff.video.reading import read_pictures
 from anamodiff.video.sampling import silent
 
@@ -58,6 +65,7 @@ def check_request(
             STAGES[section].checked(given)
     check_no_input(output, (source, driving, *masks_in(stages.get("adaptation"))))
     check_output(output, resume)
+    check_ground(output, stages.get("generation"))
     chosen = type(start_frame) is int and start_frame > 0
     count = glance_at(source, frames if chosen else 1, "source", least=1)
     if chosen:
@@ -97,10 +105,9 @@ def _is_clip(given: GivenClip) -> TypeIs[Clip]:
 
 
 def clip_name(clip: GivenClip) -> str:
-    """What a run's settings call a clip."""
-    if _is_clip(clip):
-        return str(clip.path or "clip")
-    return str(clip)
+    """What a run's settings call a clip: where it lies, from whatever folder they are read."""
+    path = clip.path if _is_clip(clip) else clip
+    return UNNAMED if path is None else os.path.abspath(expanded(path))
 
 
 def read_pair(source: GivenClip, driving: GivenClip, frames: int, size: int) -> tuple[Clip, Clip]:

@@ -40,9 +40,9 @@ from anamodiff.run.inputs import (
 from anamodiff.run.intermediate import ClipPair
 from anamodiff.run.masks import Masks
 from anamodiff.run.models import Models, load_models
-from anamodiff.run.outputs import check_is_video, check_no_input, is_video, masks_in
+from anamodiff.run.outputs import check_ground, check_is_video, check_no_input, is_video, masks_in
 from anamodiff.run.report import report
-from anamodiff.run.result import Result, check_ground
+from anamodiff.run.result import Result
 from anamodiff.run.stages import CHECKPOINT, WEIGHTS, Stages, TunedRun
 from anamodiff.run.unfinished import Watch
 
@@ -157,7 +157,7 @@ class MotionTransfer(Stages):
         options = self.resolve(
             adaptation=adaptation, tuning=tuning, generation=generation, preset=preset
         )
-        check_ground(options.generation.ground, output)
+        check_ground(output, options.generation)
         self.inert.warn(options.tuning, options.generation, tuning, generation)
         with ExitStack() as stack:
             tuned = self._tune(
@@ -231,15 +231,18 @@ class MotionTransfer(Stages):
         frames, seed, start_frame = given.frames, given.seed or 0, given.start_frame
         clips = read_pair(source, driving, frames, self.backbone.image_size)
         check_start(start_frame, len(clips[0].frames))
-        if options.adaptation.matte not in ("auto", "none"):
-            Masks.read(options.adaptation.matte, *clips)  # before the run folder is made
+        matte = options.adaptation.matte
+        if matte not in ("auto", "none"):
+            Masks.read(matte, *clips)  # before the run folder is made
+            matte = clip_name(matte)
         settings = {
             "source": clip_name(source), "driving": clip_name(driving), "prompt": prompt,
             "backbone": str(self.backbone.folder), "lofnet": self.lofnet_name,
             "precision": self.backbone.named_precision,
             "size": self.backbone.named_size, "frames": frames, "seed": seed, "preset": preset,
             "start_frame": start_frame,
-            "adaptation": asdict(options.adaptation), "tuning": asdict(options.tuning),
+            "adaptation": asdict(options.adaptation) | {"matte": matte},
+            "tuning": asdict(options.tuning),
         }  # fmt: skip
         name = f"{Path(clip_name(source)).stem}-{Path(clip_name(driving)).stem}"
         unnamed: dict[str, Callable[[], Any]] = {

@@ -9,7 +9,12 @@ from typing import Any
 
 from anamodiff.errors import AnaMoDiffError
 from anamodiff.resources import expanded
-from anamodiff.video.suffixes import ANIMATED_SUFFIXES, OTHER_SUFFIXES, WRITTEN_SUFFIXES
+from anamodiff.video.suffixes import (
+    ALPHA_SUFFIXES,
+    ANIMATED_SUFFIXES,
+    OTHER_SUFFIXES,
+    WRITTEN_SUFFIXES,
+)
 
 SUFFIXES = (*WRITTEN_SUFFIXES, *ANIMATED_SUFFIXES)
 
@@ -36,6 +41,24 @@ def check_is_video(output: str | Path | None) -> None:
         raise AnaMoDiffError(
             f"expected a video file ({', '.join(SUFFIXES)}) for --output, got {output}: "
             "name one such as result.mp4, or leave --output out"
+        )
+
+
+def check_ground(output: str | Path | None, generation: object) -> None:
+    """Refuse a file for a transparent result that holds no alpha.
+
+    Args:
+        generation: options, a mapping of settings or None.
+    """
+    ground = generation.get("ground") if isinstance(generation, Mapping) else None
+    ground = getattr(generation, "ground", ground)
+    if ground != "transparent" or not is_video(output):
+        return
+    if Path(str(output)).suffix.lower() not in ALPHA_SUFFIXES:
+        raise AnaMoDiffError(
+            f"expected a folder, or a name that ends in {', '.join(ALPHA_SUFFIXES)}, for a "
+            f"transparent ground, got {output}, which holds no alpha: name another, or choose "
+            "another --ground"
         )
 
 

@@ -12,9 +12,7 @@ from torch import Tensor
 
 from anamodiff.lofnet.animate import WarpedIntermediate
 from anamodiff.run.intermediate import ClipPair
-from anamodiff.run.outputs import is_video
 from anamodiff.video.alpha import (
-    check_alpha_suffix,
     write_alpha,
     write_alpha_frames,
 )
@@ -126,12 +124,6 @@ def output_box(box: Letterbox, longest: int) -> Letterbox:
             width, height, own_width, own_height,
         )  # fmt: skip
     return smaller
-
-
-def check_ground(ground: str, output: str | Path | None) -> None:
-    """Refuse a file for a transparent result that cannot hold one, before any work."""
-    if ground == "transparent" and output is not None and is_video(output):
-        check_alpha_suffix(output)
 
 
 def _write(path: str | os.PathLike[str], shown: Tensor, box: Letterbox, fps: float) -> Path:

@@ -26,9 +26,10 @@ from anamodiff.run.folder import RunFolder
 from anamodiff.run.grounds import Subjects, cut_pair, matte_network_on
 from anamodiff.run.intermediate import ClipPair
 from anamodiff.run.out_of_memory import with_less_memory
+from anamodiff.run.outputs import check_ground
 from anamodiff.run.progress import ProgressBars, timed
 from anamodiff.run.report import report
-from anamodiff.run.result import Result, check_ground, output_box, write_result
+from anamodiff.run.result import Result, output_box, write_result
 from anamodiff.run.unfinished import Watch, watching
 from anamodiff.tuning.loss_terms import LossTerms
 from anamodiff.unet3d.model import UNet3D
@@ -140,7 +141,7 @@ class Stages:
         self, tuned: TunedRun, options: GenerationOptions, output: str | Path | None,
         seed: int | None, progress: bool | Progress, watch: Watch | None,
     ) -> Result:  # fmt: skip
-        check_ground(options.ground, output)
+        check_ground(output, options)
         folder, settings = tuned.folder, tuned.folder.settings
         seed = int(settings["seed"]) if seed is None else seed
         timings: dict[str, float] = {}

@@ -20,9 +20,8 @@ from anamodiff.resources import expanded
 from anamodiff.video.clip import replacing_clip, write_frames
 from anamodiff.video.pyav import ENCODERS
 from anamodiff.video.sampling import ClipError
+from anamodiff.video.suffixes import ALPHA_SUFFIXES
 
-#: Suffixes of files that hold alpha.
-ALPHA_SUFFIXES = (".webm", ".webp", ".apng", ".png", ".gif")
 Pictures = NDArray[np.uint8]
 
 
@@ -35,22 +34,16 @@ def write_alpha(path: str | os.PathLike[str], frames: Tensor, fps: float) -> Pat
         ClipError: the format holds no alpha, or the file cannot be written.
     """
     path = expanded(path)
-    check_alpha_suffix(path)
+    if path.suffix.lower() not in (*ALPHA_SUFFIXES, ".png"):
+        raise ClipError(
+            f"expected a name that ends in {', '.join(ALPHA_SUFFIXES)} or .png for a clip with "
+            f"alpha, got {path.name!r}: name another"
+        )
     rgba = _pixels(frames)
     write = {".webm": _write_vp9, ".gif": _write_gif}.get(path.suffix.lower(), _write_animation)
     with replacing_clip(path) as unfinished:
         write(unfinished, rgba, fps)
     return path
-
-
-def check_alpha_suffix(path: str | os.PathLike[str]) -> None:
-    """Refuse a name for a clip with alpha whose format holds none."""
-    name = os.path.basename(path)
-    if os.path.splitext(name)[1].lower() not in ALPHA_SUFFIXES:
-        raise ClipError(
-            f"expected a name that ends in {', '.join(ALPHA_SUFFIXES)} for a transparent ground, "
-            f"got {name!r}, which holds no alpha: name another, or choose another --ground"
-        )
 
 
 def write_alpha_frames(folder: str | os.PathLike[str], frames: Tensor) -> None:

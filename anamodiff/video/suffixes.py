@@ -20,6 +20,9 @@ WRITTEN_SUFFIXES = (".mp4", ".gif", ".webm", ".mov", ".m4v", ".mkv")
 #: Animated pictures that are written as videos are.
 ANIMATED_SUFFIXES = (".webp", ".apng")
 
+#: Files among both that hold alpha.
+ALPHA_SUFFIXES = (".webm", ".webp", ".apng", ".gif")
+
 #: Files that are no video file which is written, and no folder either.
 OTHER_SUFFIXES = (
     VIDEO_SUFFIXES | PICTURE_SUFFIXES

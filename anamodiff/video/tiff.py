@@ -5,6 +5,7 @@ channels that are stored one after the other wrongly.
 """
 
 import logging
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
@@ -36,7 +37,7 @@ def open_tiff(path: Path, most_pixels: int) -> FrameSource | None:
     if tags.get(_PHOTOMETRIC) not in (_BLACK_IS_ZERO, _RGB):
         return _opened(*_by_opencv(path))
     found = _opened(*_by_tifffile(path))
-    half = tags.get(_FORMAT, (1,))[0] == _FLOAT and tags.get(_BITS, (1,))[0] == 16
+    half = tags.get(_FORMAT) == _FLOAT and tags.get(_BITS) == 16
     if found is None and not half and tags.get(_PLANES) != _APART:
         return _opened(*_by_opencv(path))
     return found
@@ -64,8 +65,11 @@ def _opened(count: int, page_at: _Pages) -> FrameSource | None:
     return FrameSource((1 / DEFAULT_FPS,) * len(places), pictures)
 
 
-def _tags(path: Path) -> dict:
-    """Those of the first page; none where the file is no TIFF, or its directory is broken."""
+def _tags(path: Path) -> dict[int, int]:
+    """Those of the first page that are whole numbers, or begin with one, whatever their types say.
+
+    None where the file is no TIFF, or its directory is broken.
+    """
     try:
         with path.open("rb") as file:
             head = file.read(8)
@@ -74,8 +78,11 @@ def _tags(path: Path) -> dict:
             head += file.read(8) if head[:4] in TIFF_HEADS[2:] else b""
             directory = ImageFileDirectory_v2(head)
             file.seek(directory.next)
-            directory.load(file)
-            return dict(directory)
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # of values that are missing
+                directory.load(file)
+            first = {tag: np.ravel(value)[:1].tolist() for tag, value in directory.items()}
+            return {tag: found[0] for tag, found in first.items() if [int] == [*map(type, found)]}
     except Exception:  # raises many types
         return {}
 

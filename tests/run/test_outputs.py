@@ -5,6 +5,7 @@ import logging
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -18,15 +19,24 @@ from anamodiff.cli import main as cli
 from anamodiff.cli.console import readable
 from anamodiff.errors import AnaMoDiffError
 from anamodiff.evaluation.benchmark import run_all
+from anamodiff.evaluation.pairs import check_apart
 from anamodiff.evaluation.scores import evaluate
 from anamodiff.evaluation.survey.ranking import survey_results
 from anamodiff.lofnet.training.train import check_inputs
-from anamodiff.options import AdaptationOptions
+from anamodiff.options import AdaptationOptions, GenerationOptions
 from anamodiff.resources import expanded
 from anamodiff.run import api
+from anamodiff.run.folder import UNNAMED, _others
+from anamodiff.run.inputs import clip_name
 from anamodiff.run.inspect import inspect
 from anamodiff.run.many import transfer_many
-from anamodiff.run.outputs import check_no_input, check_output_name, is_video, masks_in
+from anamodiff.run.outputs import (
+    check_ground,
+    check_no_input,
+    check_output_name,
+    is_video,
+    masks_in,
+)
 from anamodiff.run.result import output_box
 from anamodiff.video.canvas import fit, limited
 from anamodiff.video.clip import read_clip, write_frames, write_video
@@ -99,6 +109,19 @@ def test_generate_never_writes_over_the_runs_clips(clips, tmp_path):
         api.generate(run, output=tmp_path / "frames")
 
 
+def test_a_run_knows_its_clips_from_whatever_folder(clips, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    names = {"source": "source.gif", "driving": "in/../driving.mp4", "adaptation": {"matte": "m"}}
+    whole = {"source": str(clips[0]), "driving": str(clips[1])}
+    whole["adaptation"] = {"matte": str(tmp_path / "m")}
+    assert [clip_name(names[role]) for role in ("source", "driving")] == [*map(str, clips)]
+    assert clip_name(replace(read_clip(clips[0], size=64), path=None)) == UNNAMED
+    assert not _others(names, whole)  # an older run is resumed
+    assert "adaptation.matte" in _others(names, whole | {"adaptation": {"matte": "auto"}})
+    monkeypatch.chdir("/")
+    assert "source was" in _others(names, whole)
+
+
 def test_inspect_never_writes_over_its_clip_or_among_its_frames(tmp_path):
     write_frames(tmp_path / "frames", from_pixels(moving_square(3)))
     Image.fromarray(np.concatenate(list(moving_square(4)), axis=1)).save(tmp_path / "strip.png")
@@ -139,9 +162,12 @@ def test_a_list_never_writes_over_any_rows_clips(tmp_path, clips):
 def test_folders_of_inputs_are_no_outputs(tmp_path, clips):
     pairs = tmp_path / "results" / "pairs"
     pairs.mkdir(parents=True)
-    for output in (pairs, tmp_path / "results"):
+    for output in (pairs, tmp_path / "results", pairs / "one", pairs / "new" / "er"):
         with pytest.raises(AnaMoDiffError, match=INPUT):
-            run_all(pairs, output=output)
+            check_apart(output, [pairs])
+    check_apart(tmp_path, [pairs])
+    with pytest.raises(AnaMoDiffError, match=INPUT):
+        run_all("creatures", methods=f"mine={pairs}", output=pairs / "new")
     with pytest.raises(AnaMoDiffError, match="beside the clips"):
         check_inputs(tmp_path, tmp_path / "results" / "..")
 
@@ -205,6 +231,16 @@ def test_a_tilde_is_a_home_unless_it_is_a_name(tmp_path, monkeypatch):
     (tmp_path / "~" / "a.gif").touch()
     assert expanded("~/a.gif") == Path("~/a.gif")
     assert expanded("a~b") == Path("a~b") and expanded("") == Path()
+
+
+@pytest.mark.parametrize("name", ["x.mp4", "x.MOV"])
+def test_a_transparent_result_wants_a_file_that_holds_alpha(clips, tmp_path, name):
+    for clear in ({"ground": "transparent"}, GenerationOptions(ground="transparent")):
+        with pytest.raises(AnaMoDiffError, match="holds no alpha"):
+            anamodiff.transfer(*clips, output=tmp_path / name, generation=clear, **PAIR)
+        for other in ("x.webm", "run", None):
+            check_ground(other, clear)
+    check_ground(tmp_path / name, {"ground": "source"})
 
 
 # Size

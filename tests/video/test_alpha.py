@@ -70,7 +70,7 @@ def test_a_gif_holds_one_bit_of_it(frames: torch.Tensor, tmp_path) -> None:
 
 
 def test_mp4_is_refused_and_leaves_nothing(frames: torch.Tensor, tmp_path) -> None:
-    with pytest.raises(ClipError, match="holds no alpha"):
+    with pytest.raises(ClipError, match="expected a name that ends in .webm"):
         write_alpha(tmp_path / "clip.mp4", frames, 10.0)
     assert not any(tmp_path.iterdir())
 
