@@ -231,15 +231,16 @@ def _shape(pose: Tensor) -> tuple[Tensor, Tensor]:
 def nearest_poses(target: Tensor, poses: Tensor) -> Tensor:
     """For every target pose ``f j 2`` the number ``f`` of the nearest of the poses ``s j 2``.
 
-    The one before is kept where another is hardly nearer, lest the picture flicker.
+    The one before, and the first of them at the start, is kept where another is hardly nearer, lest
+    the picture flicker, or turn on what the ground's colour does to joints.
     """
     apart = torch.nan_to_num((target[:, None] - poses[None]).norm(dim=-1)).mean(-1)  # f s
-    numbers: list[int] = []
+    numbers, number = [], 0
     for row in apart.cpu():
         best = int(row.argmin())
-        if numbers and row[numbers[-1]] < row[best] + SWITCH:
-            best = numbers[-1]
-        numbers.append(best)
+        if row[best] + SWITCH <= row[number]:
+            number = best
+        numbers.append(number)
     return torch.tensor(numbers)
 
 
