@@ -35,7 +35,7 @@ OWN, NEAR = 0.6, 0.08
 # up to `ALIKE`, nothing from `UNLIKE` on (mean distance of joints, in the body's own extent), and
 # half of that where retargeting begins `AWAY` from the source's own pose (in [-1, 1]).
 COPIED, ALIKE, UNLIKE, AWAY = 0.9, 0.17, 0.26, 0.065
-SWITCH = 0.02  # of [-1, 1]: a source frame is left only for one whose pose is so much nearer
+SWITCH = 0.03  # of [-1, 1]: a source frame is left only for one whose pose is so much nearer
 
 
 class SkeletalNetworks(nn.Module):

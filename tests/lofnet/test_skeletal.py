@@ -150,6 +150,8 @@ def test_each_pose_takes_the_nearest_source_frame_and_hardly_better_ones_are_lef
     poses = torch.tensor([[[0.0, 0.0]], [[0.5, 0.0]]])
     target = torch.tensor([[[0.1, 0.0]], [[0.245, 0.0]], [[0.255, 0.0]], [[0.4, 0.0]]])
     assert nearest_poses(target, poses).tolist() == [0, 0, 0, 1]
+    assert nearest_poses(target[2:], poses).tolist() == [0, 1]  # begins with the first
+    assert nearest_poses(target[3:], poses).tolist() == [1]
     assert nearest_poses(torch.full((1, 1, 2), torch.nan), poses).tolist() == [0]
 
 
