@@ -6,7 +6,9 @@ from pathlib import Path
 _SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _LARGEST = 2**16  # bytes of a text that is kept
 _KEPT = (b"tRNS", b"acTL", b"fcTL", b"fdAT")  # ancillary by name, but part of the pictures
-_USED = (b"iCCP", b"eXIf", b"iTXt")  # the profile, and where the orientation may stand
+# The profile or curve of the colours, and where the orientation may stand.
+_USED = (b"iCCP", b"gAMA", b"sRGB", b"eXIf", b"iTXt")
+_LENGTHS = {b"gAMA": 4, b"sRGB": 1}
 
 
 def without_extras(path: Path) -> bytes | None:
@@ -39,6 +41,8 @@ def without_extras(path: Path) -> bytes | None:
 
 def _is_harmful(kind: bytes, data: bytes, length: int) -> bool:
     if kind not in _USED or length > _LARGEST and kind != b"iCCP":
+        return True
+    if length != _LENGTHS.get(kind, length):
         return True
     if kind == b"iTXt":
         keyword, _, rest = data.partition(b"\0")

@@ -32,6 +32,8 @@ _QUARTERS = {_UPRIGHT[number] for number in (5, 6, 7, 8)}
 _SAMPLE_FORMAT, _UNSIGNED = 339, 1
 _MODE_OF_PROFILE = {"RGB": "RGB", "GRAY": "L", "CMYK": "CMYK", "Lab": "LAB"}
 _REDUCIBLE = ("L", "RGB", "RGBA", "CMYK", "YCbCr")
+# A screen's gamma; a file's own, as plausible; how near the product is to 1 that changes nothing.
+SCREEN, _GAMMAS, _SAME = 2.2, (0.2, 2.5), 0.05
 # White of numbers above 1 that have no type to tell it: that of the first type they fit in.
 _WHITES = (255.0, 65535.0)
 
@@ -114,7 +116,9 @@ def _orientation(image: Image.Image) -> int | None:
 def to_rgb(image: Image.Image, deep: Range | None = None) -> np.ndarray:
     """A loaded image as RGB bytes `h w 3`, or 4 where it has alpha, not turned."""
     if image.mode == "F" or image.mode.startswith("I"):
-        return scale(values(image), deep or value_range(image))
+        shades = scale(values(image), deep or value_range(image))
+        curve = _curve(image)
+        return shades if curve is None else curve[shades]
     alpha = None
     if image.has_transparency_data:
         image = image.convert("RGBA")
@@ -138,7 +142,19 @@ def _in_srgb(image: Image.Image) -> Image.Image:
             return _converted(image, profile)
         except (ImageCms.PyCMSError, OSError, ValueError, TypeError, KeyError):
             pass  # broken, or of another kind of picture
-    return image.convert("RGB")
+    curve = None if profile else _curve(image)
+    image = image.convert("RGB")
+    return image if curve is None else image.point([*curve.tolist()] * 3)
+
+
+def _curve(image: Image.Image) -> np.ndarray | None:
+    """What a png's `gAMA` makes of each byte on a screen of sRGB; None where it is that already."""
+    gamma = image.info.get("gamma")
+    if "srgb" in image.info or not isinstance(gamma, float):
+        return None
+    if not _GAMMAS[0] <= gamma <= _GAMMAS[1] or abs(gamma * SCREEN - 1) < _SAME:
+        return None
+    return np.rint(255 * np.linspace(0, 1, 256) ** (1 / (gamma * SCREEN))).astype(np.uint8)
 
 
 def _converted(image: Image.Image, data: bytes) -> Image.Image:

@@ -6,7 +6,7 @@ import zlib
 import cv2
 import numpy as np
 import pytest
-from PIL import Image, ImageCms
+from PIL import Image, ImageCms, PngImagePlugin
 from video_samples import moving_square, numbered, numbers
 
 from anamodiff.video import rgb
@@ -116,6 +116,31 @@ def test_a_profile_is_converted(tmp_path, name):
         tmp_path / name, icc_profile=profile_of("broken"), **options.get(name, {})
     )
     assert np.abs(read(tmp_path / name)[8, 8] - (90, 150, 70)).max() <= 3
+
+
+@pytest.mark.parametrize("mode", ["RGB", "RGBA", "P", "L", "I;16"])
+def test_a_png_s_own_gamma_is_shown(tmp_path, mode):
+    light = 0.25 * (65535 if mode == "I;16" else 255)
+    picture = np.full((16, 16), light, np.uint16 if mode == "I;16" else np.uint8)
+    picture[0] *= 0  # a range of its own
+    picture[-1] = 65535 if mode == "I;16" else 255
+    made = Image.fromarray(picture)
+    if mode in ("RGB", "RGBA", "P"):
+        made = made.convert("RGB").quantize(8) if mode == "P" else made.convert(mode)
+
+    def shown(**chunks: bytes) -> int:
+        info = PngImagePlugin.PngInfo()
+        for kind, data in chunks.items():
+            info.add(kind.encode(), data)
+        made.save(tmp_path / "a.png", pnginfo=info)
+        return int(read(tmp_path / "a.png")[8, 8, 0])
+
+    linear = struct.pack(">I", 100000)
+    assert abs(shown() - 64) <= 1
+    assert abs(shown(gAMA=linear) - 136) <= 2
+    assert abs(shown(gAMA=struct.pack(">I", 45455)) - 64) <= 1
+    assert abs(shown(gAMA=struct.pack(">I", 0)) - 64) <= 1
+    assert abs(shown(gAMA=linear, sRGB=b"\0") - 64) <= 1
 
 
 def test_transparency_and_profile_together(tmp_path):
