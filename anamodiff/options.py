@@ -15,7 +15,7 @@ from typing import Any, ClassVar, Literal
 from anamodiff.errors import AnaMoDiffError
 from anamodiff.fields import TEXT, Kind, Options, setting, settings_of, whole
 
-ScaleRule = Literal["hull", "none", "axes", "parts"]
+ScaleRule = Literal["learnt", "hull", "none", "axes", "parts"]
 PoseRule = Literal["auto", "skeleton", "points"]
 PoseStart = Literal["auto", "absolute", "relative"]
 SourceFrames = Literal["nearest", "start"]
@@ -39,7 +39,7 @@ MOST_FRAMES = 600
 #: `anamodiff.json`).
 PRESETS: dict[str, dict[str, dict[str, Any]]] = {
     "paper": {
-        "adaptation": {"pose": "points"},
+        "adaptation": {"pose": "points", "scale": "hull"},
         "tuning": {"temporal_lr": 1.0},
         "generation": {"noise_warp": "paper"},
     },
@@ -85,19 +85,21 @@ class AdaptationOptions(Options):
     )
     start: PoseStart = setting(
         "auto",
-        "with skeletons: the first frame has the driving clip's pose (absolute), the source's own "
-        "(relative), or the driving clip's but for joints that the source has nearly there (auto)",
+        "with skeletons and learnt points: the first frame has the driving clip's pose (absolute), "
+        "the source's own (relative), or the driving clip's but for joints that the source has "
+        "nearly there (auto; of points: absolute)",
     )
     sources: SourceFrames = setting(
         "nearest",
-        "with skeletons: each frame is warped from the source frame whose pose is nearest, or all "
-        "from the start frame; a start frame given by its number is the only one",
+        "with skeletons and learnt points: each frame is warped from the source frame of the "
+        "nearest pose, or all from the start frame; a start frame given by number is the only one",
     )
     scale: ScaleRule = setting(
-        "hull",
-        "with key points: how the motion is scaled to the source's size: by the areas of the key "
-        "points' hulls (hull, the paper's), not at all (none), along x and y separately (axes), or "
-        "each point by the size of its surroundings (parts)",
+        "learnt",
+        "with key points: how the motion is moved onto the source: by a network, where the flow "
+        "network has one (learnt, else hull), or scaled by the areas of the key points' hulls "
+        "(hull, the paper's), not at all (none), along x and y separately (axes), or each point by "
+        "the size of its surroundings (parts)",
     )
     smooth: float = setting(
         0.0,

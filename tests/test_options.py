@@ -81,7 +81,7 @@ WRONG = [
     ({"tuning": {"lrr": 1}}, "unknown setting 'tuning.lrr'; did you mean tuning.lr?"),
     ({"tuning": {"lr": -1}}, "tuning.lr: expected a number above 0, got -1; the default is 0.0005"),
     ({"tuning": 5}, "tuning: expected TuningOptions or a mapping such as {'iterations': ...}, got"),
-    ({"adaptation": {"scale": "typo"}}, "adaptation.scale: expected one of hull, none, axes, pa"),
+    ({"adaptation": {"scale": "typo"}}, "adaptation.scale: expected one of learnt, hull, none"),
     ({"preset": "slow"}, "--preset: expected one of paper, fast, got 'slow'"),
 ]  # fmt: skip
 
@@ -289,5 +289,6 @@ def test_fast_is_no_slower_than_what_mini_recommends() -> None:
     assert quick.steps * quick.denoise_from <= sampled.steps * sampled.denoise_from
 
 
-def test_adaptation_is_the_papers() -> None:
-    assert AdaptationOptions() == AdaptationOptions(scale="hull", smooth=0)
+def test_adaptation_is_the_papers_where_it_is_asked_for() -> None:
+    paper = resolve(preset="paper").adaptation
+    assert paper == AdaptationOptions(pose="points", scale="hull", smooth=0)

@@ -36,6 +36,7 @@ def adapt_points(
       alike, ``J = S J_d J_d0^-1 S^-1 J_s``; a single scale would cancel.
     - ``parts``: ``hull`` for the points' mean motion; each point's deviation from it is also scaled
       by the distances to its neighbours, so that long legs swing further than short ones.
+    - ``learnt``: ``hull``; the network that learnt better is a `PointRetargeter`.
 
     Args:
         driving: points of `f` driving frames.
@@ -124,7 +125,7 @@ def _scales(source: Tensor, driving: Tensor, rule: str) -> tuple[Tensor, Tensor]
         ratio = _ratio(_deviation(source), _deviation(driving))
         return ratio, ratio
     body = source.new_tensor([shape_scale(source, driving)])
-    return body, body if rule == "hull" else _part_scales(source, driving, body)
+    return body, _part_scales(source, driving, body) if rule == "parts" else body
 
 
 def _part_scales(source: Tensor, driving: Tensor, body: Tensor) -> Tensor:

@@ -10,12 +10,11 @@ import torch
 from torch import Tensor
 
 from anamodiff.errors import AnaMoDiffError
-from anamodiff.lofnet.adapt import adapt_points, normalise_points, smooth_points
-from anamodiff.lofnet.flow import Motion
 from anamodiff.lofnet.joints import Joints
 from anamodiff.lofnet.keypoints import KeyPoints
 from anamodiff.lofnet.model import LOFNet
 from anamodiff.lofnet.panels import inside_panels
+from anamodiff.lofnet.point_motion import point_motion
 from anamodiff.lofnet.skeletal import (
     CERTAIN,
     Poses,
@@ -26,23 +25,16 @@ from anamodiff.lofnet.skeletal import (
 )
 from anamodiff.lofnet.start import check_start
 from anamodiff.options import AdaptationOptions, StartFrame
-from anamodiff.video.foreground import foreground_mask
 from anamodiff.visual.sheets import NOTEBOOK_CELL, sheet_jpeg
-from anamodiff.warp import finer, thin_out_flow, warp, warp_without_jags
+from anamodiff.warp import finer, resize_flow, thin_out_flow, warp, warp_without_jags
 
 logger = logging.getLogger(__name__)
 
 #: Frames a batch: more would take memory, and save no time.
 BATCH = 16
-#: `nearest_start` leaves the first frame only for a distance below this share of the first's: key
-#: points are not more exact.
-START_RATIO = 0.7
 #: A cell that the source shows with less certainty than this counts as unseen: about two in a
 #: hundred cells of a character, of which two in five truly are (held-out animals; base rate 3 %).
 SEEN = 0.7
-# Foregrounds smaller or larger than these shares of the frame are no character on a plain ground.
-_FOREGROUND = (0.005, 0.8)
-_TINY = 1e-9
 
 
 @dataclass(frozen=True)
@@ -151,40 +143,32 @@ def animate(
             if encode is None:
                 warped = warp(latents[motion.frames], motion.flow.to(latents.device))
             else:
-                warped = encode(_warp_pictures(source, motion))
+                warped = encode(_warp_pictures(source, motion.frames, motion.flow))
             return WarpedIntermediate(
                 source, driving, latents, warped,
                 thin_out_flow(motion.flow, *grid), int(motion.frames[0]),
                 mask=motion.mask, frames=motion.frames, poses=motion.poses, visible=motion.visible,
                 foreground=foreground,
             )  # fmt: skip
-    driving_points = _points(lofnet, driving)
-    if adaptation is not None:
-        driving_points = smooth_points(driving_points, adaptation.smooth)
-    if start == "auto":
-        points = _points(lofnet, source)
-        start = nearest_start(points, driving_points[0], source, driving[:1])
-    start = 0 if start == "first" else int(start)
-    source_points = _points(lofnet, source[start : start + 1])
-    adapted = driving_points
-    if adaptation is not None:
-        adapted = adapt_points(
-            driving_points, driving_points[0], source_points, scale=adaptation.scale,
-            motion_scale=adaptation.motion_scale,
-        )  # fmt: skip
-    latent = latents[start : start + 1]
-    trained = None if flow_latents is None else flow_latents(source[start : start + 1])
-    seen = latent if trained is None else trained
-    motion = _flow(lofnet, seen, adapted, source_points).resized(*latent.shape[-2:])
+    motion = point_motion(lofnet, source, latents, driving, start, adaptation, flow_latents)
+    flow, one = motion.flow, len(motion.frames.unique()) == 1
+    if encode is None:
+        warped = warp(latents[motion.frames], flow)
+    else:
+        warped = encode(
+            _warp_pictures(source, motion.frames, resize_flow(flow, *finer(*source.shape[-2:])))
+        )
     return WarpedIntermediate(
-        source, driving, latents, warp(latent, motion.flow), motion.flow, start, driving_points,
-        source_points, adapted, motion.mask, foreground=foreground,
+        source, driving, latents, warped, flow, int(motion.frames[0]), motion.driving,
+        motion.source, motion.adapted, motion.mask, frames=None if one else motion.frames,
+        foreground=foreground,
     )  # fmt: skip
 
 
-def _warp_pictures(source: Tensor, motion: SkeletalMotion) -> Tensor:
-    """The source's frames ``s c H W`` along a flow on the `finer` grid."""
-    parts = zip(motion.frames.split(BATCH), motion.flow.split(BATCH), strict=True)
+def _warp_pictures(source: Tensor, frames: Tensor, flow: Tensor) -> Tensor:
+    """The source's frames ``s c H W``, those of the numbers `frames`, along flows on the `finer`
+    grid."""
+    parts = zip(frames.split(BATCH), flow.split(BATCH), strict=True)
     return torch.cat([warp_without_jags(source[of], flow.to(source.device)) for of, flow in parts])
 
 
@@ -212,66 +196,3 @@ def _by_skeletons(
         networks, source, found, adaptation, frames=frames, size=size, grid=grid,
         foreground=foreground,
     )  # fmt: skip
-
-
-def _points(lofnet: LOFNet, frames: Tensor) -> KeyPoints:
-    return KeyPoints.join([lofnet.points(part) for part in frames.split(BATCH)])
-
-
-def _flow(lofnet: LOFNet, latent: Tensor, driving: KeyPoints, source: KeyPoints) -> Motion:
-    parts = [
-        lofnet.flow(latent, driving[first : first + BATCH], source)
-        for first in range(0, len(driving), BATCH)
-    ]
-    return Motion(
-        torch.cat([part.flow for part in parts]), torch.cat([part.mask for part in parts])
-    )
-
-
-def nearest_start(
-    source: KeyPoints,
-    driving_first: KeyPoints,
-    source_frames: Tensor | None = None,
-    driving_frame: Tensor | None = None,
-) -> int:
-    """Index of the source frame whose pose is nearest to the first driving frame's.
-
-    The distance is that of the normalised key points plus, where frames are given and all have a
-    foreground, that of the foregrounds' second moments (length, height and slant, whatever the
-    size), each relative to its mean over the frames. Below `START_RATIO` times the first frame's
-    distance the nearest frame is chosen, else the first.
-
-    Args:
-        source: points of all `s` source frames.
-        driving_first: points of the first driving frame, a batch of one.
-        source_frames: the source frames, ``s c h w`` in [-1, 1].
-        driving_frame: the first driving frame, ``1 c h w``.
-    """
-    target = normalise_points(driving_first.value[0])
-    squares = [(normalise_points(points) - target).square().sum() for points in source.value]
-    distance = _relative(torch.stack(squares))
-    if source_frames is not None and driving_frame is not None:
-        moments = _moment_distances(source_frames, driving_frame)
-        distance = distance + _relative(moments).to(distance)
-    nearest = int(distance.argmin())
-    return nearest if distance[nearest] < START_RATIO * distance[0] else 0
-
-
-def _moment_distances(frames: Tensor, other: Tensor) -> Tensor:
-    """Squared distances (s,) of the foregrounds' second moments; zeros if one has no foreground."""
-    masks = torch.cat([foreground_mask(frames).cpu(), foreground_mask(other).cpu()])
-    share = masks.float().mean(dim=(1, 2))
-    if not ((share > _FOREGROUND[0]) & (share < _FOREGROUND[1])).all():
-        return torch.zeros(len(frames))
-    moments = torch.stack([_second_moments(mask) for mask in masks])
-    return (moments[:-1] - moments[-1]).square().sum(dim=(1, 2))
-
-
-def _second_moments(mask: Tensor) -> Tensor:
-    """Covariance ``2 2`` of a mask's pixel coordinates, scaled to determinant one."""
-    covariance = torch.cov(mask.nonzero().double().T)
-    return covariance / torch.linalg.det(covariance).clamp_min(_TINY).sqrt()
-
-
-def _relative(distances: Tensor) -> Tensor:
-    return distances / distances.mean().clamp_min(_TINY)

@@ -19,6 +19,7 @@ from anamodiff.fields import Options, settings_of, unknown
 from anamodiff.lofnet.flow import DenseMotion, Motion
 from anamodiff.lofnet.keypoints import KeypointDetector, KeyPoints
 from anamodiff.lofnet.options import DenseMotionOptions, DetectorOptions, NetworkOptions
+from anamodiff.lofnet.point_retarget import PointRetargeter
 from anamodiff.lofnet.resnet import ResNetDetector
 from anamodiff.lofnet.tps import SplineMotion
 from anamodiff.resources import find
@@ -26,6 +27,7 @@ from anamodiff.tensors import not_finite
 
 WEIGHTS_FILE = "lofnet.safetensors"
 CONFIG_FILE = "lofnet.json"
+RETARGETER = "point_retargeter"  # of key points, beside them where there is one
 LATENTS = "latents"  # in the configuration file: which latents the weights are for
 
 Detector = KeypointDetector | ResNetDetector
@@ -41,6 +43,7 @@ class LOFNet(nn.Module):
         dense_motion: predicts a flow on the latent grid from the points of two frames.
         frame_size: side in pixels of the square frames that the detector was trained on.
         latents: those that it was trained for; None where nothing says which.
+        retargeter: learnt retargeting of the detector's key points; None where there is none.
     """
 
     def __init__(
@@ -49,12 +52,14 @@ class LOFNet(nn.Module):
         dense_motion: DenseMotion,
         frame_size: int = 256,
         latents: LatentSpace | None = None,
+        retargeter: PointRetargeter | None = None,
     ) -> None:
         super().__init__()
         self.detector = detector
         self.dense_motion = dense_motion
         self.frame_size = frame_size
         self.latents = latents
+        self.retargeter = retargeter
 
     @property
     def config(self) -> dict[str, Any]:
@@ -104,8 +109,14 @@ class LOFNet(nn.Module):
         """Write weights and configuration into `folder`, creating it."""
         folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
-        state = {name: tensor.contiguous() for name, tensor in self.state_dict().items()}
+        state = {
+            name: tensor.contiguous()
+            for name, tensor in self.state_dict().items()
+            if not name.startswith("retargeter.")
+        }
         save_file(state, folder / WEIGHTS_FILE)
+        if self.retargeter is not None:
+            self.retargeter.save(folder / RETARGETER)
         latents = {} if self.latents is None else {LATENTS: self.latents.to_dict()}
         text = json.dumps(self.config | latents, indent=2) + "\n"
         (folder / CONFIG_FILE).write_text(text, encoding="utf-8")
@@ -138,7 +149,20 @@ class LOFNet(nn.Module):
             raise AnaMoDiffError(
                 f"expected whole LOFNet files in {folder}, got: {reason}: train or fetch them again"
             ) from error
+        if (folder / RETARGETER).with_suffix(".safetensors").is_file():
+            model.retargeter = _fitting(PointRetargeter.load(folder / RETARGETER), model)
         return model.float().eval()
+
+
+def _fitting(retargeter: PointRetargeter, lofnet: LOFNet) -> PointRetargeter:
+    """The retargeter, if it is for as many key points as are detected."""
+    count, own = retargeter.num_kp, lofnet.detector.config["num_kp"]
+    if count != own:
+        raise AnaMoDiffError(
+            f"expected {RETARGETER}.safetensors for {own} key points, got one for {count} key "
+            "points: use the files that were saved together"
+        )
+    return retargeter
 
 
 def build_lofnet(config: Mapping[str, Any], *, detector: Detector | None = None) -> LOFNet:

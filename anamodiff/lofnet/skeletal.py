@@ -175,7 +175,7 @@ def skeletal_motion(
 
 def rule_share(sure: float) -> float:
     """How much of the motion follows a rule, by how sure the joints are, both in [0, 1]."""
-    return RULE * _fading(sure, FOREIGN, FAMILIAR)
+    return RULE * fading(sure, FOREIGN, FAMILIAR)
 
 
 def start_offset(apart: Tensor, start: PoseStart) -> Tensor:
@@ -210,13 +210,13 @@ def moved_alike(own: Tensor, driving: Tensor, target: Tensor, apart: float) -> T
     unlike, unlike_mirrored = ((shape - o).norm(dim=-1).mean() for o in (other, mirrored))
     side = -1.0 if unlike_mirrored < unlike else 1.0
     unlike = float(torch.minimum(unlike, unlike_mirrored))
-    share = COPIED * _fading(unlike, ALIKE, UNLIKE) / (1 + (apart / AWAY) ** 4)
+    share = COPIED * fading(unlike, ALIKE, UNLIKE) / (1 + (apart / AWAY) ** 4)
     steps = (driving - driving[:1]) * driving.new_tensor([side, 1.0])
     moved = own + size / its_size * steps
     return torch.where(moved.isnan(), target, torch.lerp(target, moved, share))
 
 
-def _fading(value: float, whole: float, nothing: float) -> float:
+def fading(value: float, whole: float, nothing: float) -> float:
     """1 up to `whole`, 0 from `nothing` on, and evenly less in between."""
     return min(1.0, max(0.0, (nothing - value) / (nothing - whole)))
 

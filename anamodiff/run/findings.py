@@ -18,6 +18,7 @@ from anamodiff.warp import foldover
 # breathe, above the second (0.034).
 APART = 0.33  # of the character's size, root mean square over joints or points
 STILL = 0.02  # likewise, over time
+_OWN = 1e-3  # of [-1, 1]: within it the result opens in the source's own pose
 #: A model with a larger vocabulary was trained on prompts of all kinds, whose words cannot be told.
 SMALL_VOCABULARY = 10_000
 
@@ -62,15 +63,17 @@ def unknown_line(unknown: list[str]) -> str:
 def start_distance(warped: WarpedIntermediate) -> float | None:
     """How far the poses are apart in which source and driving motion start; None if not known.
 
-    Where skeletons carry the motion, each frame is warped from its own source frame: it is the
-    distance of the first one's pose to the pose that the result starts in.
+    Where retargeting is learnt, each frame is warped from its own source frame: it is the distance
+    of the first one's pose to the pose that the result starts in.
     """
     if warped.poses is not None:
         first = int(warped.source_frames[0])
         return _distance(warped.poses.source[first], warped.poses.target[0])
-    source, driving = warped.source_points, warped.driving_points
+    source, driving, target = warped.source_points, warped.driving_points, warped.adapted_points
     if source is None or driving is None:
         return None
+    if target is not None and (target.value[0] - source.value[0]).abs().max() > _OWN:
+        return _distance(source.value[0], target.value[0])
     return _distance(source.value[0], driving.value[0])
 
 

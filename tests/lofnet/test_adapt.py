@@ -14,8 +14,8 @@ from anamodiff.lofnet.adapt import (
     shape_scale,
     smooth_points,
 )
-from anamodiff.lofnet.animate import nearest_start
 from anamodiff.lofnet.keypoints import KeyPoints
+from anamodiff.lofnet.point_motion import nearest_start
 from anamodiff.options import AdaptationOptions, ScaleRule
 
 SQUARE = torch.tensor([[-0.5, -0.5], [0.5, -0.5], [0.5, 0.5], [-0.5, 0.5], [0.1, 0.0]])

@@ -9,6 +9,7 @@ from torch import Tensor
 from anamodiff.errors import AnaMoDiffError
 from anamodiff.lofnet.animate import BATCH, animate
 from anamodiff.lofnet.model import LOFNet
+from anamodiff.lofnet.point_motion import point_motion
 from anamodiff.options import AdaptationOptions
 
 
@@ -36,7 +37,7 @@ def test_batches_have_a_largest_size(tiny_backbone_folder) -> None:
 def test_batches_give_what_the_whole_clip_gives(tiny_backbone_folder, monkeypatch) -> None:
     whole, batches = made(tiny_backbone_folder, 7)
     assert max(batches) == 7
-    monkeypatch.setattr(sys.modules[animate.__module__], "BATCH", 3)
+    monkeypatch.setattr(sys.modules[point_motion.__module__], "BATCH", 3)
     pieces, batches = made(tiny_backbone_folder, 7)
     assert max(batches) == 3
     pairs: list[tuple[Tensor, Tensor]] = [

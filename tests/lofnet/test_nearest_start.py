@@ -3,8 +3,8 @@
 import torch
 
 from anamodiff import creatures
-from anamodiff.lofnet.animate import nearest_start
 from anamodiff.lofnet.keypoints import KeyPoints
+from anamodiff.lofnet.point_motion import nearest_start
 from anamodiff.video.letterbox import from_pixels
 
 SQUARE = torch.tensor([[-1.0, -1], [1, -1], [1, 1], [-1, 1], [0.1, 0.3]])

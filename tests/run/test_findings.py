@@ -70,6 +70,9 @@ def test_start_poses(plain: WarpedIntermediate) -> None:
     larger = KeyPoints(3 * SQUARE[None] + 0.2, None)
     distance = start_distance(replace(plain, source_points=larger))
     assert distance == pytest.approx(0, abs=1e-5), "size and place are no pose"
+    aimed = replace(plain, source_points=KeyPoints(turned[None], None))
+    learnt = replace(aimed, adapted_points=KeyPoints(turned.expand(FRAMES, -1, -1) * 0.9, None))
+    assert warnings_of(learnt, []) == [], "the result's own first pose is what counts"
     by_skeletons = replace(plain, poses=skeletons(SQUARE, moved(0.5), turned))
     only(warnings_of(by_skeletons, []), "start poses are far apart")
     alike = skeletons(SQUARE, moved(0.5), SQUARE)

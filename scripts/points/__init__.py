@@ -1,0 +1,1 @@
+"""What the training of key points' retargeting learns from, and how."""
