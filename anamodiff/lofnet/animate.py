@@ -116,7 +116,7 @@ def animate(
     Args:
         source: frames ``s c H W`` in [-1, 1].
         latents: of the same frames, ``s c h w``, on the network's device.
-        flow_latents: gives, of a frame ``1 c H W``, the latents ``1 c h' w'`` that the network was
+        flow_latents: gives, of frames ``n c H W``, the latents ``n c h' w'`` that the network was
             trained for, or None where `latents` are such. Its flow and masks are resized to h w.
             Only key points need it.
         driving: frames ``f c H W`` in [-1, 1].
@@ -124,8 +124,9 @@ def animate(
         adaptation: how the driving motion is moved onto the source; None takes the driving clip's
             key points as they are, for a clip that drives itself.
         networks: those of motion by skeletons; None always takes key points.
-        encode: from frames to latents. With it skeletons warp the source's pictures, whose edges
-            latents are too coarse for, and their latents are what is returned; None warps latents.
+        encode: from frames to latents. With it skeletons and learnt points warp the source's
+            pictures, whose edges latents are too coarse for, and their latents are what is
+            returned; the paper's rules, and None, warp latents.
         foreground: where the source's character is, ``s H W``, bool; None finds it by colour.
         found: gives the joints of both clips, where they may be known already.
 
@@ -152,12 +153,11 @@ def animate(
             )  # fmt: skip
     motion = point_motion(lofnet, source, latents, driving, start, adaptation, flow_latents)
     flow, one = motion.flow, len(motion.frames.unique()) == 1
-    if encode is None:
+    if encode is None or adaptation is None or adaptation.scale != "learnt":
         warped = warp(latents[motion.frames], flow)
     else:
-        warped = encode(
-            _warp_pictures(source, motion.frames, resize_flow(flow, *finer(*source.shape[-2:])))
-        )
+        fine = resize_flow(flow, *finer(source.shape[-2], source.shape[-1]))
+        warped = encode(_warp_pictures(source, motion.frames, fine))
     return WarpedIntermediate(
         source, driving, latents, warped, flow, int(motion.frames[0]), motion.driving,
         motion.source, motion.adapted, motion.mask, frames=None if one else motion.frames,

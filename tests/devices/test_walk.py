@@ -28,6 +28,7 @@ from anamodiff.creatures.skeleton import JOINTS
 from anamodiff.lofnet.hourglass import Hourglass
 from anamodiff.lofnet.joints import JointDetector
 from anamodiff.lofnet.model import build_lofnet, mini_config
+from anamodiff.lofnet.point_retarget import PointRetargeter
 from anamodiff.lofnet.retarget import OVERLAP, WINDOW, Retargeter
 from anamodiff.lofnet.training.dataset import Pairs
 from anamodiff.lofnet.training.losses import LOFNetLoss, PlaneTransform
@@ -100,7 +101,9 @@ def make_mover(without_waiting) -> Callable[[torch.dtype], MotionTransfer]:
     @cache
     def make(dtype: torch.dtype) -> MotionTransfer:
         with stages.built_on(CUDA):
-            lofnet = build_lofnet(LOFNET).eval()
+            lofnet = build_lofnet(LOFNET)
+            lofnet.retargeter = PointRetargeter(lofnet.detector.config["num_kp"], 12, 1, 2)
+            lofnet = lofnet.eval()
         return stages.make_mover(replace(TINY, dtype=dtype), lofnet, CUDA)
 
     return make
