@@ -27,7 +27,7 @@ START_RATIO = 0.7
 ALIKE, UNLIKE = 0.08, 0.16
 #: Error, as a share of the points' spread, up to which the network is trusted, and from which on
 #: rather the rule is, for bodies alike.
-SURE, UNSURE = 0.1, 0.16
+SURE, UNSURE = 0.06, 0.12
 # Foregrounds smaller or larger than these shares of the frame are no character on a plain ground.
 _FOREGROUND = (0.005, 0.8)
 _TINY = 1e-9

@@ -182,6 +182,7 @@ def _load_trained(folder: Path | str, detector: str, channels: int) -> LOFNet:
             f"expected a LOFNet for {channels} latent channels in lofnet.start, {folder} is for "
             f"{own}: choose its own backbone"
         )
+    model.retargeter = None  # it knows the points of the detector as that was
     return model
 
 
