@@ -33,6 +33,7 @@ from anamodiff.warp import resize_flow, warp
 
 CUDA = torch.device("cuda")
 BRIEF = {"tuning": {"iterations": 1, "rank": 1}, "generation": {"steps": 2}, "frames": 3}
+PAPERS = AdaptationOptions(pose="points", scale="hull")
 
 
 @pytest.fixture(scope="module")
@@ -82,7 +83,7 @@ def test_the_embedded_network_serves_any_backbone(
         mover = MotionTransfer.load(foreign, device="cpu")
     assert "flow network: the embedded one, on its own autoencoder's latents (sd has" in caplog.text
     source, driving = clips(drawn_clips, 256)
-    made = mover.method.warp(source, driving, adaptation=AdaptationOptions(pose="points"))
+    made = mover.method.warp(source, driving, adaptation=PAPERS)
     assert made.flow.shape == (4, 64, 64, 2) and made.warped.shape == (4, 4, 64, 64)
     # The flow is the embedded backbone's own, of the same frames at its size.
     mini = MotionTransfer.load("mini", device="cpu")
@@ -90,11 +91,11 @@ def test_the_embedded_network_serves_any_backbone(
         interpolate(frames, (128, 128), mode="bilinear", antialias=True)
         for frames in (source, driving)
     ]
-    native = mini.method.warp(*small, adaptation=AdaptationOptions(pose="points"))
+    native = mini.method.warp(*small, adaptation=PAPERS)
     assert native.flow.shape == (4, 32, 32, 2)
     assert_close(made.flow, resize_flow(native.flow, 64, 64), atol=1e-4, rtol=0)
     # So is the embedded backbone's at 256 pixels, for which its network was not trained either.
-    large = mini.method.warp(source, driving, adaptation=AdaptationOptions(pose="points"))
+    large = mini.method.warp(source, driving, adaptation=PAPERS)
     assert large.warped.shape == (4, 4, 64, 64)
     assert_close(large.flow, made.flow, atol=1e-4, rtol=0)
     # What it warps are the backbone's latents.
@@ -138,7 +139,10 @@ def test_a_run_with_the_embedded_network_goes_on_with_it(made: Result) -> None:
     settings, record = RunFolder(made.run).settings, RunFolder(made.run).record
     assert (settings["lofnet"], settings["precision"]) == ("mini", "fp32")
     names = set(record["hashes"]["lofnet"])
-    assert names == {"lofnet.safetensors", "vae/diffusion_pytorch_model.safetensors"}
+    assert names == {
+        "lofnet.safetensors", "point_retargeter.safetensors",
+        "vae/diffusion_pytorch_model.safetensors",
+    }  # fmt: skip
     again = generate(made.run, device="cpu", generation=BRIEF["generation"], progress=False)
     assert torch.equal(again.frames, made.frames)
 
