@@ -28,6 +28,7 @@ ALIKE, UNLIKE = 0.08, 0.16
 #: Error, as a share of the points' spread, up to which the network is trusted, and from which on
 #: rather the rule is, for bodies alike.
 SURE, UNSURE = 0.06, 0.12
+SWITCH = 0.01  # of [-1, 1]: a source frame is left only for one whose points are so much nearer
 # Foregrounds smaller or larger than these shares of the frame are no character on a plain ground.
 _FOREGROUND = (0.005, 0.8)
 _TINY = 1e-9
@@ -95,7 +96,7 @@ def _retargeted(
     """Learnt target points, and the source frame that each of them is warped from."""
     learnt, expected = retargeter.retarget(own, driving)
     frames = torch.arange(len(own)) if isinstance(start, str) else torch.tensor([start])
-    nearest = frames[nearest_poses(learnt.value, own.value[frames]).cpu()]
+    nearest = frames[nearest_poses(learnt.value, own.value[frames], SWITCH)]
     target = _ruled_where_alike(learnt, expected, own[int(nearest[0])], driving)
     anchor = own[int(nearest[0])] if adaptation.start == "relative" else target[0]
     target = adapt_points(
@@ -103,7 +104,7 @@ def _retargeted(
     )
     if adaptation.sources == "start":
         frames = nearest[:1]
-    return target, frames[nearest_poses(target.value, own.value[frames]).cpu()]
+    return target, frames[nearest_poses(target.value, own.value[frames], SWITCH)]
 
 
 def _ruled_where_alike(

@@ -228,17 +228,17 @@ def _shape(pose: Tensor) -> tuple[Tensor, Tensor]:
     return pose / size, size
 
 
-def nearest_poses(target: Tensor, poses: Tensor) -> Tensor:
+def nearest_poses(target: Tensor, poses: Tensor, margin: float = SWITCH) -> Tensor:
     """For every target pose ``f j 2`` the number ``f`` of the nearest of the poses ``s j 2``.
 
-    The one before, and the first of them at the start, is kept where another is hardly nearer, lest
-    the picture flicker, or turn on what the ground's colour does to joints.
+    The one before, and the first of them at the start, is kept where another is not nearer by the
+    `margin`, lest the picture flicker, or turn on what the ground's colour does to joints.
     """
     apart = torch.nan_to_num((target[:, None] - poses[None]).norm(dim=-1)).mean(-1)  # f s
     numbers, number = [], 0
     for row in apart.cpu():
         best = int(row.argmin())
-        if row[best] + SWITCH <= row[number]:
+        if row[best] + margin <= row[number]:
             number = best
         numbers.append(number)
     return torch.tensor(numbers)
