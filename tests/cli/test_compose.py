@@ -106,7 +106,7 @@ def test_lofnet_is_a_section_of_its_training(word: str, line: str) -> None:
         ("tuning.noise_min=-1", "--noise-min: expected a whole number from 0 to 999, got"),
         (
             "adaptation.scale=area",
-            "adaptation.scale: expected one of hull, none, axes, parts or null, got 'area'",
+            "adaptation.scale: expected one of learnt, hull, none, axes, parts or null, got 'area'",
         ),
         ("adaptation.smooth=-1", "adaptation.smooth: expected a number from 0 to 10 or null"),
         ("tuning.lr=0", "tuning.lr: expected a number above 0 or null, got 0"),
