@@ -57,36 +57,40 @@ def point_motion(
     Args:
         source, latents, driving, start, adaptation, flow_latents: as for `animate`.
     """
-    moving, own = _points(lofnet, driving), _points(lofnet, source)
+    moving = _points(lofnet, driving)
     if adaptation is not None:
         moving = smooth_points(moving, adaptation.smooth)
     if adaptation is None or adaptation.scale != "learnt" or lofnet.retargeter is None:
-        adapted, frames = _by_rule(own, moving, source, driving, start, adaptation)
+        number, first = _start(lofnet, source, driving, moving, start)
+        frames, own = torch.full((len(moving),), number), first.expand(len(moving))
+        adapted = moving
+        if adaptation is not None:
+            adapted = adapt_points(
+                moving, moving[0], first, scale=adaptation.scale,
+                motion_scale=adaptation.motion_scale,
+            )  # fmt: skip
     else:
-        adapted, frames = _retargeted(lofnet.retargeter, own, moving, start, adaptation)
-    used, number = frames.unique(return_inverse=True)
+        every = _points(lofnet, source)
+        adapted, frames = _retargeted(lofnet.retargeter, every, moving, start, adaptation)
+        own = every[frames]
+    used, which = frames.unique(return_inverse=True)
     trained = None if flow_latents is None else flow_latents(source[used])
     seen = latents[used] if trained is None else trained
-    motion = _flow(lofnet, seen[number], adapted, own[frames]).resized(*latents.shape[-2:])
-    return PointMotion(motion.flow, motion.mask, frames, moving, own[int(frames[0])], adapted)
+    motion = _flow(lofnet, seen[which], adapted, own).resized(*latents.shape[-2:])
+    return PointMotion(motion.flow, motion.mask, frames, moving, own[0], adapted)
 
 
-def _by_rule(
-    own: KeyPoints, moving: KeyPoints, source: Tensor, driving: Tensor, start: StartFrame,
-    adaptation: AdaptationOptions | None,
-) -> tuple[KeyPoints, Tensor]:  # fmt: skip
-    """The points that move as far as the driver's, all from one source frame (section 3.3)."""
+def _start(
+    lofnet: LOFNet, source: Tensor, driving: Tensor, moving: KeyPoints, start: StartFrame
+) -> tuple[int, KeyPoints]:
+    """The source frame that all frames are warped from, and its points; no other frame's points
+    are looked for unless they are compared."""
     if start == "auto":
-        start = nearest_start(own, moving[0], source, driving[:1])
-    first = 0 if start == "first" else int(start)
-    frames = torch.full((len(moving),), first)
-    if adaptation is None:
-        return moving, frames
-    adapted = adapt_points(
-        moving, moving[0], own[first], scale=adaptation.scale,
-        motion_scale=adaptation.motion_scale,
-    )  # fmt: skip
-    return adapted, frames
+        own = _points(lofnet, source)
+        number = nearest_start(own, moving[0], source, driving[:1])
+        return number, own[number]
+    number = 0 if start == "first" else int(start)
+    return number, _points(lofnet, source[number : number + 1])
 
 
 def _retargeted(
@@ -124,9 +128,10 @@ def _ruled_where_alike(
     unlike = normalise_points(own.value[0]) - normalise_points(driving.value[0])
     alike = fading(float(unlike.norm(dim=-1).mean()), ALIKE, UNLIKE)
     share = alike * (1 - fading(expected, SURE, UNSURE))
-    ruled = adapt_points(driving, driving[0], own)
-    if share == 0 or learnt.jacobian is None or ruled.jacobian is None:
+    if share == 0:
         return learnt
+    ruled = adapt_points(driving, driving[0], own)
+    assert learnt.jacobian is not None and ruled.jacobian is not None  # the network wants them
     return KeyPoints(
         torch.lerp(learnt.value, ruled.value, share),
         torch.lerp(learnt.jacobian, ruled.jacobian, share),

@@ -15,9 +15,9 @@ from torch import Tensor, nn
 
 from anamodiff.lofnet.keypoints import KeyPoints
 from anamodiff.lofnet.saving import SavedModule
-from anamodiff.lofnet.transformer import TransformerBlock
+from anamodiff.lofnet.transformer import TransformerBlock, reader
+from anamodiff.lofnet.windows import in_windows
 
-WINDOW, OVERLAP = 16, 8  # frames that are looked at together in a long clip
 _SMALLEST = 0.05  # spread of points, in half widths of the frame: one place has none
 
 
@@ -30,19 +30,33 @@ class Place:
 
     @classmethod
     def of(cls, points: Tensor) -> Place:
-        """That of points ``b f k 2``: the mean, and the root mean square distance in a frame."""
+        """That of points ``b f k 6``: the mean, and the root mean square distance in a frame."""
+        points = points[..., :2]
         centre = points.mean(dim=(1, 2))
         own = points - points.mean(dim=2, keepdim=True)
         size = own.square().sum(dim=-1).mean(dim=(1, 2)).sqrt()
         return cls(centre, size.clamp_min(_SMALLEST))
 
     def enter(self, points: Tensor) -> Tensor:
-        """Points ``b f k 2`` in the clip's own frame."""
-        return (points - self.centre[:, None, None]) / self.size[:, None, None, None]
+        """Points ``b f k 6`` in the clip's own frame; Jacobians stay."""
+        place = (points[..., :2] - self.centre[:, None, None]) / self.size[:, None, None, None]
+        return torch.cat([place, points[..., 2:]], dim=-1)
 
     def leave(self, points: Tensor) -> Tensor:
         """The inverse of `enter`."""
-        return points * self.size[:, None, None, None] + self.centre[:, None, None]
+        place = points[..., :2] * self.size[:, None, None, None] + self.centre[:, None, None]
+        return torch.cat([place, points[..., 2:]], dim=-1)
+
+
+def packed(points: KeyPoints) -> Tensor:
+    """Key points with Jacobians as one tensor ``f k 6``: (x, y), then the Jacobian by rows."""
+    assert points.jacobian is not None
+    return torch.cat([points.value, points.jacobian.flatten(2)], dim=-1)
+
+
+def unpacked(points: Tensor) -> KeyPoints:
+    """The inverse of `packed`."""
+    return KeyPoints(points[..., :2], points[..., 2:].unflatten(-1, (2, 2)))
 
 
 class PointRetargeter(SavedModule):
@@ -64,7 +78,7 @@ class PointRetargeter(SavedModule):
         super().__init__()
         self.config = {"num_kp": num_kp, "features": features, "layers": layers, "heads": heads}
         self.num_kp = num_kp
-        self.read_source, self.read_driving = (_reader(18 * num_kp, features) for _ in range(2))
+        self.read_source, self.read_driving = (reader(18 * num_kp, features) for _ in range(2))
         self.layers = nn.ModuleList(
             TransformerBlock(features, heads, expansion=4) for _ in range(layers)
         )
@@ -105,34 +119,11 @@ class PointRetargeter(SavedModule):
             Points of `f` frames, and the mean error that the network expects of them, as a share of
             the spread of the source's points.
         """
-        own, other = (Place.of(points.value[None]) for points in (source, driving))
-        still, mover = _joined(source, own), _joined(driving, other)
-        target, errors = self._windows(still, mover)
-        value, jacobian = own.leave(target[..., :2])[0], target[0, ..., 2:]
-        points = KeyPoints(value, rearrange(jacobian, "f k (i j) -> f k i j", i=2))
-        return points, float(errors.exp().mean())
-
-    def _windows(self, source: Tensor, driving: Tensor) -> tuple[Tensor, Tensor]:
-        """All driving frames, in windows that overlap and are blended."""
-        frames = driving.shape[1]
-        if frames <= WINDOW + OVERLAP:
-            return self(source, driving)
-        starts = [*range(0, frames - WINDOW, WINDOW - OVERLAP), frames - WINDOW]
-        ramp = torch.minimum(torch.arange(1, WINDOW + 1), torch.arange(WINDOW, 0, -1))
-        ramp = ramp.to(driving)[:, None, None]
-        total, weight = torch.zeros_like(driving), driving.new_zeros(1, frames, 1, 1)
-        errors = torch.zeros_like(driving[..., 0])
-        for start in starts:
-            cut = slice(start, start + WINDOW)
-            found, error = self(source, driving[:, cut])
-            total[:, cut] += found * ramp
-            errors[:, cut] += error * ramp[..., 0]
-            weight[:, cut] += ramp
-        return total / weight, errors / weight[..., 0]
-
-
-def _reader(inputs: int, features: int) -> nn.Sequential:
-    return nn.Sequential(nn.Linear(inputs, features), nn.GELU(), nn.Linear(features, features))
+        still, mover = packed(source)[None], packed(driving)[None]
+        own, other = Place.of(still), Place.of(mover)
+        still, mover = own.enter(still), other.enter(mover)
+        target, errors = in_windows(lambda cut: self(still, mover[:, cut]), mover.shape[1])
+        return unpacked(own.leave(target)[0]), float(errors.exp().mean())
 
 
 def _described(points: Tensor, beside: list[Tensor]) -> Tensor:
@@ -140,9 +131,3 @@ def _described(points: Tensor, beside: list[Tensor]) -> Tensor:
     frames = points.shape[1]
     parts = (points, *(frame.expand(-1, frames, -1, -1) for frame in beside))
     return torch.cat([part.flatten(2) for part in parts], dim=-1)
-
-
-def _joined(points: KeyPoints, place: Place) -> Tensor:
-    """Points of a clip ``1 f k 6`` in its own frame."""
-    assert points.jacobian is not None
-    return torch.cat([place.enter(points.value[None]), points.jacobian.flatten(2)[None]], dim=-1)

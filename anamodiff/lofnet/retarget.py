@@ -19,11 +19,11 @@ from anamodiff.lofnet.bones import (
     unfold,
 )
 from anamodiff.lofnet.saving import SavedModule
-from anamodiff.lofnet.transformer import TransformerBlock
+from anamodiff.lofnet.transformer import TransformerBlock, reader
+from anamodiff.lofnet.windows import in_windows
 from anamodiff.visual.sheets import sheet_jpeg
 from anamodiff.visual.skeleton import skeleton_row
 
-WINDOW, OVERLAP = 16, 8  # frames that are looked at together in a long clip
 COUNT = len(JOINTS)
 PER_FRAME, PER_BODY = 5 * COUNT, 3 * COUNT
 
@@ -59,8 +59,8 @@ class Retargeter(SavedModule):
     def __init__(self, features: int = 256, layers: int = 4, heads: int = 8) -> None:
         super().__init__()
         self.config = {"features": features, "layers": layers, "heads": heads}
-        self.read_source = _reader(PER_FRAME + 2 * PER_BODY, features)
-        self.read_driving = _reader(PER_FRAME + 2 * PER_BODY, features)
+        self.read_source = reader(PER_FRAME + 2 * PER_BODY, features)
+        self.read_driving = reader(PER_FRAME + 2 * PER_BODY, features)
         self.layers = nn.ModuleList(
             TransformerBlock(features, heads, expansion=4) for _ in range(layers)
         )
@@ -118,7 +118,9 @@ class Retargeter(SavedModule):
         other = place_of(driving[None], driving_weight[None])
         body = body_of(own.enter(source[None]), source_weight[None])
         mover = body_of(other.enter(driving[None]), driving_weight[None])
-        joints, errors = self._windows(body, mover)
+        joints, errors = in_windows(
+            lambda cut: self(body, mover.frames(cut)), mover.joints.shape[1]
+        )
         if rule > 0:
             ruled = unfold(directed_as(body.bones, mover), mover.joints[:, :, ROOT])
             ruled = ruled + (joints - ruled).mean(1, keepdim=True)
@@ -127,24 +129,6 @@ class Retargeter(SavedModule):
         place = own.leave(joints)[0]
         place = torch.where(absent[:, None], torch.nan, place)
         return Retargeted(place, errors[0].exp() * own.size[0, 0, 0])
-
-    def _windows(self, source: Body, driving: Body) -> tuple[Tensor, Tensor]:
-        """All driving frames, in windows that overlap and are blended."""
-        frames = driving.joints.shape[1]
-        if frames <= WINDOW + OVERLAP:
-            return self(source, driving)
-        starts = [*range(0, frames - WINDOW, WINDOW - OVERLAP), frames - WINDOW]
-        ramp = torch.minimum(torch.arange(1, WINDOW + 1), torch.arange(WINDOW, 0, -1))
-        joints = torch.zeros_like(driving.joints)
-        ramp = ramp.to(joints)
-        errors, weight = torch.zeros_like(joints[..., 0]), joints.new_zeros(1, frames, 1)
-        for start in starts:
-            cut = slice(start, start + WINDOW)
-            found, error = self(source, driving.frames(cut))
-            joints[:, cut] += found * ramp[:, None, None]
-            errors[:, cut] += error * ramp[:, None]
-            weight[:, cut] += ramp[:, None]
-        return joints / weight[..., None], errors / weight
 
 
 def _moved(source: Body, driving: Body, answer: Tensor) -> Tensor:
@@ -159,10 +143,6 @@ def _moved(source: Body, driving: Body, answer: Tensor) -> Tensor:
     v = rest + (1 + answer[..., :1]) * (turned - rest) + answer[..., 1:2] * (directed - turned)
     quarter = torch.stack([-v[..., 1], v[..., 0]], dim=-1)
     return v + answer[..., 2:3] * v + answer[..., 3:4] * quarter + answer[..., 4:]
-
-
-def _reader(inputs: int, features: int) -> nn.Sequential:
-    return nn.Sequential(nn.Linear(inputs, features), nn.GELU(), nn.Linear(features, features))
 
 
 def _frames_of(body: Body) -> Tensor:

@@ -1,4 +1,4 @@
-"""The transformer block that joint detector and retargeting share."""
+"""The parts of transformers that joint detector and retargeting share."""
 
 from __future__ import annotations
 
@@ -34,3 +34,8 @@ class TransformerBlock(nn.Module):
         mixed = F.scaled_dot_product_attention(*parts.unbind(0))
         x = x + self.to_out(rearrange(mixed, "b h n d -> b n (h d)"))
         return x + self.mlp(self.norm_mlp(x))
+
+
+def reader(inputs: int, features: int) -> nn.Sequential:
+    """A two-layer network from what is read of a frame to its token."""
+    return nn.Sequential(nn.Linear(inputs, features), nn.GELU(), nn.Linear(features, features))

@@ -11,7 +11,10 @@ import numpy as np
 import torch
 
 from anamodiff.errors import AnaMoDiffError
+from anamodiff.evaluation.pairs import folder_pairs
 from anamodiff.lofnet.model import LOFNet
+from anamodiff.lofnet.point_retarget import packed
+from anamodiff.resources import replacing
 from anamodiff.video import read_clip
 from anamodiff.video.letterbox import from_pixels
 
@@ -34,8 +37,7 @@ def points_of(network: LOFNet, frames: torch.Tensor) -> np.ndarray:
     """Key points ``f k 6`` of frames ``f 3 h w`` in [-1, 1], found in half precision."""
     with torch.autocast("cpu", torch.bfloat16):
         found = network.points(frames.contiguous(memory_format=torch.channels_last))
-    assert found.jacobian is not None
-    return torch.cat([found.value, found.jacobian.flatten(2)], dim=-1).numpy()
+    return packed(found).numpy()
 
 
 def held_out(network: LOFNet, count: int) -> Triples:
@@ -56,26 +58,20 @@ def add_drawn(folder: Path, network: LOFNet, count: int, seconds: float) -> int:
 def _drawn(
     network: LOFNet, lot: np.random.Generator, count: int, held_out: bool = False
 ) -> Iterator[tuple]:
-    while count > 0:
+    for _ in range(count):
         drawn = random_triple(lot, held_out)
         clips = from_pixels(np.concatenate([drawn.source, drawn.driving, drawn.truth]))
         yield (*points_of(network, clips).reshape(3, FRAMES, -1, 6), drawn.family)
-        count -= 1
 
 
 def add_rendered(folder: Path, network: LOFNet, triples: Path) -> int:
     """Triples of a folder of folders with source, driving clip and truth, into one file."""
     rows = []
-    for pair in sorted(p for p in triples.iterdir() if p.is_dir()):
-        clips = [next(iter(sorted(pair.glob(f"{name}.*"))), None) for name in Triples._fields[:3]]
-        if None in clips:
-            continue
-        try:
-            frames = [read_clip(c, frames=FRAMES, size=SIZE).frames for c in clips if c]
-        except AnaMoDiffError:
-            continue
-        if all(len(f) == FRAMES for f in frames):
-            rows.append((*(points_of(network, f) for f in frames), "rendered"))
+    for pair in folder_pairs(triples):
+        clips = [_frames_of(path) for path in (pair.source, pair.driving, pair.truth)]
+        found = [points_of(network, frames) for frames in clips if frames is not None]
+        if len(found) == len(clips):
+            rows.append((*found, "rendered"))
     _write(folder / "rendered.npz", rows)
     return len(rows)
 
@@ -84,15 +80,20 @@ def add_clips(folder: Path, network: LOFNet, clips: Sequence[Path]) -> int:
     """Single clips, each as its own source, mover and truth, into one file."""
     rows = []
     for path in clips:
-        try:
-            frames = read_clip(path, frames=FRAMES, size=SIZE).frames
-        except AnaMoDiffError:
-            continue
-        if len(frames) == FRAMES:
+        if (frames := _frames_of(path)) is not None:
             found = points_of(network, frames)
             rows.append((found, found, found, "clip"))
     _write(folder / "clips.npz", rows)
     return len(rows)
+
+
+def _frames_of(path: Path) -> torch.Tensor | None:
+    """A clip's frames; None where it cannot be read, or is too short."""
+    try:
+        frames = read_clip(path, frames=FRAMES, size=SIZE).frames
+    except AnaMoDiffError:
+        return None
+    return frames if len(frames) == FRAMES else None
 
 
 def load(folder: Path, pattern: str) -> Triples | None:
@@ -105,9 +106,8 @@ def load(folder: Path, pattern: str) -> Triples | None:
 
 def _write(path: Path, rows: list[tuple]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}")
-    np.savez(temporary, **_columns(rows)._asdict())
-    temporary.rename(path)
+    with replacing(path) as unfinished:
+        np.savez(unfinished, **_columns(rows)._asdict())
 
 
 def _columns(rows: list[tuple]) -> Triples:

@@ -12,10 +12,10 @@ from joints.state import Run, Schedule
 from torch import Tensor
 
 from anamodiff.lofnet.adapt import adapt_points
-from anamodiff.lofnet.keypoints import KeyPoints
-from anamodiff.lofnet.point_retarget import Place, PointRetargeter
+from anamodiff.lofnet.point_retarget import Place, PointRetargeter, unpacked
 
 from .bank import Triples
+from .drawn import FRAMES
 
 #: Shares of a batch: drawn triples, rendered ones, single clips.
 SHARES = {"drawn": 0.7, "rendered": 0.15, "clips": 0.15}
@@ -50,8 +50,8 @@ class Material:
         """Augmented source, driving and target points, ``b s k 6``, ``b f k 6``, ``b f k 6``."""
         total = sum(SHARES[name] for name in self.banks)
         parts = []
-        frames = int(lot.choice([10, 10, 10, 7, 5]))
-        begin = int(lot.integers(10 - frames + 1))
+        frames = int(lot.choice([FRAMES, FRAMES, FRAMES, 7, 5]))
+        begin = int(lot.integers(FRAMES - frames + 1))
         for name, bank in self.banks.items():
             count = max(1, round(options.batch * SHARES[name] / total))
             rows = torch.from_numpy(lot.integers(len(bank[0]), size=count))
@@ -81,9 +81,9 @@ class Training(Run):
 
     def train_on(self, source: Tensor, driving: Tensor, truth: Tensor) -> dict[str, Tensor]:
         """One step; returns the loss's parts."""
-        own, other = Place.of(source[..., :2]), Place.of(driving[..., :2])
-        target = _entered(truth, own)
-        found, expected = self.module(_entered(source, own), _entered(driving, other))
+        own, other = Place.of(source), Place.of(driving)
+        target = own.enter(truth)
+        found, expected = self.module(own.enter(source), other.enter(driving))
         distance = (found - target)[..., :2].norm(dim=-1)
         jacobian = (found - target)[..., 2:].abs().mean()
         guess = (distance.detach() * torch.exp(-expected) + expected).mean()
@@ -107,14 +107,11 @@ class Scores:
 def measure(network: PointRetargeter, triples: Triples) -> Scores:
     """Scores on triples, the source a clip."""
     rows = []
-    for source, driving, truth in zip(*triples[:3], strict=True):
-        still, mover = _key_points(source), _key_points(driving)
+    for triple in zip(*triples[:3], strict=True):
+        still, mover, truth = (unpacked(torch.from_numpy(points)) for points in triple)
         ruled = adapt_points(mover, mover[0], still[0])
         found, _ = network.retarget(still, mover)
-        goal = _key_points(truth).value
-        errors = [
-            (p - goal).norm(dim=-1).mean() for p in (found.value, ruled.value, still[0].value)
-        ]
+        errors = [(p.value - truth.value).norm(dim=-1).mean() for p in (found, ruled, still[0])]
         rows.append([64 * float(e) for e in errors])
     return Scores(*(float(v) for v in np.mean(rows, axis=0)))
 
@@ -132,10 +129,10 @@ def train(
 
 
 def _source_frames(lot: np.random.Generator, count: int, alone: bool) -> np.ndarray:
-    """Which of ten frames are seen of each source, ``b 10``: all, few, or one of them."""
-    every = np.tile(np.arange(10), (count, 1))
-    one = np.repeat(lot.integers(10, size=(count, 1)), 10, axis=1)
-    few = lot.integers(10, size=(count, 2))[:, np.arange(10) % 2]
+    """Which of its frames are seen of each source, ``b f``: all, few, or one of them."""
+    every = np.tile(np.arange(FRAMES), (count, 1))
+    one = np.repeat(lot.integers(FRAMES, size=(count, 1)), FRAMES, axis=1)
+    few = lot.integers(FRAMES, size=(count, 2))[:, np.arange(FRAMES) % 2]
     kind = lot.random((count, 1))
     if alone:  # all frames would tell the answer's mean pose
         return np.where(kind < 0.6, one, few)
@@ -145,7 +142,7 @@ def _source_frames(lot: np.random.Generator, count: int, alone: bool) -> np.ndar
 def _another_body(driving: Tensor, offset: float) -> Tensor:
     """The same motion of other parts: each point elsewhere, and with more or less of its own."""
     place = driving[..., :2]
-    size = Place.of(place).size[:, None, None, None]
+    size = Place.of(driving).size[:, None, None, None]
     mean = place.mean(dim=1, keepdim=True)
     common = (place - mean).mean(dim=2, keepdim=True)
     gain = torch.exp(offset * torch.randn(*mean.shape[:3], 1))
@@ -173,15 +170,6 @@ def _reshaped(points: Tensor, shape: Tensor) -> Tensor:
 
 
 def _noisy(points: Tensor, deviation: float) -> Tensor:
-    size = Place.of(points[..., :2]).size[:, None, None, None]
+    size = Place.of(points).size[:, None, None, None]
     noise = deviation * size * torch.randn_like(points[..., :2])
     return torch.cat([points[..., :2] + noise, points[..., 2:]], dim=-1)
-
-
-def _entered(points: Tensor, place: Place) -> Tensor:
-    return torch.cat([place.enter(points[..., :2]), points[..., 2:]], dim=-1)
-
-
-def _key_points(points: np.ndarray) -> KeyPoints:
-    found = torch.from_numpy(np.asarray(points, np.float32))
-    return KeyPoints(found[..., :2], found[..., 2:].unflatten(-1, (2, 2)))

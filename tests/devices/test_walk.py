@@ -29,10 +29,11 @@ from anamodiff.lofnet.hourglass import Hourglass
 from anamodiff.lofnet.joints import JointDetector
 from anamodiff.lofnet.model import build_lofnet, mini_config
 from anamodiff.lofnet.point_retarget import PointRetargeter
-from anamodiff.lofnet.retarget import OVERLAP, WINDOW, Retargeter
+from anamodiff.lofnet.retarget import Retargeter
 from anamodiff.lofnet.training.dataset import Pairs
 from anamodiff.lofnet.training.losses import LOFNetLoss, PlaneTransform
 from anamodiff.lofnet.training.options import TrainOptions
+from anamodiff.lofnet.windows import OVERLAP, WINDOW
 from anamodiff.options import AdaptationOptions, CheckpointLevels, NoiseWarp, ScaleRule, Solver
 from anamodiff.run.motion_transfer import MotionTransfer
 from anamodiff.tuning.optimiser import MasterWeights

@@ -11,7 +11,8 @@ from anamodiff.errors import AnaMoDiffError
 from anamodiff.lofnet.animate import WarpedIntermediate, animate
 from anamodiff.lofnet.keypoints import KeyPoints
 from anamodiff.lofnet.model import LOFNet
-from anamodiff.lofnet.point_retarget import OVERLAP, WINDOW, PointRetargeter
+from anamodiff.lofnet.point_retarget import PointRetargeter
+from anamodiff.lofnet.windows import OVERLAP, WINDOW
 from anamodiff.options import AdaptationOptions
 
 POINTS = 5
